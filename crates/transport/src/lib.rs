@@ -1,0 +1,3 @@
+//! SIP messages, and the sockets that carry them.
+
+pub mod net;

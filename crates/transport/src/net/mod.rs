@@ -1,0 +1,1 @@
+//! Tokio shells around the sockets: read, write, nothing decided here.
