@@ -1,0 +1,364 @@
+//! The configuration: one TOML file that overrides the embedded default key by key.
+//!
+//! Every key is documented on its field; `config/sidetone.toml` shows all of them with their
+//! default values, and a test holds the two together.
+
+mod listen;
+mod load;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+pub use listen::{Address, Listen, ListenKind};
+pub use load::ConfigError;
+
+/// All that can be configured. `Config::default()` is the embedded default.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Folder that keeps the self-made certificate. Unset: `$STATE_DIRECTORY`, else
+    /// `$XDG_STATE_HOME/sidetone`, else `~/.local/state/sidetone`.
+    pub state_dir: Option<PathBuf>,
+    /// Addresses that SIP and the web phone are served on.
+    pub listen: Vec<Listen>,
+    /// The certificate of the TLS listeners.
+    pub tls: Tls,
+    /// Web listeners.
+    pub web: Web,
+    /// SIP timers and policies.
+    pub sip: Sip,
+    /// The media plane.
+    pub media: Media,
+    /// What ends a call by itself.
+    pub calls: Calls,
+    /// Where sound files are found.
+    pub sounds: Sounds,
+    /// Which dialplan is loaded.
+    pub dialplan: Dialplan,
+    /// Metrics and health.
+    pub control: Control,
+    /// Bounds of everything that grows.
+    pub limits: Limits,
+    /// Logging.
+    pub log: Log,
+}
+
+/// The certificate of the TLS and HTTPS listeners; both or neither file.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the certificate and its chain. Unset: a certificate made by Sidetone.
+    pub certificate: Option<PathBuf>,
+    /// PEM file with the private key of `certificate`.
+    pub key: Option<PathBuf>,
+}
+
+/// Web listeners: SIP over WebSocket on any path, everything else is the web phone.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Web {
+    /// Origins a WebSocket may come from, such as `https://phone.example.com`. Unset: any.
+    pub origins: Option<Vec<String>>,
+    /// Whether the web phone is served.
+    pub phone: bool,
+    /// Seconds between WebSocket pings; a peer that misses two is closed.
+    pub ping_interval_s: u64,
+}
+
+/// SIP timers and policies.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sip {
+    /// Timer T1 in milliseconds (RFC 3261 §17.1.1.1).
+    pub t1_ms: u64,
+    /// Value of the Server header.
+    pub server: String,
+    /// Smallest session interval accepted, in seconds (RFC 4028 §4).
+    pub session_expires_min_s: u32,
+    /// Session interval asked for when the caller supports timers but names none, in seconds.
+    pub session_expires_s: u32,
+}
+
+/// The media plane.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Media {
+    /// Media threads. 0: one fewer than the cores, at least one.
+    pub shards: usize,
+    /// Addresses that media is bound to, at most one of each family. Empty: taken from `listen`.
+    pub addresses: Vec<IpAddr>,
+    /// Address that SDP advertises in place of the bound IPv4 address, for a server behind NAT.
+    pub external_address: Option<IpAddr>,
+    /// UDP port of the first shard for all its WebRTC media; shard n uses this port plus n.
+    /// 0: any free port.
+    pub webrtc_port: u16,
+    /// First port for plain RTP (even: RTP, odd: RTCP).
+    pub rtp_port_min: u16,
+    /// Last port for plain RTP.
+    pub rtp_port_max: u16,
+    /// Codecs in the order of preference: `opus`, `pcmu`, `pcma`.
+    pub codecs: Vec<CodecName>,
+    /// Complexity of the Opus encoder for prompts and tones, 0 to 10.
+    pub opus_complexity: u8,
+    /// A call whose media has not come up this many seconds after the answer is ended.
+    pub connect_timeout_s: u64,
+    /// Milliseconds a plain leg waits for the first packet when the SDP address is not where the
+    /// signalling comes from.
+    pub plain_start_delay_ms: u64,
+}
+
+/// A codec as it is named in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CodecName {
+    /// Opus, RFC 7587.
+    Opus,
+    /// G.711 µ-law.
+    Pcmu,
+    /// G.711 A-law.
+    Pcma,
+}
+
+/// What ends a call by itself.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Calls {
+    /// Seconds without any packet after which a call whose connection was closed (a page that
+    /// went away) is ended.
+    pub gone_after_s: u64,
+    /// Longest a call may last, in seconds. 0: no limit.
+    pub duration_max_s: u64,
+}
+
+/// Where sound files are found.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sounds {
+    /// Folder that is searched before the sounds in the binary.
+    pub dir: Option<PathBuf>,
+}
+
+/// Which dialplan is loaded.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dialplan {
+    /// FreeSWITCH XML file. Unset: the dialplan in the binary.
+    pub file: Option<PathBuf>,
+    /// Context of callers who are not authenticated.
+    pub context: String,
+    /// Global variables, `$${name}` in the XML.
+    pub globals: std::collections::BTreeMap<String, String>,
+}
+
+/// Metrics and health.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Control {
+    /// Address of `/metrics`, `/livez` and `/readyz`.
+    pub address: SocketAddr,
+}
+
+/// Bounds of everything that grows.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Calls at once; more are answered 503. Lowered at start to what the open-file limit allows.
+    pub calls_max: usize,
+    /// SIP transactions in memory; more requests are answered 503.
+    pub transactions_max: usize,
+    /// Stream connections at once, over all listeners.
+    pub connections_max: usize,
+    /// Stream connections at once from one address.
+    pub connections_per_address_max: usize,
+    /// Bytes of a SIP start line and headers; more is answered 400 or 513.
+    pub head_bytes_max: usize,
+    /// Bytes of a SIP body; more is answered 413.
+    pub body_bytes_max: usize,
+    /// Header lines of a SIP message.
+    pub headers_max: usize,
+    /// Seconds a prompt may last.
+    pub sound_duration_max_s: u64,
+    /// Bytes a sound file may have.
+    pub sound_bytes_max: u64,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// A filter such as `info` or `info,transport=debug`.
+    pub level: String,
+    /// `auto`: text on a terminal, JSON lines elsewhere.
+    pub format: LogFormat,
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One line of text an event.
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+impl Config {
+    /// Media threads to start.
+    #[must_use]
+    pub fn shard_count(&self) -> usize {
+        if self.media.shards > 0 {
+            return self.media.shards;
+        }
+        std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let at = |kind, port| Listen { kind, address: Address::localhost(port) };
+        Config {
+            state_dir: None,
+            listen: vec![
+                at(ListenKind::Udp, 5060),
+                at(ListenKind::Tcp, 5060),
+                at(ListenKind::Tls, 5061),
+                at(ListenKind::Http, 8088),
+                at(ListenKind::Https, 8089),
+            ],
+            tls: Tls::default(),
+            web: Web::default(),
+            sip: Sip::default(),
+            media: Media::default(),
+            calls: Calls::default(),
+            sounds: Sounds::default(),
+            dialplan: Dialplan::default(),
+            control: Control::default(),
+            limits: Limits::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Web { origins: None, phone: true, ping_interval_s: 20 }
+    }
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        Sip {
+            t1_ms: 500,
+            server: concat!("Sidetone/", env!("CARGO_PKG_VERSION")).to_owned(),
+            session_expires_min_s: 90,
+            session_expires_s: 1800,
+        }
+    }
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Media {
+            shards: 0,
+            addresses: Vec::new(),
+            external_address: None,
+            webrtc_port: 10_000,
+            rtp_port_min: 10_100,
+            rtp_port_max: 29_999,
+            codecs: vec![CodecName::Opus, CodecName::Pcmu, CodecName::Pcma],
+            opus_complexity: 9,
+            connect_timeout_s: 10,
+            plain_start_delay_ms: 200,
+        }
+    }
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Calls { gone_after_s: 5, duration_max_s: 0 }
+    }
+}
+
+impl Default for Dialplan {
+    fn default() -> Self {
+        Dialplan { file: None, context: "public".to_owned(), globals: Default::default() }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Control { address: SocketAddr::from(([127, 0, 0, 1], 8090)) }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            calls_max: 5_000,
+            transactions_max: 200_000,
+            connections_max: 20_000,
+            connections_per_address_max: 2_000,
+            head_bytes_max: 16_384,
+            body_bytes_max: 65_536,
+            headers_max: 128,
+            sound_duration_max_s: 3_600,
+            sound_bytes_max: 512 << 20,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { level: "info".to_owned(), format: LogFormat::Auto }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+    use super::*;
+
+    #[test]
+    fn the_sample_file_shows_the_embedded_default() {
+        let sample = include_str!("../../../config/sidetone.toml");
+        assert_eq!(Config::parse(sample, "sidetone.toml".as_ref()).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn a_file_overrides_key_by_key() {
+        let config = Config::parse("[media]\nshards = 3\n", "x.toml".as_ref()).unwrap();
+        assert_eq!(config.media.shards, 3);
+        assert_eq!(config.media.webrtc_port, Media::default().webrtc_port);
+        assert_eq!(config.listen, Config::default().listen);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error = Config::parse("[media]\nshard = 3\n", "x.toml".as_ref()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("x.toml:2: ") && text.contains("shard"), "{text}");
+        assert!(!text.contains('\n'), "{text}");
+    }
+
+    #[test]
+    fn impossible_values_are_refused_with_a_sentence() {
+        for (text, says) in [
+            ("[media]\nrtp_port_min = 20000\nrtp_port_max = 10000\n", "rtp_port_min"),
+            ("[media]\ncodecs = []\n", "codecs"),
+            ("[media]\naddresses = ['10.0.0.1', '10.0.0.2']\n", "addresses"),
+            ("[media]\nopus_complexity = 11\n", "opus_complexity"),
+            ("listen = []\n", "listen"),
+            ("[tls]\nkey = 'k.pem'\n", "certificate"),
+            ("[limits]\ncalls_max = 0\n", "calls_max"),
+            ("[sip]\nt1_ms = 0\n", "t1_ms"),
+            ("[sip]\nsession_expires_min_s = 10\n", "session_expires_min_s"),
+        ] {
+            let error = Config::parse(text, "x.toml".as_ref()).unwrap_err().to_string();
+            assert!(error.contains(says) && !error.contains('\n'), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Reading the configuration file, and what makes a configuration impossible.
+
+use std::path::{Path, PathBuf};
+
+use super::{Config, Tls};
+
+/// Why a configuration is refused: one sentence that says where and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: cannot read the configuration file ({source}); check the path given to --config", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or a key or a value is not known.
+    #[error("{}:{line}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// Values that cannot work together.
+    #[error("{}: {message}", path.display())]
+    Impossible {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads a configuration file; relative paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// When the file cannot be read, has an unknown key, or has values that cannot work.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let mut config = Config::parse(&text, path)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let Tls { certificate, key } = &mut config.tls;
+        for file in [
+            &mut config.state_dir,
+            certificate,
+            key,
+            &mut config.sounds.dir,
+            &mut config.dialplan.file,
+        ] {
+            if let Some(relative) = file.take() {
+                *file = Some(folder.join(relative));
+            }
+        }
+        Ok(config)
+    }
+
+    /// Reads a configuration from text; `path` is named in errors.
+    ///
+    /// # Errors
+    /// When there is an unknown key or a value that cannot work.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Config = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start).min(text.len());
+            let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let message = error.message().replace('\n', ", ");
+            ConfigError::Syntax { path: path.to_owned(), line, message }
+        })?;
+        match config.impossible() {
+            None => Ok(config),
+            Some(message) => {
+                Err(ConfigError::Impossible { path: path.to_owned(), message: message.to_owned() })
+            }
+        }
+    }
+
+    fn impossible(&self) -> Option<&'static str> {
+        let media = &self.media;
+        let limits = &self.limits;
+        let families = |v6| media.addresses.iter().filter(|ip| ip.is_ipv6() == v6).count();
+        let rules = [
+            (self.listen.is_empty(), "listen is empty; give at least one [[listen]] entry"),
+            (
+                self.tls.certificate.is_some() != self.tls.key.is_some(),
+                "tls.certificate and tls.key go together; set both or neither",
+            ),
+            (
+                media.rtp_port_min >= media.rtp_port_max,
+                "media.rtp_port_min must be below media.rtp_port_max",
+            ),
+            (media.rtp_port_min < 1024, "media.rtp_port_min must be 1024 or higher"),
+            (media.codecs.is_empty(), "media.codecs is empty; name at least one codec"),
+            (media.shards > 256, "media.shards must be 256 or less"),
+            (
+                families(true) > 1 || families(false) > 1,
+                "media.addresses takes at most one IPv4 and one IPv6 address",
+            ),
+            (
+                media.addresses.iter().any(|ip| ip.is_unspecified()),
+                "media.addresses must be addresses of this machine, not 0.0.0.0 or ::",
+            ),
+            (media.opus_complexity > 10, "media.opus_complexity must be from 0 to 10"),
+            (limits.calls_max == 0, "limits.calls_max must be at least 1"),
+            (limits.transactions_max == 0, "limits.transactions_max must be at least 1"),
+            (limits.connections_max == 0, "limits.connections_max must be at least 1"),
+            (
+                limits.connections_per_address_max == 0,
+                "limits.connections_per_address_max must be at least 1",
+            ),
+            (
+                limits.head_bytes_max < 1_024 || limits.headers_max < 16,
+                "limits.head_bytes_max must be at least 1024 and limits.headers_max at least 16",
+            ),
+            (
+                self.sip.t1_ms == 0 || self.sip.t1_ms > 10_000,
+                "sip.t1_ms must be from 1 to 10000",
+            ),
+            (
+                self.sip.session_expires_min_s < 90,
+                "sip.session_expires_min_s must be at least 90 (RFC 4028)",
+            ),
+            (
+                self.sip.session_expires_s < self.sip.session_expires_min_s,
+                "sip.session_expires_s must not be below sip.session_expires_min_s",
+            ),
+            (
+                self.sip.server.chars().any(char::is_control),
+                "sip.server must not contain control characters",
+            ),
+            (self.web.ping_interval_s == 0, "web.ping_interval_s must be at least 1"),
+        ];
+        rules.into_iter().find(|(broken, _)| *broken).map(|(_, message)| message)
+    }
+}
