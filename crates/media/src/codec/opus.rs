@@ -1,0 +1,140 @@
+//! Opus (RFC 6716) through libopus, mono, in frames of 20 ms.
+
+use std::fmt;
+
+use opus::{Application, Bitrate, Channels};
+
+use super::Descriptor;
+use crate::Error;
+
+/// Opus on RTP: always 48000 Hz and two channels in SDP, whatever is coded (RFC 7587 §7).
+pub static CODEC: Descriptor = Descriptor {
+    encoding_name: "opus",
+    static_payload_type: None,
+    offered_payload_type: 111,
+    clock_rate_hz: 48000,
+    channels: 2,
+    fmtp: Some("minptime=10;useinbandfec=1"),
+    pcm_rate_hz: 48000,
+    payload_bytes_max: 1275, // RFC 6716 §3.2.1
+};
+
+/// A payload of 20 ms of silence: one mono CELT frame (TOC 0xf8, RFC 6716 §3.1) whose range-coded
+/// first symbol says silence (RFC 6716 §4.3).
+pub const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
+
+/// How an encoder works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Effort, 0 (least) to 10 (best).
+    pub complexity: u8,
+    /// Bits per second.
+    pub bitrate: u32,
+    /// Whether frames carry a copy of the one before (in-band FEC, RFC 6716 §2.1.7).
+    pub inband_fec: bool,
+    /// Loss that FEC prepares for, in percent.
+    pub expected_loss_percent: u8,
+    /// Whether the sound is not (only) speech, so that the codec does not model a voice.
+    pub is_music: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            complexity: 5,
+            bitrate: 32_000,
+            inband_fec: true,
+            expected_loss_percent: 5,
+            is_music: false,
+        }
+    }
+}
+
+/// An Opus encoder for mono PCM.
+pub struct Encoder {
+    inner: opus::Encoder,
+}
+
+impl Encoder {
+    /// An encoder for mono PCM at `pcm_rate_hz`: 8000, 12000, 16000, 24000 or 48000.
+    ///
+    /// # Errors
+    /// libopus refuses the rate or a setting.
+    pub fn new(pcm_rate_hz: u32, settings: Settings) -> Result<Self, Error> {
+        let application = if settings.is_music { Application::Audio } else { Application::Voip };
+        let mut inner = opus::Encoder::new(pcm_rate_hz, Channels::Mono, application)?;
+        inner.set_complexity(i32::from(settings.complexity))?;
+        inner.set_bitrate(Bitrate::Bits(settings.bitrate as i32))?;
+        inner.set_inband_fec(settings.inband_fec)?;
+        inner.set_packet_loss_perc(i32::from(settings.expected_loss_percent))?;
+        Ok(Encoder { inner })
+    }
+
+    /// Samples by which what is decoded lags behind what was encoded, at the rate given to
+    /// [`Encoder::new`].
+    ///
+    /// # Errors
+    /// libopus does not say.
+    pub fn lookahead(&mut self) -> Result<usize, Error> {
+        Ok(usize::try_from(self.inner.get_lookahead()?).unwrap_or(0))
+    }
+
+    /// Encodes one frame into `payload` and returns the payload's length in bytes.
+    ///
+    /// # Errors
+    /// The frame is not one of 2.5 to 60 ms, or `payload` is too short.
+    pub fn encode(&mut self, pcm: &[i16], payload: &mut [u8]) -> Result<usize, Error> {
+        Ok(self.inner.encode(pcm, payload)?)
+    }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder").finish_non_exhaustive()
+    }
+}
+
+/// An Opus decoder to mono PCM.
+pub struct Decoder {
+    inner: opus::Decoder,
+}
+
+impl Decoder {
+    /// A decoder to mono PCM at `pcm_rate_hz`: 8000, 12000, 16000, 24000 or 48000.
+    ///
+    /// # Errors
+    /// libopus refuses the rate.
+    pub fn new(pcm_rate_hz: u32) -> Result<Self, Error> {
+        Ok(Decoder { inner: opus::Decoder::new(pcm_rate_hz, Channels::Mono)? })
+    }
+
+    /// Decodes one payload into `pcm` and returns how many samples it held.
+    ///
+    /// # Errors
+    /// The payload is empty or damaged, or holds more than `pcm` has room for.
+    pub fn decode(&mut self, payload: &[u8], pcm: &mut [i16]) -> Result<usize, Error> {
+        // libopus takes an empty payload as a lost one.
+        if payload.is_empty() {
+            return Err(Error::EmptyPayload);
+        }
+        Ok(self.inner.decode(payload, pcm, false)?)
+    }
+
+    /// Conceals a lost payload: fills `pcm`, from the copy that the next payload carries where it
+    /// has arrived already, and returns how many samples were written.
+    ///
+    /// # Errors
+    /// `pcm` is not a multiple of 2.5 ms.
+    pub fn conceal(&mut self, next: Option<&[u8]>, pcm: &mut [i16]) -> Result<usize, Error> {
+        match next {
+            Some(next) if !next.is_empty() => Ok(self.inner.decode(next, pcm, true)?),
+            _ => Ok(self.inner.decode(&[], pcm, false)?),
+        }
+    }
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder").finish_non_exhaustive()
+    }
+}

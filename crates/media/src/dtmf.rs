@@ -1,0 +1,1 @@
+//! DTMF events (RFC 4733).

@@ -1,0 +1,1 @@
+//! The ICE-lite responder (RFC 8445 §2.5).

@@ -1,0 +1,1 @@
+//! The sockets and threads that drive the shards.

@@ -1,0 +1,119 @@
+//! Session descriptions (RFC 8866): read, negotiated by offer and answer (RFC 3264), written.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::codec::Codec;
+
+pub mod candidate;
+pub mod direction;
+pub mod fingerprint;
+
+pub use candidate::Candidate;
+pub use direction::Direction;
+pub use fingerprint::{Fingerprint, HashFunction};
+
+/// What both sides of one audio stream agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Negotiated {
+    /// The codec both ways.
+    pub codec: Codec,
+    /// The codec's payload type both ways.
+    pub payload_type: u8,
+    /// How DTMF events travel, unless the peer has none.
+    pub dtmf: Option<DtmfFormat>,
+    /// What we do: our answer's direction.
+    pub direction: Direction,
+    /// Where and how the peer's media is reached.
+    pub remote: RemoteMedia,
+    /// Milliseconds of audio that the peer would like in a packet (`a=ptime`).
+    pub packet_time_ms: Option<u32>,
+    /// Most milliseconds of audio that the peer takes in a packet (`a=maxptime`).
+    pub packet_time_ms_max: Option<u32>,
+}
+
+/// The payload type of `telephone-event` (RFC 4733 §2.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DtmfFormat {
+    /// Its payload type, both ways.
+    pub payload_type: u8,
+    /// Ticks per second in which durations are counted.
+    pub clock_rate_hz: u32,
+}
+
+/// Where and how a peer's media is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteMedia {
+    /// RTP and RTCP in the clear.
+    Plain {
+        /// Where RTP goes.
+        rtp: SocketAddr,
+        /// Where RTCP goes.
+        rtcp: SocketAddr,
+        /// Whether RTCP shares the port of RTP (RFC 5761).
+        rtcp_mux: bool,
+    },
+    /// ICE and DTLS-SRTP, RTP and RTCP on one port.
+    WebRtc(RemoteWebRtc),
+}
+
+/// The peer's side of a WebRTC leg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteWebRtc {
+    /// ICE user name fragment (RFC 8839 §5.4).
+    pub ufrag: String,
+    /// ICE password (RFC 8839 §5.4).
+    pub pwd: String,
+    /// What the certificate of the peer must match one of (RFC 8122 §5); never empty.
+    pub fingerprints: Vec<Fingerprint>,
+    /// Our role in the DTLS handshake.
+    pub role: DtlsRole,
+    /// UDP candidates of component 1 with an address that can be used; often none.
+    pub candidates: Vec<Candidate>,
+    /// Whether the peer answers ICE checks only (RFC 8445 §2.5), as we do.
+    pub is_lite: bool,
+}
+
+/// Who begins the DTLS handshake (RFC 4145 §4, RFC 5763 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DtlsRole {
+    /// We wait for a ClientHello.
+    Passive,
+    /// We send the ClientHello.
+    Active,
+}
+
+/// What we say of ourselves in an offer or an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalDescription {
+    /// The address that the peer's media is sent to.
+    pub address: IpAddr,
+    /// The port that RTP is sent to; the only port of a WebRTC leg.
+    pub rtp_port: u16,
+    /// The port that RTCP is sent to, where it has one of its own.
+    pub rtcp_port: u16,
+    /// ICE parameters; needed by a WebRTC leg.
+    pub ice: Option<LocalIce>,
+    /// Of our certificate; needed by a WebRTC leg.
+    pub fingerprint: Option<Fingerprint>,
+    /// The SSRC that we send with.
+    pub ssrc: u32,
+    /// Our RTCP canonical name (RFC 7022).
+    pub cname: String,
+    /// Identifies the session in `o=`; the same for all descriptions of a leg. Below 2^63.
+    pub session_id: u64,
+    /// Version in `o=`; one more for every description that differs from the one before.
+    pub session_version: u64,
+    /// What we want to do; an answer narrows it to what the offer allows.
+    pub direction: Direction,
+}
+
+/// Our ICE parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalIce {
+    /// User name fragment.
+    pub ufrag: String,
+    /// Password.
+    pub pwd: String,
+    /// Addresses that reach us, the best one first.
+    pub candidates: Vec<SocketAddr>,
+}

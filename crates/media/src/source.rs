@@ -1,0 +1,3 @@
+//! What can be played besides sound files: tones and silence.
+
+pub mod tone;

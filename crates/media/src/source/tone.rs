@@ -1,0 +1,1 @@
+//! Tones made from a script.

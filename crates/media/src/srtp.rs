@@ -1,0 +1,1 @@
+//! SRTP in place (RFC 3711, RFC 7714).
