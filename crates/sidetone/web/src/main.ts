@@ -198,6 +198,7 @@ window.addEventListener("pageshow", (event) => {
 view.number.value = query.get("number") ?? "";
 view.showNegotiated(null);
 view.showCertificate(certificateWords(location));
+view.serverCard.open = location.protocol === "https:";
 connect(server);
 fetchNumbers()
   .then((numbers) => view.showNumbers(numbers, (number) => {

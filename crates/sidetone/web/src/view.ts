@@ -16,6 +16,7 @@ export class View {
   readonly keypad = element("keypad", HTMLDivElement);
   readonly serverForm = element("server-form", HTMLFormElement);
   readonly server = element("server", HTMLInputElement);
+  readonly serverCard = element("server-card", HTMLDetailsElement);
   readonly audio = element("audio", HTMLAudioElement);
   private readonly call = element("call", HTMLButtonElement);
   private readonly serverState = element("server-state", HTMLElement);

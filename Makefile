@@ -1,0 +1,46 @@
+# Each recipe is plain commands that can be run by hand. ARGS goes to `sidetone run`.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: run build lint test test-clients test-tools bench clean
+
+## Installs what the build needs, builds, and starts on this machine: make run ARGS="--listen 192.0.2.1"
+run: build
+	exec $(TARGET)/release/sidetone run $(ARGS)
+
+build:
+	tests/install.sh build
+	cargo build --release --package sidetone
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+## Everything CI runs: lints, Rust tests, and one combined call per real client.
+test: test-tools
+	$(MAKE) --no-print-directory lint
+	cargo test --workspace
+	cargo build --release --package sidetone
+	node tests/clients/run.mjs --binary $(TARGET)/release/sidetone
+
+## Every client, library, transport and number against the release binary.
+test-clients: test-tools
+	cargo build --release --package sidetone
+	node tests/clients/run.mjs --binary $(TARGET)/release/sidetone --full
+
+test-tools:
+	tests/install.sh test
+	$(MAKE) --no-print-directory tests/clients/node_modules/.package-lock.json
+
+tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json
+	npm ci --prefix tests/clients --no-audit --no-fund
+
+## Server CPU per packet as a multiple of bare sockets, measured in the same run.
+bench:
+	tests/install.sh build
+	cargo bench --package sidetone
+
+clean:
+	cargo clean
+	rm -rf crates/sidetone/web/dist crates/sidetone/web/node_modules tests/clients/node_modules
