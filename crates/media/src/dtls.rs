@@ -1,1 +1,5 @@
-//! DTLS-SRTP key agreement (RFC 5764).
+//! DTLS handshakes for SRTP keys (RFC 5764).
+
+mod certificate;
+
+pub use certificate::{Certificate, CertificateError};
