@@ -1,4 +1,7 @@
 //! Session descriptions (RFC 8866): read, negotiated by offer and answer (RFC 3264), written.
+//!
+//! An offer of theirs: [`parse`], [`negotiate`], [`Negotiated::answer`]. An offer of ours: [`offer`],
+//! then [`parse`] and [`negotiate_answer`] on what comes back.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,10 +10,20 @@ use crate::codec::Codec;
 pub mod candidate;
 pub mod direction;
 pub mod fingerprint;
+mod format;
+pub mod negotiate;
+pub mod reader;
+pub mod refusal;
+mod section;
+mod writer;
 
 pub use candidate::Candidate;
 pub use direction::Direction;
 pub use fingerprint::{Fingerprint, HashFunction};
+pub use negotiate::{Capabilities, negotiate, negotiate_answer};
+pub use reader::{SdpError, SessionDescription, parse};
+pub use refusal::{NegotiationError, NegotiationFault};
+pub use writer::offer;
 
 /// What both sides of one audio stream agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +34,8 @@ pub struct Negotiated {
     pub payload_type: u8,
     /// How DTMF events travel, unless the peer has none.
     pub dtmf: Option<DtmfFormat>,
-    /// What we do: our answer's direction.
+    /// What we may do: our answer's direction at most. A held peer (RFC 3264 §8.4) may have an
+    /// unspecified address in `remote`; nothing is sent to one.
     pub direction: Direction,
     /// Where and how the peer's media is reached.
     pub remote: RemoteMedia,
@@ -29,6 +43,8 @@ pub struct Negotiated {
     pub packet_time_ms: Option<u32>,
     /// Most milliseconds of audio that the peer takes in a packet (`a=maxptime`).
     pub packet_time_ms_max: Option<u32>,
+    /// The offer's sections, all of which an answer repeats.
+    sections: Vec<negotiate::OfferedSection>,
 }
 
 /// The payload type of `telephone-event` (RFC 4733 §2.4.1).

@@ -1,0 +1,120 @@
+//! The formats of an audio section: `m=`, `a=rtpmap` and the static payload types (RFC 3551 §6).
+
+use std::fmt;
+
+use crate::codec::Codec;
+
+/// One format of an audio section over RTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Format {
+    pub(super) payload_type: u8,
+    pub(super) encoding_name: String,
+    pub(super) clock_rate_hz: u32,
+    pub(super) channels: u8,
+}
+
+impl Format {
+    /// Reads the value of `a=rtpmap`.
+    pub(super) fn parse(rtpmap: &str) -> Option<Self> {
+        let (payload_type, encoding) = rtpmap.trim().split_once([' ', '\t'])?;
+        let mut fields = encoding.trim().split('/');
+        let encoding_name = fields.next().filter(|name| !name.is_empty())?.to_owned();
+        let clock_rate_hz = fields.next()?.parse().ok()?;
+        let channels = match fields.next() {
+            Some(channels) => channels.parse().ok()?,
+            None => 1,
+        };
+        let payload_type = payload_type.parse().ok()?;
+        Some(Format { payload_type, encoding_name, clock_rate_hz, channels })
+    }
+
+    /// The format that a payload type has without `a=rtpmap`.
+    pub(super) fn of_static_payload_type(payload_type: u8) -> Option<Self> {
+        let (_, name, clock_rate_hz) =
+            STATIC_PAYLOAD_TYPES.into_iter().find(|(number, ..)| *number == payload_type)?;
+        Some(Format { payload_type, encoding_name: name.to_owned(), clock_rate_hz, channels: 1 })
+    }
+
+    /// Whether this is `codec`: name, clock rate and channels are those of its descriptor; what
+    /// `a=fmtp` says never matters (RFC 7587 §7.1 for Opus).
+    pub(super) fn is(&self, codec: Codec) -> bool {
+        self.encoding_name.eq_ignore_ascii_case(codec.name())
+            && self.clock_rate_hz == codec.clock_rate_hz()
+            && self.channels == codec.channels()
+    }
+
+    /// Whether this carries DTMF events (RFC 4733 §2.4.1).
+    pub(super) fn is_telephone_event(&self) -> bool {
+        self.encoding_name.eq_ignore_ascii_case("telephone-event") && self.channels == 1
+    }
+
+    /// Whether this carries sound of its own, so that it can be the codec of a stream.
+    pub(super) fn is_codec(&self) -> bool {
+        !NOT_CODECS.iter().any(|name| self.encoding_name.eq_ignore_ascii_case(name))
+    }
+}
+
+/// The format as `a=rtpmap` writes it after the payload type.
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.encoding_name, self.clock_rate_hz)?;
+        match self.channels {
+            1 => Ok(()),
+            channels => write!(f, "/{channels}"),
+        }
+    }
+}
+
+/// Mono audio of RFC 3551 §6, table 4: payload type, encoding name, clock rate.
+const STATIC_PAYLOAD_TYPES: [(u8, &str, u32); 12] = [
+    (0, "PCMU", 8000),
+    (3, "GSM", 8000),
+    (4, "G723", 8000),
+    (5, "DVI4", 8000),
+    (6, "DVI4", 16000),
+    (7, "LPC", 8000),
+    (8, "PCMA", 8000),
+    (9, "G722", 8000),
+    (12, "QCELP", 8000),
+    (13, "CN", 8000),
+    (15, "G728", 8000),
+    (18, "G729", 8000),
+];
+
+/// Formats that accompany a codec: events, comfort noise (RFC 3389), redundancy (RFC 2198).
+const NOT_CODECS: [&str; 4] = ["telephone-event", "CN", "red", "ulpfec"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rtpmaps_are_read_as_they_are_written() {
+        for rtpmap in ["0 PCMU/8000", "111 opus/48000/2", "101 telephone-event/8000"] {
+            let format = Format::parse(rtpmap).unwrap();
+            assert_eq!(format!("{} {format}", format.payload_type), rtpmap);
+        }
+    }
+
+    #[test]
+    fn malformed_rtpmaps_are_no_formats() {
+        for rtpmap in ["", "0", "0 PCMU", "0 /8000", "300 PCMU/8000", "0 PCMU/x", "0 PCMU/8000/x"] {
+            assert_eq!(Format::parse(rtpmap), None, "{rtpmap}");
+        }
+    }
+
+    #[test]
+    fn rfc7587_7_opus_is_always_48000_with_two_channels() {
+        let is_opus = |rtpmap: &str| Format::parse(rtpmap).unwrap().is(Codec::Opus);
+        assert!(is_opus("96 OPUS/48000/2"));
+        assert!(!is_opus("96 opus/48000"));
+        assert!(!is_opus("96 opus/16000/2"));
+    }
+
+    #[test]
+    fn rfc3551_6_static_payload_types_need_no_rtpmap() {
+        assert!(Format::of_static_payload_type(0).unwrap().is(Codec::Pcmu));
+        assert!(Format::of_static_payload_type(8).unwrap().is(Codec::Pcma));
+        assert_eq!(Format::of_static_payload_type(96), None);
+    }
+}

@@ -1,0 +1,296 @@
+//! A typed view of one media section.
+
+use std::net::{IpAddr, SocketAddr};
+
+use rtc::sdp::MediaDescription;
+use rtc::sdp::description::common::{Attribute, ConnectionInformation};
+
+use super::format::Format;
+use super::{Candidate, Direction, Fingerprint, SessionDescription};
+
+/// One media section, with the session's lines that apply to it.
+#[derive(Clone, Copy)]
+pub(super) struct Section<'a> {
+    session: &'a SessionDescription,
+    media: &'a MediaDescription,
+}
+
+/// How media is transported (RFC 8866 §5.14, `proto`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Profile {
+    /// RTP in the clear: `RTP/AVP`, `RTP/AVPF`.
+    Plain,
+    /// SRTP with keys from DTLS: `UDP/TLS/RTP/SAVP`, `UDP/TLS/RTP/SAVPF`, and without the prefix
+    /// where a fingerprint is given (old browsers).
+    DtlsSrtp,
+    /// SRTP with keys in the description (RFC 4568): `RTP/SAVP`, `RTP/SAVPF`.
+    SdesSrtp,
+    /// Anything else.
+    Unknown,
+}
+
+/// `a=setup` (RFC 4145 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setup {
+    Active,
+    Passive,
+    ActPass,
+}
+
+/// Why a connection address cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AddressFault {
+    Missing,
+    HostName,
+    Unusable,
+}
+
+impl<'a> Section<'a> {
+    /// All sections of a description, in order.
+    pub(super) fn all(session: &'a SessionDescription) -> impl Iterator<Item = Section<'a>> {
+        session.inner.media_descriptions.iter().map(move |media| Section { session, media })
+    }
+
+    pub(super) fn media(&self) -> &'a MediaDescription {
+        self.media
+    }
+
+    /// Whether it is audio that is not switched off; a port of 0 switches it off (RFC 3264 §6).
+    pub(super) fn is_live_audio(&self) -> bool {
+        self.media.media_name.media.eq_ignore_ascii_case("audio") && self.port() != 0
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        u16::try_from(self.media.media_name.port.value).unwrap_or(0)
+    }
+
+    /// The `proto` field as it was written.
+    pub(super) fn proto(&self) -> String {
+        self.media.media_name.protos.join("/")
+    }
+
+    pub(super) fn profile(&self) -> Profile {
+        match self.proto().to_ascii_uppercase().as_str() {
+            "RTP/AVP" | "RTP/AVPF" => Profile::Plain,
+            "UDP/TLS/RTP/SAVP" | "UDP/TLS/RTP/SAVPF" => Profile::DtlsSrtp,
+            "RTP/SAVP" | "RTP/SAVPF" if self.value("fingerprint").is_some() => Profile::DtlsSrtp,
+            "RTP/SAVP" | "RTP/SAVPF" => Profile::SdesSrtp,
+            _ => Profile::Unknown,
+        }
+    }
+
+    /// The formats in the order of the `m=` line; those that say nothing are left out, and so is
+    /// every second one with the same payload type.
+    pub(super) fn formats(&self) -> Vec<Format> {
+        let mapped: Vec<Format> = self.media_values("rtpmap").filter_map(Format::parse).collect();
+        let has_rtcp_mux = self.has_rtcp_mux();
+        let mut formats: Vec<Format> = Vec::new();
+        for payload_type in self.media.media_name.formats.iter().filter_map(|f| f.parse().ok()) {
+            let is_known = formats.iter().any(|format| format.payload_type == payload_type);
+            if is_known || !is_payload_type(payload_type, has_rtcp_mux) {
+                continue;
+            }
+            let explicit = mapped.iter().find(|format| format.payload_type == payload_type);
+            let format = explicit.cloned().or_else(|| Format::of_static_payload_type(payload_type));
+            formats.extend(format);
+        }
+        formats
+    }
+
+    /// What the section's writer does (RFC 3264 §5.1).
+    pub(super) fn direction(&self) -> Direction {
+        let of = |attributes: &[Attribute]| {
+            attributes.iter().find_map(|attribute| Direction::parse(&attribute.key))
+        };
+        of(&self.media.attributes)
+            .or_else(|| of(&self.session.inner.attributes))
+            .unwrap_or_default()
+    }
+
+    /// Where the section's `c=` line, or the session's, wants RTP.
+    pub(super) fn rtp_address(&self) -> Result<SocketAddr, AddressFault> {
+        let connection = self.media.connection_information.as_ref();
+        let connection = connection.or(self.session.inner.connection_information.as_ref());
+        let ip = connection_address(connection.ok_or(AddressFault::Missing)?)?;
+        Ok(SocketAddr::new(ip, self.port()))
+    }
+
+    /// Where `a=rtcp` wants RTCP (RFC 3605), or else the port after the one of RTP.
+    pub(super) fn rtcp_address(&self, rtp: SocketAddr) -> SocketAddr {
+        let next = SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1));
+        self.value("rtcp").and_then(|value| rtcp_attribute(value, rtp.ip())).unwrap_or(next)
+    }
+
+    pub(super) fn has_rtcp_mux(&self) -> bool {
+        self.media.has_attribute("rtcp-mux")
+    }
+
+    pub(super) fn is_ice_lite(&self) -> bool {
+        self.session.inner.has_attribute("ice-lite")
+    }
+
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
+        self.media_values("candidate").filter_map(Candidate::parse).take(CANDIDATES_MAX).collect()
+    }
+
+    /// The fingerprints that can be compared, of the section or else of the session.
+    pub(super) fn fingerprints(&self) -> Vec<Fingerprint> {
+        let of = |attributes: &'a [Attribute]| {
+            values(attributes, "fingerprint")
+                .filter_map(Fingerprint::parse)
+                .take(FINGERPRINTS_MAX)
+                .collect::<Vec<_>>()
+        };
+        let own = of(&self.media.attributes);
+        if own.is_empty() { of(&self.session.inner.attributes) } else { own }
+    }
+
+    pub(super) fn setup(&self) -> Option<Setup> {
+        match self.value("setup")? {
+            "active" => Some(Setup::Active),
+            "passive" => Some(Setup::Passive),
+            "actpass" => Some(Setup::ActPass),
+            _ => None,
+        }
+    }
+
+    /// `a=mid` (RFC 5888 §4).
+    pub(super) fn mid(&self) -> Option<&'a str> {
+        self.media_values("mid").next().filter(|mid| is_token(mid))
+    }
+
+    /// Whether the section's `mid` is in a group `BUNDLE` (RFC 9143 §7.1).
+    pub(super) fn is_bundled(&self) -> bool {
+        let Some(mid) = self.mid() else { return false };
+        values(&self.session.inner.attributes, "group").any(|group| {
+            let mut fields = group.split_ascii_whitespace();
+            fields.next() == Some("BUNDLE") && fields.any(|member| member == mid)
+        })
+    }
+
+    /// A number such as `a=ptime`, of which some write `20.0`.
+    pub(super) fn milliseconds(&self, key: &str) -> Option<u32> {
+        self.value(key)?.split('.').next()?.parse().ok().filter(|ms| *ms != 0)
+    }
+
+    /// The first value of an attribute, of the section or else of the session.
+    pub(super) fn value(&self, key: &'a str) -> Option<&'a str> {
+        let of_session = || values(&self.session.inner.attributes, key).next();
+        self.media_values(key).next().or_else(of_session)
+    }
+
+    fn media_values(&self, key: &'a str) -> impl Iterator<Item = &'a str> + use<'a> {
+        values(&self.media.attributes, key)
+    }
+}
+
+fn values<'a>(attributes: &'a [Attribute], key: &'a str) -> impl Iterator<Item = &'a str> {
+    let of_key = attributes.iter().filter(move |attribute| attribute.key == key);
+    of_key.filter_map(|attribute| attribute.value.as_deref())
+}
+
+fn connection_address(connection: &ConnectionInformation) -> Result<IpAddr, AddressFault> {
+    let address = connection.address.as_ref().ok_or(AddressFault::Missing)?;
+    let is_internet = connection.network_type.eq_ignore_ascii_case("IN");
+    if !is_internet {
+        return Err(AddressFault::Unusable);
+    }
+    literal(&address.address)
+}
+
+/// Reads an address; one for many receivers is not an address of a peer.
+fn literal(address: &str) -> Result<IpAddr, AddressFault> {
+    let bare = address.split('/').next().unwrap_or_default();
+    let bare = bare.trim_start_matches('[').trim_end_matches(']');
+    let ip: IpAddr = bare.parse().map_err(|_| AddressFault::HostName)?;
+    let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    if ip.is_multicast() || is_broadcast { Err(AddressFault::Unusable) } else { Ok(ip) }
+}
+
+fn rtcp_attribute(value: &str, rtp: IpAddr) -> Option<SocketAddr> {
+    let mut fields = value.split_ascii_whitespace();
+    let port = fields.next()?.parse().ok().filter(|port| *port != 0)?;
+    // What follows is the network type, the address type and the address.
+    match fields.nth(2) {
+        Some(address) => literal(address).ok().map(|ip| SocketAddr::new(ip, port)),
+        None => Some(SocketAddr::new(rtp, port)),
+    }
+}
+
+/// Whether a number may be a payload type; with RTP and RTCP on one port, 64 to 95 cannot be told
+/// from RTCP (RFC 5761 §4).
+fn is_payload_type(number: u8, has_rtcp_mux: bool) -> bool {
+    number <= 127 && !(has_rtcp_mux && (64..=95).contains(&number))
+}
+
+/// RFC 8866 §9, `token`.
+fn is_token(text: &str) -> bool {
+    let is_token_char = |c: u8| c.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]".contains(&c);
+    !text.is_empty() && text.bytes().all(is_token_char)
+}
+
+/// Most candidates of a peer that are kept; RFC 8445 §5.1.1 leaves it to us.
+const CANDIDATES_MAX: usize = 32;
+/// Most fingerprints of a peer that are kept.
+const FINGERPRINTS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sdp::parse;
+
+    fn with_section<T>(text: &str, check: impl FnOnce(Section<'_>) -> T) -> T {
+        let session = parse(format!("v=0\n{text}").as_bytes()).unwrap();
+        check(Section::all(&session).next().unwrap())
+    }
+
+    #[test]
+    fn rfc5761_4_payload_types_that_look_like_rtcp_are_skipped_with_rtcp_mux() {
+        let lines = "m=audio 4000 RTP/AVP 72 0 0 128 x\na=rtpmap:72 opus/48000/2";
+        let types = |section: Section<'_>| -> Vec<u8> {
+            section.formats().iter().map(|format| format.payload_type).collect()
+        };
+        assert_eq!(with_section(lines, types), [72, 0]);
+        assert_eq!(with_section(&format!("{lines}\na=rtcp-mux"), types), [0]);
+    }
+
+    #[test]
+    fn rfc3264_5_1_the_sections_direction_comes_before_the_sessions() {
+        let direction = |section: Section<'_>| section.direction();
+        assert_eq!(with_section("m=audio 1 RTP/AVP 0", direction), Direction::SendRecv);
+        assert_eq!(with_section("a=inactive\nm=audio 1 RTP/AVP 0", direction), Direction::Inactive);
+        let both = "a=inactive\nm=audio 1 RTP/AVP 0\na=sendonly";
+        assert_eq!(with_section(both, direction), Direction::SendOnly);
+    }
+
+    #[test]
+    fn connection_addresses_are_literal_and_of_one_receiver() {
+        let ip = |line: &str| {
+            with_section(&format!("m=audio 4000 RTP/AVP 0\n{line}"), |section| {
+                section.rtp_address().map(|address| address.to_string())
+            })
+        };
+        assert_eq!(ip("c=IN IP4 192.0.2.1").unwrap(), "192.0.2.1:4000");
+        assert_eq!(ip("c=IN IP6 [2001:db8::1]").unwrap(), "[2001:db8::1]:4000");
+        assert_eq!(ip("c=IN IP4 pc33.example.com"), Err(AddressFault::HostName));
+        assert_eq!(ip("c=IN IP4 224.2.1.1/127"), Err(AddressFault::Unusable));
+        assert_eq!(ip("c=IN IP4 255.255.255.255"), Err(AddressFault::Unusable));
+        assert_eq!(ip("c=ATM E164 31415"), Err(AddressFault::Unusable));
+        assert_eq!(ip("a=sendrecv"), Err(AddressFault::Missing));
+    }
+
+    #[test]
+    fn rfc3605_2_1_rtcp_may_have_a_port_and_an_address_of_its_own() {
+        let rtcp = |line: &str| {
+            let lines = format!("c=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0\n{line}");
+            with_section(&lines, |section| {
+                section.rtcp_address(section.rtp_address().unwrap()).to_string()
+            })
+        };
+        assert_eq!(rtcp("a=sendrecv"), "192.0.2.1:4001");
+        assert_eq!(rtcp("a=rtcp:5000"), "192.0.2.1:5000");
+        assert_eq!(rtcp("a=rtcp:5000 IN IP4 192.0.2.9"), "192.0.2.9:5000");
+        assert_eq!(rtcp("a=rtcp:0"), "192.0.2.1:4001");
+        assert_eq!(rtcp("a=rtcp:5000 IN IP4 host.example"), "192.0.2.1:4001");
+    }
+}
