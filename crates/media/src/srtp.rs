@@ -1,4 +1,15 @@
-//! SRTP in place (RFC 3711, RFC 7714).
+//! SRTP and SRTCP in the packet's own buffer (RFC 3711, RFC 7714): two profiles, no allocation.
+
+mod cipher;
+mod counter_mode;
+mod gcm;
+mod keys;
+mod rtcp;
+mod rtp;
+
+pub use keys::{KeyingMaterial, MasterKey};
+pub use rtcp::{InboundSrtcp, OutboundSrtcp};
+pub use rtp::{InboundSrtp, OutboundSrtp};
 
 /// How the media of a leg is protected (RFC 5764 §4.1.2, RFC 7714 §14.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -8,3 +19,47 @@ pub enum SrtpProfile {
     /// SRTP_AES128_CM_HMAC_SHA1_80.
     Aes128CmHmacSha1_80,
 }
+
+impl SrtpProfile {
+    /// Its name in the registry of DTLS-SRTP protection profiles.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
+            Self::Aes128CmHmacSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
+        }
+    }
+
+    /// Bytes that protection adds to an RTP packet.
+    pub fn tag_bytes(self) -> usize {
+        match self {
+            Self::AeadAes128Gcm => 16,
+            Self::Aes128CmHmacSha1_80 => 10,
+        }
+    }
+
+    fn salt_bytes(self) -> usize {
+        match self {
+            Self::AeadAes128Gcm => 12,
+            Self::Aes128CmHmacSha1_80 => 14,
+        }
+    }
+}
+
+/// Most bytes that protection adds to an RTP packet.
+pub const TAG_BYTES_MAX: usize = 16;
+/// Most bytes that protection adds to an RTCP packet.
+pub const RTCP_TRAILER_BYTES_MAX: usize = 20;
+
+/// Why a packet could not be unprotected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SrtpError {
+    /// It is too short or not RTP.
+    Malformed,
+    /// Its tag is wrong.
+    Authentication,
+    /// It was seen before or is too old to tell.
+    Replay,
+}
+
+#[cfg(test)]
+mod tests;

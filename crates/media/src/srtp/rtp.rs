@@ -1,0 +1,124 @@
+//! RTP packets protected and unprotected in place.
+
+use super::{
+    SrtpError,
+    cipher::{Cipher, Streams},
+    counter_mode, gcm,
+    keys::{MasterKey, RTP},
+};
+use crate::rtp::{ExtendedSequenceNumber, SequenceNumber, header_len};
+
+/// Protects what we send.
+pub struct OutboundSrtp {
+    cipher: Cipher,
+}
+
+impl OutboundSrtp {
+    /// Derives the session keys.
+    pub fn new(master: &MasterKey) -> Self {
+        Self { cipher: Cipher::new(master, &RTP) }
+    }
+
+    /// Protects the packet in the first `len` bytes of `buffer`, which needs room for
+    /// [`super::TAG_BYTES_MAX`] more, and returns its new length.
+    ///
+    /// `index` is the packet's sequence number with its wraps; the caller uses each once. `None`
+    /// when the bytes are not RTP or there is no room.
+    pub fn protect(
+        &self,
+        buffer: &mut [u8],
+        len: usize,
+        index: ExtendedSequenceNumber,
+    ) -> Option<usize> {
+        let start = header_len(buffer.get(..len)?).ok()?;
+        let ssrc = ssrc(buffer)?;
+        match &self.cipher {
+            Cipher::CounterMode(cipher) => {
+                let (packet, rest) = buffer.split_at_mut(len);
+                let room = rest.get_mut(..counter_mode::TAG_BYTES)?;
+                cipher.apply(ssrc, index.0, packet.get_mut(start..)?);
+                let tag = cipher.tag(packet, &index.rollover_counter().to_be_bytes());
+                room.copy_from_slice(&tag);
+                Some(len + tag.len())
+            }
+            Cipher::Gcm(cipher) => {
+                let (packet, rest) = buffer.split_at_mut(len);
+                let room = rest.get_mut(..gcm::TAG_BYTES)?;
+                let (header, payload) = packet.split_at_mut(start);
+                let tag = cipher.seal(ssrc, index.0, header, payload)?;
+                room.copy_from_slice(&tag);
+                Some(len + tag.len())
+            }
+        }
+    }
+}
+
+/// Unprotects what the peer sends.
+pub struct InboundSrtp {
+    cipher: Cipher,
+    streams: Streams,
+}
+
+impl InboundSrtp {
+    /// Derives the session keys.
+    pub fn new(master: &MasterKey) -> Self {
+        Self { cipher: Cipher::new(master, &RTP), streams: Streams::default() }
+    }
+
+    /// Checks and decrypts `packet` in place; returns the length without the tag and the sequence
+    /// number with its wraps. After an error the bytes are of no use.
+    ///
+    /// # Errors
+    ///
+    /// The packet is not RTP, is not authentic, or was seen before.
+    pub fn unprotect(
+        &mut self,
+        packet: &mut [u8],
+    ) -> Result<(usize, ExtendedSequenceNumber), SrtpError> {
+        let start = header_len(packet).map_err(|_| SrtpError::Malformed)?;
+        let ssrc = ssrc(packet).ok_or(SrtpError::Malformed)?;
+        let [_, _, a, b, ..] = *packet else { return Err(SrtpError::Malformed) };
+        let number = SequenceNumber(u16::from_be_bytes([a, b]));
+        let seen = self.streams.seen(ssrc);
+        let index = match seen.highest() {
+            Some(highest) => highest.nearest(number),
+            None => ExtendedSequenceNumber(u64::from(number.0)),
+        };
+        if !seen.is_new(index) {
+            return Err(SrtpError::Replay);
+        }
+        let len = match &self.cipher {
+            Cipher::CounterMode(cipher) => {
+                let len = without_tag(packet, start, counter_mode::TAG_BYTES)?;
+                let (bytes, tag) = packet.split_at_mut(len);
+                if !cipher.is_authentic(bytes, &index.rollover_counter().to_be_bytes(), tag) {
+                    return Err(SrtpError::Authentication);
+                }
+                cipher.apply(ssrc, index.0, bytes.get_mut(start..).unwrap_or_default());
+                len
+            }
+            Cipher::Gcm(cipher) => {
+                let len = without_tag(packet, start, gcm::TAG_BYTES)?;
+                let (header, payload) = packet.split_at_mut(start);
+                if !cipher.open(ssrc, index.0, header, payload) {
+                    return Err(SrtpError::Authentication);
+                }
+                len
+            }
+        };
+        self.streams.mark(ssrc, index);
+        Ok((len, index))
+    }
+}
+
+fn ssrc(packet: &[u8]) -> Option<u32> {
+    let [_, _, _, _, _, _, _, _, a, b, c, d, ..] = *packet else { return None };
+    Some(u32::from_be_bytes([a, b, c, d]))
+}
+
+fn without_tag(packet: &[u8], start: usize, tag_bytes: usize) -> Result<usize, SrtpError> {
+    match packet.len().checked_sub(tag_bytes) {
+        Some(len) if len >= start => Ok(len),
+        _ => Err(SrtpError::Malformed),
+    }
+}
