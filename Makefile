@@ -22,12 +22,12 @@ test: test-tools
 	$(MAKE) --no-print-directory lint
 	cargo test --workspace
 	cargo build --release --package sidetone
-	node tests/clients/run.mjs --binary $(TARGET)/release/sidetone
+	tests/clients/lib/namespace.sh node tests/clients/run.mjs --binary $(TARGET)/release/sidetone
 
 ## Every client, library, transport and number against the release binary.
 test-clients: test-tools
 	cargo build --release --package sidetone
-	node tests/clients/run.mjs --binary $(TARGET)/release/sidetone --full
+	tests/clients/lib/namespace.sh node tests/clients/run.mjs --binary $(TARGET)/release/sidetone --full
 
 test-tools:
 	tests/install.sh test

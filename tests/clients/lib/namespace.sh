@@ -1,0 +1,28 @@
+#!/bin/sh
+# Runs a command in a network namespace of its own: loopback, and a pair of virtual interfaces with
+# addresses besides loopback, since browsers gather no ICE candidate on loopback alone.
+#
+#   namespace.sh COMMAND [ARGUMENT...]
+#
+# Works as root and as a user who may make user namespaces.
+set -eu
+
+if [ "${1:-}" = --inside ]; then
+    shift
+    ip link set lo up
+    ip link add caller type veth peer name server
+    ip address add 10.200.0.2/24 dev caller
+    ip address add 10.200.0.1/24 dev server
+    ip link set caller up
+    ip link set server up
+    exec "$@"
+fi
+
+if unshare --net true 2>/dev/null; then
+    exec unshare --net -- "$0" --inside "$@"
+elif unshare --user --map-root-user --net true 2>/dev/null; then
+    exec unshare --user --map-root-user --net -- "$0" --inside "$@"
+else
+    echo "namespace.sh: this user may make no network namespace; run as root, or allow user namespaces" >&2
+    exit 1
+fi

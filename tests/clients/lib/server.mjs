@@ -1,0 +1,158 @@
+// The real binary, started on free ports with a configuration of the test's own.
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { markedPrompt, writeWav } from "./audio.mjs";
+
+const START_MS = 15_000;
+const STOP_MS = 10_000;
+
+/**
+ * Starts `sidetone run` and resolves when it is ready.
+ * `address` is where it listens, `media` and `calls` are lines of TOML for those tables.
+ */
+export async function startServer(binary, { address = "127.0.0.1", media = [], calls = [] } = {}) {
+  const folder = mkdtempSync(join(tmpdir(), "sidetone-"));
+  const readyFile = join(folder, "ready.json");
+  const configFile = join(folder, "sidetone.toml");
+  writeWav(join(folder, "common", "logged_in_status.wav"), markedPrompt());
+  writeFileSync(configFile, configuration({ address, folder, media, calls }));
+
+  const child = spawn(binary, ["run", "--config", configFile, "--ready-file", readyFile], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, XDG_STATE_HOME: folder, STATE_DIRECTORY: folder },
+  });
+  const log = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text) => log.push(text));
+  }
+  const exited = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
+  const failed = new Promise((_, reject) => child.once("error", reject));
+
+  try {
+    const ready = await Promise.race([
+      fileWritten(folder, readyFile),
+      failed,
+      exited.then(({ code, signal }) => {
+        throw new Error(`the server stopped at its start (${signal ?? code}):\n${log.join("")}`);
+      }),
+      timeout(START_MS, () => `the server was not ready within ${START_MS} ms:\n${log.join("")}`),
+    ]);
+    return new Server(child, ready, folder, log, exited);
+  } catch (error) {
+    child.kill("SIGKILL");
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+class Server {
+  constructor(child, ready, folder, log, exited) {
+    Object.assign(this, { child, ready, folder, log, exited });
+  }
+
+  /** `host:port` of the listener of a kind (udp, tcp, tls, http, https). */
+  address(kind) {
+    const found = this.ready.listen.find((entry) => entry.kind === kind);
+    if (found === undefined) throw new Error(`the server has no listener of kind ${kind}`);
+    return found.address;
+  }
+
+  port(kind) {
+    return Number(this.address(kind).split(":").at(-1));
+  }
+
+  /** `ws://…/ws` or `wss://…/ws`. */
+  webSocket(scheme) {
+    return `${scheme}://${this.address(scheme === "wss" ? "https" : "http")}/ws`;
+  }
+
+  /** Sum of a metric over all its label sets that contain `labels`. */
+  async metric(name, labels = "") {
+    const response = await fetch(`http://${this.ready.control}/metrics`);
+    const text = await response.text();
+    return text.split("\n")
+      .filter((line) => line.startsWith(name) && /^[{ ]/.test(line.slice(name.length)) && line.includes(labels))
+      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
+  }
+
+  /** Resolves with the time it took until a metric has a value; the scrape is the only event there is. */
+  async metricBecomes(name, value, withinMs) {
+    const start = performance.now();
+    for (;;) {
+      const now = await this.metric(name);
+      const elapsed = performance.now() - start;
+      if (now === value) return elapsed;
+      if (elapsed > withinMs) throw new Error(`${name} is ${now} after ${withinMs} ms, expected ${value}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  /** SIGTERM; fails unless the server exits with 0. */
+  async stop() {
+    this.child.kill("SIGTERM");
+    try {
+      const { code, signal } = await Promise.race([
+        this.exited,
+        timeout(STOP_MS, () => `the server did not stop within ${STOP_MS} ms of SIGTERM`),
+      ]);
+      if (code !== 0) throw new Error(`the server ended with ${signal ?? code}:\n${this.tail()}`);
+    } finally {
+      this.child.kill("SIGKILL");
+      rmSync(this.folder, { recursive: true, force: true });
+    }
+  }
+
+  /** The last lines of the server's log. */
+  tail() {
+    return this.log.join("").split("\n").slice(-40).join("\n");
+  }
+}
+
+function configuration({ address, folder, media, calls }) {
+  const kinds = ["udp", "tcp", "http", "https"];
+  const bracketed = address.includes(":") ? `[${address}]` : address;
+  return [
+    `state_dir = "${folder}"`,
+    ...kinds.flatMap((kind) => ["[[listen]]", `kind = "${kind}"`, `address = "${bracketed}:0"`]),
+    "[control]",
+    `address = "127.0.0.1:0"`,
+    "[sounds]",
+    `dir = "${folder}"`,
+    "[media]",
+    "webrtc_port = 0",
+    ...media,
+    "[calls]",
+    "gone_after_s = 2",
+    ...calls,
+    "[log]",
+    `level = "${process.env.SIDETONE_LOG ?? "info"}"`,
+    `format = "text"`,
+    "",
+  ].join("\n");
+}
+
+/** Resolves with the JSON of a file once it is there and whole. */
+function fileWritten(folder, file) {
+  return new Promise((resolve) => {
+    const read = () => {
+      if (!existsSync(file)) return;
+      try {
+        const json = JSON.parse(readFileSync(file, "utf8"));
+        watcher.close();
+        resolve(json);
+      } catch {
+        // Half written: the next event brings the rest.
+      }
+    };
+    const watcher = watch(folder, read);
+    read();
+  });
+}
+
+export function timeout(milliseconds, words) {
+  return new Promise((_, reject) => {
+    setTimeout(() => reject(new Error(words())), milliseconds).unref();
+  });
+}
