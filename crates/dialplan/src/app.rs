@@ -1,0 +1,212 @@
+//! The applications. To add one, write a file and add its line to [`APPLICATIONS`].
+
+mod answer;
+mod delay_echo;
+mod echo;
+mod gentones;
+mod hangup;
+mod log;
+mod playback;
+mod set;
+mod sleep;
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::call::{Call, Ended, Level};
+use crate::error::Fault;
+use crate::model::Globals;
+use crate::sound::SoundName;
+use crate::text::{Scope, Text, shorten};
+use crate::tone::ToneScript;
+
+/// Every application, by name.
+pub const APPLICATIONS: &[&Entry] = &[
+    &answer::ENTRY,
+    &delay_echo::ENTRY,
+    &echo::ENTRY,
+    &gentones::ENTRY,
+    &hangup::ENTRY,
+    &log::ENTRY,
+    &playback::ENTRY,
+    &set::ENTRY,
+    &sleep::ENTRY,
+];
+
+/// What there is to know about an application.
+pub struct Entry {
+    /// The name that a dialplan uses.
+    pub name: &'static str,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+    /// What it takes, in the order it is written in `data`.
+    pub arguments: &'static [Argument],
+    /// Reads its arguments, once, when the plan is loaded.
+    pub(crate) parse: fn(&Text, &Globals) -> Result<Box<dyn Application>, String>,
+}
+
+/// One argument of an application.
+pub struct Argument {
+    /// Its name, for the documentation.
+    pub name: &'static str,
+    /// How it is read: what it may be, its unit, its default.
+    pub reading: &'static str,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name)
+    }
+}
+
+/// An application whose arguments were read.
+#[async_trait]
+pub(crate) trait Application: fmt::Debug + Send + Sync {
+    /// Does it. `scope` is for [`Text::expand`].
+    async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<(), Ended>;
+
+    /// The sound it plays, so that it can be read before the first call.
+    fn sound(&self) -> Option<&SoundName> {
+        None
+    }
+
+    /// The tones it plays, so that they can be made before the first call.
+    fn tones(&self) -> Option<&ToneScript> {
+        None
+    }
+}
+
+/// Finds an application by name and reads its arguments.
+pub(crate) fn parse(
+    name: &str,
+    data: &Text,
+    globals: &Globals,
+) -> Result<(&'static str, Box<dyn Application>), Fault> {
+    let Some(entry) = APPLICATIONS.iter().find(|entry| entry.name == name) else {
+        let names: Vec<&str> = APPLICATIONS.iter().map(|entry| entry.name).collect();
+        return Err(Fault::UnknownApplication {
+            application: shorten(name),
+            hint: suggest(name, &names),
+        });
+    };
+    let application = (entry.parse)(data, globals).map_err(|detail| Fault::Argument {
+        application: entry.name,
+        data: shorten(data.source()),
+        detail,
+    })?;
+    Ok((entry.name, application))
+}
+
+/// "did you mean …" with the closest name, or the list of all names if none is close.
+pub(crate) fn suggest(name: &str, names: &[&str]) -> String {
+    let name = name.to_ascii_lowercase();
+    let closest =
+        names.iter().map(|known| (distance(&name, &known.to_ascii_lowercase()), *known)).min();
+    match closest {
+        Some((edits, known)) if edits <= known.len().max(3) / 3 => {
+            format!("did you mean \"{known}\"?")
+        }
+        _ if names.len() > LISTED_MAX => "none is close to it".to_owned(),
+        _ => format!("there are: {}", names.join(", ")),
+    }
+}
+
+/// For an application that takes none.
+fn no_arguments(data: &Text, globals: &Globals) -> Result<(), String> {
+    match data.constant(globals) {
+        Some(constant) if constant.trim().is_empty() => Ok(()),
+        _ => Err("it takes no arguments".to_owned()),
+    }
+}
+
+/// A whole number that is written in the plan, or comes from the call.
+#[derive(Debug)]
+pub(crate) enum Number {
+    Fixed(u64),
+    FromCall(Text),
+}
+
+impl Number {
+    /// Reads a number up to `max`; nothing is `default`.
+    pub(crate) fn parse(
+        data: &Text,
+        globals: &Globals,
+        default: Option<u64>,
+        max: u64,
+    ) -> Result<Number, String> {
+        let Some(constant) = data.constant(globals) else {
+            return Ok(Number::FromCall(data.clone()));
+        };
+        if let ("", Some(default)) = (constant.trim(), default) {
+            return Ok(Number::Fixed(default));
+        }
+        read_number(&constant, max).map(Number::Fixed)
+    }
+
+    /// The number. One from the call that cannot be read is logged, and `None`.
+    pub(crate) fn value(&self, max: u64, call: &mut dyn Call, scope: Scope<'_>) -> Option<u64> {
+        let text = match self {
+            Number::Fixed(value) => return Some(*value),
+            Number::FromCall(text) => text,
+        };
+        let read = read_number(&text.expand(call, scope), max);
+        read.map_err(|detail| call.log(Level::Warning, &format!("{}: {detail}", text.source())))
+            .ok()
+    }
+}
+
+fn read_number(text: &str, max: u64) -> Result<u64, String> {
+    let number = text.trim().parse().ok().filter(|number| *number <= max);
+    number.ok_or_else(|| format!("\"{}\" is not a whole number from 0 to {max}", shorten(text)))
+}
+
+/// How many characters must be added, removed or replaced to get from `a` to `b`; only the start of `a` counts.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.bytes().take(DISTANCE_BYTES_MAX).enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (cell, to) in row.iter_mut().skip(1).zip(b.bytes()) {
+            let replaced = diagonal + usize::from(from != to);
+            diagonal = *cell;
+            left = replaced.min(diagonal + 1).min(left + 1);
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// More names than this are not listed in a message.
+const LISTED_MAX: usize = 24;
+/// What of an unknown name is compared to the known ones.
+const DISTANCE_BYTES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_ordered_by_name_and_documented() {
+        assert!(APPLICATIONS.is_sorted_by(|a, b| a.name < b.name));
+        for entry in APPLICATIONS {
+            assert!(entry.summary.ends_with('.'), "{entry:?}");
+            assert!(
+                entry.arguments.iter().all(|argument| !argument.reading.is_empty()),
+                "{entry:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_is_close_to_the_right_one() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+        let names = ["answer", "playback", "delay_echo"];
+        assert_eq!(suggest("Playbak", &names), "did you mean \"playback\"?");
+        assert_eq!(suggest("bridge", &names), "there are: answer, playback, delay_echo");
+    }
+}

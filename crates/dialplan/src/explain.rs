@@ -1,0 +1,90 @@
+//! Why a number matched nothing, in one line.
+
+use std::fmt;
+
+use crate::error::Location;
+use crate::facts::Facts;
+use crate::model::{Condition, Extension};
+use crate::text::shorten;
+
+/// No extension was found for a call. Displayed as one line for the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no match in context \"{context}\": {reason}")]
+pub struct NoMatch {
+    /// The context that was searched.
+    pub context: String,
+    /// Why nothing was found.
+    pub reason: NoMatchReason,
+}
+
+/// Why no extension was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoMatchReason {
+    /// The plan has no context of that name.
+    NoContext,
+    /// Every extension has a condition that does not hold.
+    NoExtension {
+        /// The extensions in the order they were tried.
+        failed: Vec<Failed>,
+    },
+}
+
+/// An extension that did not match, and the first of its conditions that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The extension.
+    pub extension: String,
+    /// The field that was tested.
+    pub field: &'static str,
+    /// What the call has there.
+    pub value: String,
+    /// The expression that was not found in it.
+    pub expression: String,
+    /// Where the condition is written.
+    pub location: Location,
+}
+
+impl Failed {
+    pub(crate) fn new(extension: &Extension, condition: &Condition, facts: &Facts) -> Failed {
+        let test = condition.test.as_ref();
+        Failed {
+            extension: extension.name.clone(),
+            field: test.map_or("", |test| test.fact.name()),
+            value: test.map_or_else(String::new, |test| facts.read(test.fact).into_owned()),
+            expression: test.map_or_else(String::new, |test| test.pattern.source().to_owned()),
+            location: condition.location.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (value, expression) = (shorten(&self.value), shorten(&self.expression));
+        write!(
+            formatter,
+            "{} ({}): {} \"{value}\" is not {expression}",
+            self.extension, self.location, self.field
+        )
+    }
+}
+
+impl fmt::Display for NoMatchReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let failed = match self {
+            NoMatchReason::NoContext => return formatter.write_str("there is no such context"),
+            NoMatchReason::NoExtension { failed } => failed,
+        };
+        for (index, failed) in failed.iter().take(LISTED_MAX).enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(formatter, "{separator}{failed}")?;
+        }
+        match failed.len().saturating_sub(LISTED_MAX) {
+            0 => Ok(()),
+            more => write!(formatter, "; and {more} more"),
+        }
+    }
+}
+
+/// Extensions that are listed in the line.
+const LISTED_MAX: usize = 20;

@@ -1,0 +1,48 @@
+//! Which applications a call runs.
+//!
+//! A dialplan is read once, at start, into a [`Plan`]: contexts hold extensions, an extension holds conditions,
+//! a condition holds actions, an action names an application. What is wrong with it is said then, with file and
+//! line; at run time nothing can be malformed except what a `${variable}` brings in.
+//!
+//! ```text
+//!  XML files ──► xml ──► Plan ──route(context, facts)──► Route ──run(route, call)──► Outcome
+//!                         │                                 │            │
+//!              app::APPLICATIONS parse            or NoMatch, which    each application is
+//!              their arguments                    says why not         one async fn over Call
+//! ```
+//!
+//! This crate knows neither SIP nor RTP: what an application may do to a call is the trait [`Call`], and the
+//! server implements it. It opens no file: sounds are names ([`SoundName`]), tones are scripts ([`ToneScript`]).
+//!
+//! Start reading at [`Plan`], then at `app/playback.rs`, which shows all there is to an application.
+
+mod call;
+mod cause;
+mod error;
+mod explain;
+mod facts;
+mod model;
+mod pattern;
+mod run;
+#[cfg(test)]
+mod script;
+mod sound;
+mod text;
+mod tone;
+mod variables;
+mod xml;
+
+pub mod app;
+
+pub use call::{Call, Ended, EndedBy, Level};
+pub use cause::Cause;
+pub use error::{Error, Fault, Location};
+pub use explain::{Failed, NoMatch, NoMatchReason};
+pub use facts::{Fact, Facts};
+pub use model::{Action, Condition, Context, Extension, Globals, Number, Plan, Test};
+pub use pattern::{Captures, Pattern};
+pub use run::{Outcome, Route, run};
+pub use sound::SoundName;
+pub use tone::{Repeat, Tone, ToneScript};
+pub use variables::{NAME_BYTES_MAX, VALUE_BYTES_MAX, VARIABLES_MAX, VariableError, Variables};
+pub use xml::{Limits, LoadOptions, Source};

@@ -1,0 +1,151 @@
+//! The regular expression of a condition.
+
+use std::borrow::Cow;
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use crate::error::Fault;
+use crate::text::shorten;
+
+/// A compiled expression. It is searched for anywhere in the value, as FreeSWITCH does: write `^` and `$` to pin
+/// it. It works on bytes, `\d` is an ASCII digit, and matching takes time linear in the value.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    source: String,
+    regex: Regex,
+}
+
+impl Pattern {
+    /// Compiles `source`. FreeSWITCH's `/expression/i` form is read, with the flags `i`, `m`, `s` and `x`.
+    ///
+    /// # Errors
+    /// A syntax error; look-around or a back-reference, which would make matching unbounded; an expression that
+    /// is over the size bound when compiled.
+    pub fn parse(source: &str) -> Result<Pattern, Fault> {
+        let refuse = |detail: String| Fault::Expression { expression: shorten(source), detail };
+        if source.len() > EXPRESSION_BYTES_MAX {
+            return Err(refuse(format!("it is longer than {EXPRESSION_BYTES_MAX} bytes")));
+        }
+        if source.starts_with('_') {
+            return Err(refuse(
+                "patterns such as _NXX are not supported, write a regular expression".to_owned(),
+            ));
+        }
+        let (body, flags) = split_flags(source);
+        if let Some(flag) = flags.chars().find(|flag| !"imsx".contains(*flag)) {
+            return Err(refuse(format!("the flag \"{flag}\" after the second \"/\" is unknown")));
+        }
+        let mut builder = RegexBuilder::new(body);
+        builder.unicode(false).size_limit(COMPILED_BYTES_MAX).nest_limit(NEST_MAX);
+        builder.case_insensitive(flags.contains('i')).multi_line(flags.contains('m'));
+        builder.dot_matches_new_line(flags.contains('s')).ignore_whitespace(flags.contains('x'));
+        let regex = builder.build().map_err(|error| refuse(explain(body, &error)))?;
+        Ok(Pattern { source: source.to_owned(), regex })
+    }
+
+    /// The expression as it was written, with globals filled in.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// How many groups the expression has.
+    pub fn groups(&self) -> usize {
+        self.regex.captures_len().saturating_sub(1)
+    }
+
+    /// Whether the expression is found in `value`.
+    pub fn is_match(&self, value: &str) -> bool {
+        self.regex.is_match(value.as_bytes())
+    }
+
+    /// What the groups of the expression hold, if it is found in `value`.
+    pub fn captures(&self, value: &str) -> Option<Captures> {
+        let found = self.regex.captures(value.as_bytes())?;
+        let group = |group: Option<regex::bytes::Match<'_>>| {
+            group
+                .map_or(Cow::Borrowed(""), |group| String::from_utf8_lossy(group.as_bytes()))
+                .into_owned()
+        };
+        Some(Captures { groups: found.iter().map(group).collect() })
+    }
+
+    /// The values that an expression such as `^9196$`, `^(9196)$` or `^(9195|9196)$` stands for; empty if it is
+    /// anything else.
+    pub(crate) fn plain_values(&self) -> Vec<String> {
+        let Some(body) = self.source.strip_prefix('^').and_then(|body| body.strip_suffix('$'))
+        else {
+            return Vec::new();
+        };
+        let grouped = body.strip_prefix('(').and_then(|body| body.strip_suffix(')'));
+        let body = grouped.map(|body| body.strip_prefix("?:").unwrap_or(body)).unwrap_or(body);
+        if grouped.is_none() && body.contains('|') {
+            return Vec::new();
+        }
+        body.split('|').map(plain_value).collect::<Option<Vec<_>>>().unwrap_or_default()
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Eq for Pattern {}
+
+/// What the groups of an expression hold: `$0` is all that matched, `$1` the first group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Captures {
+    groups: Vec<String>,
+}
+
+impl Captures {
+    /// What group `number` holds; empty if it took no part in the match.
+    pub fn get(&self, number: usize) -> &str {
+        self.groups.get(number).map_or("", String::as_str)
+    }
+}
+
+fn split_flags(source: &str) -> (&str, &str) {
+    source.strip_prefix('/').and_then(|body| body.rsplit_once('/')).unwrap_or((source, ""))
+}
+
+/// A number without any operator of regular expressions: digits, letters, `-`, `_`, and `*`, `+`, `.`, `#` if
+/// they are escaped.
+fn plain_value(text: &str) -> Option<String> {
+    let mut value = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => value.push(characters.next().filter(|escaped| "*+.#-".contains(*escaped))?),
+            '#' | '-' | '_' => value.push(character),
+            _ if character.is_ascii_alphanumeric() => value.push(character),
+            _ => return None,
+        }
+    }
+    (!value.is_empty()).then_some(value)
+}
+
+fn explain(body: &str, error: &regex::Error) -> String {
+    if ["(?=", "(?!", "(?<=", "(?<!"].iter().any(|form| body.contains(form)) {
+        return "look-around is not supported; write what must match, and put exceptions in an extension before"
+            .to_owned();
+    }
+    match error {
+        regex::Error::CompiledTooBig(_) => {
+            format!("it needs more than {COMPILED_BYTES_MAX} bytes when compiled; repeat less")
+        }
+        regex::Error::Syntax(message) => {
+            let last = message.lines().last().unwrap_or_default();
+            last.strip_prefix("error: ").unwrap_or(last).to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Longest expression.
+const EXPRESSION_BYTES_MAX: usize = 4096;
+/// Largest compiled expression.
+const COMPILED_BYTES_MAX: usize = 256 * 1024;
+/// Deepest nesting of groups.
+const NEST_MAX: u32 = 64;

@@ -1,0 +1,226 @@
+//! Text with `$${global}`, `${variable}` and `$1` in it.
+
+use crate::call::Call;
+use crate::error::Fault;
+use crate::model::Globals;
+use crate::pattern::Captures;
+use crate::variables::VALUE_BYTES_MAX;
+
+/// A text that was read at load and is filled in when a call runs. What is filled in is never read again for
+/// further substitutions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Text {
+    source: String,
+    pieces: Vec<Piece>,
+}
+
+/// What a text is filled in from, besides the call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scope<'a> {
+    /// What the expression of the condition captured.
+    pub captures: &'a Captures,
+    /// The global variables, for a `${name}` that the call does not know.
+    pub globals: &'a Globals,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Literal(String),
+    Variable(String),
+    Capture(usize),
+}
+
+impl Text {
+    /// Reads a text. `$${name}` is replaced now; a backslash before a `$` makes it an ordinary character.
+    ///
+    /// # Errors
+    /// An undefined global; a `${` that is not closed or holds more than a name.
+    pub(crate) fn parse(source: &str, globals: &Globals) -> Result<Text, Fault> {
+        let mut pieces = Vec::new();
+        let mut rest = source;
+        while let Some(at) = rest.find(['$', '\\']) {
+            let (before, from) = rest.split_at(at);
+            push_literal(&mut pieces, before);
+            rest = read_substitution(from, &mut pieces, globals)?;
+        }
+        push_literal(&mut pieces, rest);
+        Ok(Text { source: source.to_owned(), pieces })
+    }
+
+    /// The text as it was written.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The whole text if no call can change it. A `${name}` that is a global variable counts as one; no call can
+    /// shadow it here.
+    pub(crate) fn constant(&self, globals: &Globals) -> Option<String> {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(literal) => text.push_str(literal),
+                Piece::Variable(name) => text.push_str(globals.get(name)?),
+                Piece::Capture(_) => return None,
+            }
+        }
+        Some(text)
+    }
+
+    /// The highest `$n` in the text.
+    pub(crate) fn highest_capture(&self) -> Option<usize> {
+        let numbers = self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Capture(number) => Some(*number),
+            Piece::Literal(_) | Piece::Variable(_) => None,
+        });
+        numbers.max()
+    }
+
+    /// Fills in what `call` knows, up to [`VALUE_BYTES_MAX`] bytes. A `${name}` is looked up among the variables
+    /// of the call, its facts, then the globals; an unknown one is empty.
+    pub(crate) fn expand(&self, call: &dyn Call, scope: Scope<'_>) -> String {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(literal) => text.push_str(literal),
+                Piece::Variable(name) => push_variable(name, call, scope.globals, &mut text),
+                Piece::Capture(number) => text.push_str(scope.captures.get(*number)),
+            }
+            if text.len() > VALUE_BYTES_MAX {
+                text.truncate(text.floor_char_boundary(VALUE_BYTES_MAX));
+                break;
+            }
+        }
+        text
+    }
+
+    /// Splits the text at the first `separator` that is written in it (not one that is filled in).
+    pub(crate) fn split_once(&self, separator: char) -> Option<(Text, Text)> {
+        let (index, before, after) =
+            self.pieces.iter().enumerate().find_map(|(index, piece)| match piece {
+                Piece::Literal(literal) => {
+                    literal.split_once(separator).map(|(before, after)| (index, before, after))
+                }
+                Piece::Variable(_) | Piece::Capture(_) => None,
+            })?;
+        let mut left = self.pieces.get(..index).unwrap_or_default().to_vec();
+        push_literal(&mut left, before);
+        let mut right = Vec::new();
+        push_literal(&mut right, after);
+        right.extend_from_slice(self.pieces.get(index + 1..).unwrap_or_default());
+        Some((self.with(left), self.with(right)))
+    }
+
+    fn with(&self, pieces: Vec<Piece>) -> Text {
+        Text { source: self.source.clone(), pieces }
+    }
+}
+
+/// Replaces the `$${name}` of a text that has no other substitutions, such as an expression.
+pub(crate) fn expand_globals(source: &str, globals: &Globals) -> Result<String, Fault> {
+    let mut text = String::new();
+    let mut rest = source;
+    while let Some((before, after)) = rest.split_once("$${") {
+        text.push_str(before);
+        let (name, after) = after.split_once('}').ok_or_else(|| unclosed(rest))?;
+        text.push_str(find_global(name, globals)?);
+        rest = after;
+    }
+    text.push_str(rest);
+    Ok(text)
+}
+
+fn push_variable(name: &str, call: &dyn Call, globals: &Globals, text: &mut String) {
+    if let Some(value) = call.variables().get(name) {
+        text.push_str(value);
+    } else if let Some(value) = call.facts().value(name) {
+        text.push_str(&value);
+    } else if let Some(value) = globals.get(name) {
+        text.push_str(value);
+    }
+}
+
+/// Reads what stands at the `$` or backslash that `from` starts with, and returns what follows it.
+fn read_substitution<'a>(
+    from: &'a str,
+    pieces: &mut Vec<Piece>,
+    globals: &Globals,
+) -> Result<&'a str, Fault> {
+    if let Some(after) = from.strip_prefix("\\$") {
+        push_literal(pieces, "$");
+        return Ok(after);
+    }
+    if let Some(after) = from.strip_prefix("$${") {
+        let (name, after) = after.split_once('}').ok_or_else(|| unclosed(from))?;
+        push_literal(pieces, find_global(name, globals)?);
+        return Ok(after);
+    }
+    if let Some(after) = from.strip_prefix("${") {
+        let (name, after) = after.split_once('}').ok_or_else(|| unclosed(from))?;
+        check_name(name, from)?;
+        pieces.push(Piece::Variable(name.to_owned()));
+        return Ok(after);
+    }
+    if let Some(after) = from.strip_prefix('$') {
+        let digits = after.bytes().take(CAPTURE_DIGITS_MAX).take_while(u8::is_ascii_digit).count();
+        let (number, after) = after.split_at(digits);
+        match number.parse() {
+            Ok(number) => pieces.push(Piece::Capture(number)),
+            Err(_) => push_literal(pieces, "$"),
+        }
+        return Ok(after);
+    }
+    push_literal(pieces, "\\");
+    Ok(from.get(1..).unwrap_or_default())
+}
+
+fn check_name(name: &str, from: &str) -> Result<(), Fault> {
+    let refuse = |detail| Err(Fault::Substitution { text: shorten(from), detail });
+    if name.is_empty() {
+        return refuse("the name of the variable is missing");
+    }
+    if name.contains('(') {
+        return refuse("functions such as ${name(…)} are not supported");
+    }
+    if name.contains(':') {
+        return refuse("substring forms such as ${name:0:3} are not supported");
+    }
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
+        return refuse("the name of a variable has letters, digits, \"_\", \"-\" and \".\"");
+    }
+    Ok(())
+}
+
+fn find_global<'a>(name: &str, globals: &'a Globals) -> Result<&'a str, Fault> {
+    globals
+        .get(name)
+        .ok_or_else(|| Fault::UnknownGlobal { name: shorten(name), hint: globals.hint() })
+}
+
+fn push_literal(pieces: &mut Vec<Piece>, text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    match pieces.last_mut() {
+        Some(Piece::Literal(literal)) => literal.push_str(text),
+        _ => pieces.push(Piece::Literal(text.to_owned())),
+    }
+}
+
+fn unclosed(from: &str) -> Fault {
+    Fault::Substitution { text: shorten(from), detail: "the closing brace is missing" }
+}
+
+/// The beginning of a text, for a message of one line.
+pub(crate) fn shorten(text: &str) -> String {
+    let mut short: String =
+        text.chars().take(SHORT_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(SHORT_CHARS_MAX).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+/// Digits that are read after a `$`.
+const CAPTURE_DIGITS_MAX: usize = 2;
+/// What of a text is repeated in a message.
+const SHORT_CHARS_MAX: usize = 80;
