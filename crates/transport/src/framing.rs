@@ -1,0 +1,169 @@
+//! Message boundaries on streams, and the keep-alives between messages.
+
+use bytes::{Buf, BytesMut};
+
+use crate::index::{self, leading_line_ends};
+use crate::{Fault, Framing, Limits, Message, ParseError};
+
+/// What a peer sends between messages to learn whether we are there (RFC 5626 §3.5.1).
+pub const PING: &[u8] = b"\r\n\r\n";
+
+/// Our answer to a [`PING`] (RFC 5626 §4.4.1).
+pub const PONG: &[u8] = b"\r\n";
+
+/// Whether a datagram is a keep-alive and no message: only line ends and zero bytes.
+pub fn is_keep_alive(datagram: &[u8]) -> bool {
+    datagram.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0 | b' '))
+}
+
+/// What came out of a stream.
+#[derive(Debug)]
+pub enum StreamEvent {
+    /// A whole message.
+    Message(Message),
+    /// A keep-alive that wants [`PONG`] back.
+    Ping,
+    /// The boundary of the next message cannot be found: answer the error if it is answerable,
+    /// then close. Nothing comes after this.
+    Broken(ParseError),
+}
+
+/// Cuts a stream into messages. It looks at each byte of a head once, however it is cut, and
+/// never holds more than one head, one body and what one read brought.
+#[derive(Debug)]
+pub struct StreamDecoder {
+    limits: Limits,
+    buffer: BytesMut,
+    /// Bytes of the buffer that hold no end of the head.
+    scanned: usize,
+    /// The length of the message at the start of the buffer, once its head is there.
+    length: Option<usize>,
+    /// Line ends seen since the last message or ping.
+    line_feeds: u8,
+    is_broken: bool,
+}
+
+impl StreamDecoder {
+    /// A decoder at the start of a stream.
+    pub fn new(limits: Limits) -> StreamDecoder {
+        StreamDecoder {
+            limits,
+            buffer: BytesMut::new(),
+            scanned: 0,
+            length: None,
+            line_feeds: 0,
+            is_broken: false,
+        }
+    }
+
+    /// Where to read into. Call [`StreamDecoder::poll`] until `None` after each read.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// Whether the stream stands between two messages, so that its end loses nothing.
+    pub fn is_between_messages(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// The next thing that is complete.
+    pub fn poll(&mut self) -> Option<StreamEvent> {
+        if self.is_broken {
+            self.buffer.clear();
+            return None;
+        }
+        if self.scanned == 0 && self.skip_line_ends() {
+            return Some(StreamEvent::Ping);
+        }
+        let length = match self.length {
+            Some(length) => length,
+            None => match self.measure()? {
+                Ok(length) => *self.length.insert(length),
+                Err(fault) => return Some(self.broken(fault)),
+            },
+        };
+        if self.buffer.len() < length {
+            self.buffer.reserve(length - self.buffer.len());
+            return None;
+        }
+        self.scanned = 0;
+        self.length = None;
+        let bytes = self.buffer.split_to(length).freeze();
+        Some(match Message::parse(bytes, Framing::Stream, &self.limits) {
+            Ok(message) => StreamEvent::Message(message),
+            Err(error) => {
+                self.is_broken = true;
+                StreamEvent::Broken(error)
+            }
+        })
+    }
+
+    /// Drops line ends before a message; says whether two of them make a ping. A single one is
+    /// a pong or slack of the peer.
+    fn skip_line_ends(&mut self) -> bool {
+        while let Some(&byte) = self.buffer.first().filter(|byte| matches!(byte, b'\r' | b'\n')) {
+            self.buffer.advance(1);
+            if byte == b'\n' {
+                self.line_feeds += 1;
+            }
+            if self.line_feeds == 2 {
+                self.line_feeds = 0;
+                return true;
+            }
+        }
+        if !self.buffer.is_empty() {
+            self.line_feeds = 0;
+        }
+        false
+    }
+
+    /// The length of the message at the start of the buffer, once its head is complete.
+    fn measure(&mut self) -> Option<Result<usize, Fault>> {
+        let Some(head_end) = self.head_end() else {
+            let is_over = self.buffer.len() > self.limits.head_bytes_max;
+            return is_over.then_some(Err(Fault::HeadTooLarge));
+        };
+        let index = match index::index(&self.buffer, &self.limits) {
+            Ok(index) => index,
+            Err((fault, _)) => return Some(Err(fault)),
+        };
+        Some(match index::content_length(&index.lines, &self.buffer) {
+            Ok(None) => Err(Fault::ContentLengthMissing),
+            Ok(Some(length)) if length > self.limits.body_bytes_max => Err(Fault::BodyTooLarge),
+            Ok(Some(length)) => Ok(head_end + length),
+            Err(fault) => Err(fault),
+        })
+    }
+
+    /// The end of the empty line that closes the head, searched from where the last search ended.
+    fn head_end(&mut self) -> Option<usize> {
+        let mut position = self.scanned;
+        while let Some(offset) = self.buffer.get(position..)?.iter().position(|&byte| byte == b'\n')
+        {
+            let feed = position + offset;
+            match self.buffer.get(feed + 1..)? {
+                [b'\n', ..] => return Some(feed + 2),
+                [b'\r', b'\n', ..] => return Some(feed + 3),
+                // The next line has only begun to arrive: look at this feed again then.
+                [] | [b'\r'] => {
+                    self.scanned = feed;
+                    return None;
+                }
+                _ => position = feed + 1,
+            }
+        }
+        self.scanned = self.buffer.len();
+        None
+    }
+
+    /// Gives the fault with what there is of the message, and stops.
+    fn broken(&mut self, fault: Fault) -> StreamEvent {
+        self.is_broken = true;
+        let bytes = self.buffer.split().freeze();
+        debug_assert_eq!(leading_line_ends(&bytes), 0, "line ends are skipped before a message");
+        StreamEvent::Broken(match Message::parse(bytes, Framing::Stream, &self.limits) {
+            Err(error) if error.fault() == fault => error,
+            Err(_) | Ok(_) => ParseError::new(fault, None),
+        })
+    }
+}

@@ -1,0 +1,206 @@
+//! The one pass that decides whether an indexed message may be acted on.
+
+use crate::{Message, Method, Name, Scheme};
+
+/// What this element understands, for [`validate`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Policy<'a> {
+    /// The option tags that a Require or Proxy-Require may name (RFC 3261 §8.2.2.3).
+    pub supported: &'a [&'a str],
+}
+
+/// Why a message may not be acted on. A request is answered with it
+/// ([`crate::ResponseWriter::reject`]), unless it is an ACK; a response is dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// 400, 416, 420, 483 or 505.
+    pub status: u16,
+    /// A fixed word for a metric label.
+    pub label: &'static str,
+    /// What is wrong, for the reason phrase.
+    pub phrase: &'static str,
+    /// Header fields that the response must carry, such as Unsupported.
+    pub headers: Vec<(Name, String)>,
+}
+
+impl Rejection {
+    fn new(status: u16, label: &'static str, phrase: &'static str) -> Rejection {
+        Rejection { status, label, phrase, headers: Vec::new() }
+    }
+
+    fn bad_request(label: &'static str, phrase: &'static str) -> Rejection {
+        Rejection::new(400, label, phrase)
+    }
+}
+
+/// Checks all that does not depend on state: RFC 3261 §8.2 up to the method, which the layer
+/// above answers with 405 or 501 because it knows its Allow.
+///
+/// Not checked, on purpose: Max-Forwards of 0, which an endpoint processes (RFC 4475 §3.4.2;
+/// forwarding asks [`next_max_forwards`]); Date and other header fields that nothing depends on;
+/// a missing From tag, branch or Max-Forwards, as RFC 2543 has it; the body, which is 415 or 488
+/// above.
+///
+/// # Errors
+/// The first [`Rejection`].
+pub fn validate(message: &Message, policy: &Policy<'_>) -> Result<(), Rejection> {
+    version(message)?;
+    mandatory(message)?;
+    singles(message)?;
+    vias(message)?;
+    identity(message)?;
+    sequence(message)?;
+    if message.is_request() {
+        request_uri(message)?;
+        numbers(message)?;
+    }
+    addresses(message)?;
+    if message.is_request() { extensions(message, policy) } else { Ok(()) }
+}
+
+/// The Max-Forwards of a request that is made because of this one: one less, or 70 if it has none.
+///
+/// # Errors
+/// A 483 at zero (RFC 3261 §16.3), a 400 if it is not a number.
+pub fn next_max_forwards(message: &Message) -> Result<u8, Rejection> {
+    let too_many = || Rejection::new(483, "max_forwards", "Too Many Hops");
+    match hops(message)? {
+        None => Ok(MAX_FORWARDS),
+        Some(hops) => hops.checked_sub(1).ok_or_else(too_many),
+    }
+}
+
+/// RFC 3261 §8.1.1.6.
+const MAX_FORWARDS: u8 = 70;
+
+/// Header fields that every message has.
+const MANDATORY: [(Name, &str); 5] = [
+    (Name::Via, "Missing Via"),
+    (Name::From, "Missing From"),
+    (Name::To, "Missing To"),
+    (Name::CallId, "Missing Call-ID"),
+    (Name::CSeq, "Missing CSeq"),
+];
+
+fn version(message: &Message) -> Result<(), Rejection> {
+    match message.version().eq_ignore_ascii_case(b"SIP/2.0") {
+        true => Ok(()),
+        false => Err(Rejection::new(505, "version", "Version Not Supported")),
+    }
+}
+
+fn mandatory(message: &Message) -> Result<(), Rejection> {
+    match MANDATORY.iter().find(|(name, _)| !message.has(*name)) {
+        Some((_, phrase)) => Err(Rejection::bad_request("missing_header", phrase)),
+        None => Ok(()),
+    }
+}
+
+fn singles(message: &Message) -> Result<(), Rejection> {
+    let mut seen = [false; 256];
+    for line in message.lines().filter(|line| line.name.is_single()) {
+        let Some(seen) = seen.get_mut(line.name as usize) else {
+            continue;
+        };
+        if std::mem::replace(seen, true) {
+            return Err(Rejection::bad_request("repeated_header", "Repeated Header Field"));
+        }
+    }
+    Ok(())
+}
+
+fn vias(message: &Message) -> Result<(), Rejection> {
+    match message.vias().all(|via| via.is_ok()) {
+        true => Ok(()),
+        false => Err(Rejection::bad_request("via", "Malformed Via")),
+    }
+}
+
+fn identity(message: &Message) -> Result<(), Rejection> {
+    if message.from().is_none() {
+        return Err(Rejection::bad_request("from", "Malformed From"));
+    }
+    if message.to().is_none() {
+        return Err(Rejection::bad_request("to", "Malformed To"));
+    }
+    let call_id = message.call_id();
+    if call_id.is_empty() || call_id.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return Err(Rejection::bad_request("call_id", "Malformed Call-ID"));
+    }
+    Ok(())
+}
+
+fn sequence(message: &Message) -> Result<(), Rejection> {
+    let cseq = message.cseq().ok_or(Rejection::bad_request("cseq", "Malformed CSeq"))?;
+    match cseq.method == *message.method() {
+        true => Ok(()),
+        false => Err(Rejection::bad_request("cseq_method", "CSeq Method Differs")),
+    }
+}
+
+fn request_uri(message: &Message) -> Result<(), Rejection> {
+    let malformed = || Rejection::bad_request("request_uri", "Malformed Request-URI");
+    let uri = message.request_uri().and_then(Result::ok).ok_or_else(malformed)?;
+    match uri.scheme() {
+        Scheme::Sip | Scheme::Sips | Scheme::Tel if uri.has_headers() => Err(malformed()),
+        Scheme::Sip | Scheme::Sips | Scheme::Tel => Ok(()),
+        Scheme::Other => Err(Rejection::new(416, "uri_scheme", "Unsupported URI Scheme")),
+    }
+}
+
+/// Numbers that are acted on must be numbers (RFC 4475 §3.1.2.4).
+fn numbers(message: &Message) -> Result<(), Rejection> {
+    hops(message)?;
+    let is_delta = |value: &[u8]| {
+        crate::split::number(value).is_some_and(|seconds| seconds <= u64::from(u32::MAX))
+    };
+    match message.header_bytes(Name::Expires) {
+        Some(value) if !is_delta(value) => {
+            Err(Rejection::bad_request("expires", "Malformed Expires"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn hops(message: &Message) -> Result<Option<u8>, Rejection> {
+    let malformed = || Rejection::bad_request("max_forwards", "Malformed Max-Forwards");
+    let Some(value) = message.header_bytes(Name::MaxForwards) else {
+        return Ok(None);
+    };
+    let hops = crate::split::number(value).ok_or_else(malformed)?;
+    u8::try_from(hops).map(Some).map_err(|_| malformed())
+}
+
+/// The addresses that routing and dialogs read. A lone `*` is a Contact of REGISTER only.
+fn addresses(message: &Message) -> Result<(), Rejection> {
+    let is_star = *message.method() == Method::Register
+        && message.headers(Name::Contact).eq(["*"].map(std::borrow::Cow::Borrowed));
+    if !is_star && !message.addresses(Name::Contact).all(|address| address.is_ok()) {
+        return Err(Rejection::bad_request("contact", "Malformed Contact"));
+    }
+    for name in [Name::Route, Name::RecordRoute] {
+        if !message.addresses(name).all(|address| address.is_ok()) {
+            return Err(Rejection::bad_request("route", "Malformed Route or Record-Route"));
+        }
+    }
+    Ok(())
+}
+
+/// RFC 3261 §8.2.2.3. ACK and CANCEL cannot be refused for an extension.
+fn extensions(message: &Message, policy: &Policy<'_>) -> Result<(), Rejection> {
+    if matches!(message.method(), Method::Ack | Method::Cancel) {
+        return Ok(());
+    }
+    let is_known = |tag: &str| policy.supported.iter().any(|known| known.eq_ignore_ascii_case(tag));
+    let unknown: Vec<_> = message
+        .list(Name::Require)
+        .chain(message.list(Name::ProxyRequire))
+        .filter(|tag| !is_known(tag))
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let mut rejection = Rejection::new(420, "extension", "Bad Extension");
+    rejection.headers.push((Name::Unsupported, unknown.join(", ")));
+    Err(rejection)
+}
