@@ -1,0 +1,230 @@
+//! One datagram in or out with the local address it uses, which the standard library cannot say.
+#![allow(unsafe_code, reason = "recvmsg and sendmsg with IP_PKTINFO have no safe interface")]
+
+use std::{
+    io, mem,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::{AsRawFd, RawFd},
+    ptr,
+};
+
+use socket2::{SockAddr, SockAddrStorage};
+
+/// What came with a datagram besides its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Received {
+    /// Bytes written to the buffer.
+    pub(super) length: usize,
+    /// Who sent it.
+    pub(super) remote: SocketAddr,
+    /// The local address it was sent to; for broadcast, the one to answer from.
+    pub(super) local: Option<IpAddr>,
+    /// Datagrams the kernel has dropped on this socket since it was made, wrapping.
+    pub(super) dropped: u32,
+}
+
+/// Asks the kernel for the local address and the drop count of each datagram.
+pub(super) fn prepare(socket: &impl AsRawFd, is_ipv6: bool) -> io::Result<()> {
+    let socket = socket.as_raw_fd();
+    if is_ipv6 {
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+    } else {
+        set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+    }
+    set_option(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)
+}
+
+/// Raises the receive queue past the system's limit where the process may, else up to it.
+pub(super) fn raise_receive_buffer(socket: &impl AsRawFd, bytes: usize) -> io::Result<()> {
+    let socket = socket.as_raw_fd();
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
+        .or_else(|_| set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes))
+}
+
+/// Receives one datagram, or `WouldBlock`.
+pub(super) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Received> {
+    let mut remote = SockAddrStorage::zeroed();
+    let remote_size = remote.size_of();
+    let mut control = Control([0; CONTROL_BYTES]);
+    let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut header = empty_header();
+    header.msg_name = (&raw mut remote).cast();
+    header.msg_namelen = remote_size;
+    header.msg_iov = &raw mut vector;
+    header.msg_iovlen = 1;
+    header.msg_control = (&raw mut control).cast();
+    header.msg_controllen = CONTROL_BYTES as _;
+    // SAFETY: every pointer in `header` is to a local that outlives the call, with its true size.
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the kernel has written an address of `msg_namelen` bytes to `remote`.
+    let remote = unsafe { SockAddr::new(remote, header.msg_namelen) };
+    let remote = remote.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+    let mut received = Received { length, remote, local: None, dropped: 0 };
+    read_control(&header, &mut received);
+    Ok(received)
+}
+
+fn read_control(header: &libc::msghdr, received: &mut Received) {
+    // SAFETY: `header` is as recvmsg left it, and its control buffer is alive and aligned; each
+    // payload is read unaligned, as the type that the kernel documents for its level and kind.
+    unsafe {
+        let mut next = libc::CMSG_FIRSTHDR(header);
+        while let Some(message) = next.as_ref() {
+            let payload = libc::CMSG_DATA(message);
+            match (message.cmsg_level, message.cmsg_type) {
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let info: libc::in_pktinfo = ptr::read_unaligned(payload.cast());
+                    let address = Ipv4Addr::from_bits(u32::from_be(info.ipi_spec_dst.s_addr));
+                    received.local = Some(address.into());
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info: libc::in6_pktinfo = ptr::read_unaligned(payload.cast());
+                    let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                    // What was sent to a group cannot be answered from it.
+                    received.local = (!address.is_multicast()).then_some(address.into());
+                }
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
+                    received.dropped = ptr::read_unaligned(payload.cast());
+                }
+                _ => {}
+            }
+            next = libc::CMSG_NXTHDR(header, message);
+        }
+    }
+}
+
+/// Sends one datagram from `local`, or from where the kernel likes if that is unspecified.
+pub(super) fn send(
+    socket: &impl AsRawFd,
+    bytes: &[u8],
+    local: IpAddr,
+    remote: SocketAddr,
+) -> io::Result<()> {
+    let remote = SockAddr::from(remote);
+    let mut control = Control([0; CONTROL_BYTES]);
+    let mut vector =
+        libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut header = empty_header();
+    header.msg_name = remote.as_ptr().cast_mut().cast();
+    header.msg_namelen = remote.len();
+    header.msg_iov = &raw mut vector;
+    header.msg_iovlen = 1;
+    if !local.is_unspecified() {
+        header.msg_control = (&raw mut control).cast();
+        write_control(&mut header, local);
+    }
+    // SAFETY: every pointer in `header` is to a value that outlives the call, with its true size;
+    // sendmsg writes to none of them.
+    let sent = unsafe {
+        libc::sendmsg(
+            socket.as_raw_fd(),
+            &raw const header,
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
+    };
+    usize::try_from(sent).map(|_| ()).map_err(|_| io::Error::last_os_error())
+}
+
+fn write_control(header: &mut libc::msghdr, local: IpAddr) {
+    match local {
+        IpAddr::V4(local) => {
+            let spec_dst = libc::in_addr { s_addr: local.to_bits().to_be() };
+            let none = libc::in_addr { s_addr: 0 };
+            let info = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: spec_dst, ipi_addr: none };
+            write_control_message(header, libc::IPPROTO_IP, libc::IP_PKTINFO, info);
+        }
+        IpAddr::V6(local) => {
+            let address = libc::in6_addr { s6_addr: local.octets() };
+            let info = libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: 0 };
+            write_control_message(header, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
+        }
+    }
+}
+
+/// Writes the one control message of `header`, whose control buffer is a [`Control`].
+fn write_control_message<T>(
+    header: &mut libc::msghdr,
+    level: libc::c_int,
+    kind: libc::c_int,
+    payload: T,
+) {
+    const { assert!(mem::size_of::<T>() + 2 * mem::size_of::<libc::cmsghdr>() <= CONTROL_BYTES) };
+    let size = mem::size_of::<T>() as libc::c_uint;
+    // SAFETY: the control buffer has CONTROL_BYTES bytes, aligned for a cmsghdr, enough for this
+    // one message by the assertion above.
+    unsafe {
+        header.msg_controllen = libc::CMSG_SPACE(size) as _;
+        let message = libc::CMSG_FIRSTHDR(header);
+        (*message).cmsg_level = level;
+        (*message).cmsg_type = kind;
+        (*message).cmsg_len = libc::CMSG_LEN(size) as _;
+        ptr::write_unaligned(libc::CMSG_DATA(message).cast(), payload);
+    }
+}
+
+fn empty_header() -> libc::msghdr {
+    // SAFETY: a msghdr of zeros is one with no name, no buffers and no control.
+    unsafe { mem::zeroed() }
+}
+
+fn set_option(
+    socket: RawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: the kernel reads one c_int at the pointer, during the call only.
+    let result = unsafe {
+        libc::setsockopt(
+            socket,
+            level,
+            name,
+            (&raw const value).cast(),
+            mem::size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Room for control messages, aligned as the kernel writes them.
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_BYTES]);
+
+/// An address of IPv6 and a drop count need 64.
+const CONTROL_BYTES: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    #[test]
+    fn a_wildcard_socket_learns_and_chooses_its_address() {
+        for (wildcard, ours) in [("0.0.0.0:0", "127.0.0.2"), ("[::]:0", "::1")] {
+            let socket = UdpSocket::bind(wildcard).unwrap();
+            prepare(&socket, wildcard.starts_with('[')).unwrap();
+            let ours: IpAddr = ours.parse().unwrap();
+            let at = SocketAddr::new(ours, socket.local_addr().unwrap().port());
+            let peer = UdpSocket::bind(SocketAddr::new(ours, 0)).unwrap();
+            peer.send_to(b"ping", at).unwrap();
+            // Loopback delivers before send_to returns.
+            let mut buffer = [0; 16];
+            let received = receive(&socket, &mut buffer).unwrap();
+            assert_eq!(buffer.get(..received.length), Some(&b"ping"[..]));
+            assert_eq!(received.local, Some(ours));
+            assert_eq!(received.remote, peer.local_addr().unwrap());
+            send(&socket, b"pong", ours, received.remote).unwrap();
+            assert_eq!(peer.recv_from(&mut buffer).unwrap(), (4, at));
+        }
+    }
+
+    #[test]
+    fn an_empty_socket_would_block() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let error = receive(&socket, &mut [0; 16]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+}

@@ -1,0 +1,205 @@
+//! SIP in datagrams: one socket per listener.
+//!
+//! The kernel's receive queue is the only queue inbound: while the consumer is busy nothing is
+//! read, and what the kernel then drops is counted.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket},
+    sync::{Arc, atomic::AtomicU32, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{io::Interest, net::UdpSocket, sync::mpsc};
+use tracing::debug;
+
+use super::{DropReason, Inner, NetEvent, SendError, counters::Kind, datagram};
+use crate::{Flow, FlowId, Framing, Message, TransportKind, framing::is_keep_alive};
+
+/// One bound UDP socket.
+#[derive(Debug)]
+pub(super) struct UdpListener {
+    pub(super) id: FlowId,
+    pub(super) bound: SocketAddr,
+    inner: Arc<Inner>,
+    socket: UdpSocket,
+    queue: mpsc::Sender<(Bytes, Flow)>,
+    dropped: AtomicU32,
+}
+
+/// Binds a socket and starts the tasks that serve it.
+pub(super) fn listen(inner: &Arc<Inner>, address: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = bind(address, inner.config.udp_receive_buffer_bytes)?;
+    let bound = socket.local_addr()?;
+    let (sender, queue) = mpsc::channel(inner.config.queue_messages_max);
+    let listener = Arc::new(UdpListener {
+        id: inner.next_id(),
+        bound,
+        inner: inner.clone(),
+        socket,
+        queue: sender,
+        dropped: AtomicU32::new(0),
+    });
+    inner.add_udp(&listener);
+    tokio::spawn(receive_until_stopped(listener.clone()));
+    tokio::spawn(send_until_stopped(listener, queue));
+    Ok(bound)
+}
+
+fn bind(address: SocketAddr, receive_buffer_bytes: usize) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    datagram::raise_receive_buffer(&socket, receive_buffer_bytes)?;
+    datagram::prepare(&socket, address.is_ipv6())?;
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+impl UdpListener {
+    /// Sends at once, or queues if the kernel's queue is full.
+    pub(super) fn send(&self, flow: &Flow, bytes: Bytes) -> Result<(), SendError> {
+        match datagram::send(&self.socket, &bytes, flow.local.ip(), flow.remote) {
+            Ok(()) => {
+                self.counters().message_out(bytes.len());
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.queue.try_send((bytes, *flow)).map_err(|_| {
+                    self.counters().dropped(DropReason::QueueFull, 1);
+                    SendError::QueueFull
+                })
+            }
+            Err(error) => Err(self.refused(&error)),
+        }
+    }
+
+    fn refused(&self, error: &io::Error) -> SendError {
+        self.counters().dropped(DropReason::SendFailed, 1);
+        debug!(listener = %self.bound, %error, "datagram refused");
+        SendError::Refused(error.kind())
+    }
+
+    /// The flow to a peer that has not written to us yet.
+    pub(super) fn flow_to(&self, remote: SocketAddr) -> io::Result<Flow> {
+        let ip =
+            if self.bound.ip().is_unspecified() { route_source(remote)? } else { self.bound.ip() };
+        Ok(self.flow(Some(ip), remote))
+    }
+
+    fn flow(&self, local: Option<IpAddr>, remote: SocketAddr) -> Flow {
+        let mut address = self.bound;
+        if let (true, Some(local)) = (address.ip().is_unspecified(), local) {
+            address.set_ip(local);
+        }
+        Flow { id: self.id, kind: TransportKind::Udp, local: address, remote }
+    }
+
+    /// Takes one datagram; false when the consumer is gone.
+    async fn take(&self, datagram: &[u8], received: datagram::Received) -> bool {
+        self.count_kernel_drops(received.dropped);
+        // Phones keep a binding of a NAT alive with line ends or zeros; an answer is not expected.
+        if is_keep_alive(datagram) {
+            self.counters().keep_alive_in();
+            return true;
+        }
+        let flow = self.flow(received.local, received.remote);
+        let bytes = Bytes::copy_from_slice(datagram);
+        let event = match Message::parse(bytes, Framing::Datagram, &self.inner.config.limits) {
+            Ok(message) => {
+                self.counters().message_in(datagram.len());
+                NetEvent::Message { flow, message }
+            }
+            Err(error) => {
+                self.counters().unparsable();
+                NetEvent::Unparsable { flow, error }
+            }
+        };
+        self.inner.events.send(event).await.is_ok()
+    }
+
+    fn count_kernel_drops(&self, dropped: u32) {
+        let before = self.dropped.swap(dropped, Ordering::Relaxed);
+        // The kernel's count is attached only once it is not zero.
+        if dropped != 0 {
+            let count = u64::from(dropped.wrapping_sub(before));
+            self.counters().dropped(DropReason::ReceiveBuffer, count);
+        }
+    }
+
+    fn counters(&self) -> &Kind {
+        self.inner.counters.of(TransportKind::Udp)
+    }
+}
+
+async fn receive_until_stopped(listener: Arc<UdpListener>) {
+    let mut stop = listener.inner.stopped();
+    let receive = async {
+        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+        loop {
+            let socket = &listener.socket;
+            let received =
+                socket.async_io(Interest::READABLE, || datagram::receive(socket, &mut buffer));
+            match received.await {
+                Ok(received) => {
+                    let datagram = buffer.get(..received.length).unwrap_or_default();
+                    if !listener.take(datagram, received).await {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    debug!(listener = %listener.bound, %error, "receive failed");
+                    tokio::time::sleep(ERROR_PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        // An error says that the network itself is gone.
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = receive => {}
+    }
+}
+
+async fn send_until_stopped(listener: Arc<UdpListener>, mut queue: mpsc::Receiver<(Bytes, Flow)>) {
+    let mut stop = listener.inner.stopped();
+    let send = async {
+        while let Some((bytes, flow)) = queue.recv().await {
+            let socket = &listener.socket;
+            let sent = socket.async_io(Interest::WRITABLE, || {
+                datagram::send(socket, &bytes, flow.local.ip(), flow.remote)
+            });
+            match sent.await {
+                Ok(()) => listener.counters().message_out(bytes.len()),
+                Err(error) => {
+                    listener.refused(&error);
+                }
+            }
+        }
+    };
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = send => {}
+    }
+}
+
+/// The address from which the kernel would send to a peer.
+fn route_source(remote: SocketAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = match remote {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let probe = StdSocket::bind((any, 0))?;
+    // Connecting a datagram socket sends nothing.
+    probe.connect(remote)?;
+    Ok(probe.local_addr()?.ip())
+}
+
+/// No UDP payload is longer.
+const DATAGRAM_BYTES_MAX: usize = 65_535;
+/// Between attempts while the kernel refuses to receive.
+const ERROR_PAUSE: Duration = Duration::from_millis(20);
