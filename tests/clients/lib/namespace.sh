@@ -15,6 +15,15 @@ if [ "${1:-}" = --inside ]; then
     ip address add 10.200.0.1/24 dev server
     ip link set caller up
     ip link set server up
+    # Firefox offers only the address of the default route. Name servers are out of reach at once, so
+    # that a library that asks for a public STUN server does not wait for its name.
+    ip route add default dev caller
+    sed -n 's/^nameserver *\([0-9.]*\)$/\1/p' /etc/resolv.conf | while read -r name_server; do
+        case $name_server in
+        127.* | "") ;;
+        *) ip route add unreachable "$name_server/32" ;;
+        esac
+    done
     exec "$@"
 fi
 

@@ -1,0 +1,79 @@
+// What a test asks of this page: `caller`, one phone on one library.
+import { connections, messageThat, messages, tampering } from "./wire.js";
+import * as ear from "./ear.js";
+import { connect as jssip } from "./jssip.js";
+import { connect as sipjs } from "./sipjs.js";
+
+const ANSWER_MS = 15_000;
+const LIBRARIES = { jssip, sipjs };
+let phone = null;
+let lastStatistics = null;
+
+window.caller = {
+  /** Connects with a library. `toneHz` is said instead of the microphone, which null leaves in place. */
+  async open({ library, server, toneHz = 700, candidates = "all", codec = null }) {
+    Object.assign(tampering, { candidates, codec });
+    await ear.open(toneHz);
+    phone = await within(LIBRARIES[library](server), ANSWER_MS, `no connection to ${server}`);
+  },
+
+  /** Calls a number; resolves when it is answered or refused. */
+  async call(number) {
+    messages.length = 0;
+    lastStatistics = null;
+    const result = await within(phone.call(number), ANSWER_MS, `no answer from ${number}`);
+    if (!result.isAnswered) return result;
+    const invite = messages.find(({ direction, text }) => direction === "out" && text.startsWith("INVITE "));
+    const ok = messages.find(({ direction, text }) => direction === "in" && /^SIP\/2\.0 200 [^]*^CSeq:\s*\d+ INVITE/im.test(text));
+    // The last statistics are those of the moment in which the server hangs up.
+    void messageThat(({ direction, text }) => direction === "in" && text.startsWith("BYE "), 600_000)
+      .then(() => statistics()).then((now) => { lastStatistics = now; });
+    return { ...result, answerMs: ok.atMs - invite.atMs, okAtMs: ok.atMs };
+  },
+
+  hangUp: () => phone.hangUp(),
+  ended: (withinMs) => within(phone.ended(), withinMs, "the call goes on"),
+  sendDigit: (digit) => phone.sendDigit(digit),
+  sendInfoDigit: (digit) => phone.sendInfoDigit(digit),
+  hold: () => within(phone.hold(), ANSWER_MS, "no answer to hold"),
+  unhold: () => within(phone.unhold(), ANSWER_MS, "no answer to unhold"),
+  update: () => within(phone.update(), ANSWER_MS, "no answer to UPDATE"),
+  restartIce: () => within(phone.restartIce(), ANSWER_MS, "no answer to an ICE restart"),
+  audibleAtMs: ear.audibleAtMs,
+  listen: ear.listen,
+  heard: ear.heard,
+  statistics,
+  finalStatistics: () => lastStatistics,
+  sip: () => messages,
+  iceState: () => connections.at(-1).iceConnectionState,
+};
+
+async function statistics() {
+  const entries = [];
+  (await connections.at(-1).getStats()).forEach((entry) => entries.push(entry));
+  const inbound = entries.find(({ type }) => type === "inbound-rtp");
+  const outbound = entries.find(({ type }) => type === "outbound-rtp");
+  const transport = entries.find(({ type }) => type === "transport");
+  const codec = entries.find(({ id }) => id === (inbound?.codecId ?? outbound?.codecId));
+  return {
+    codec: codec?.mimeType ?? null,
+    packetsReceived: inbound?.packetsReceived ?? 0,
+    packetsLost: inbound?.packetsLost ?? 0,
+    packetsDiscarded: inbound?.packetsDiscarded ?? 0,
+    concealedSamples: inbound?.concealedSamples ?? 0,
+    silentConcealedSamples: inbound?.silentConcealedSamples ?? 0,
+    packetsSent: outbound?.packetsSent ?? 0,
+    srtpCipher: transport?.srtpCipher ?? null,
+    dtlsCipher: transport?.dtlsCipher ?? null,
+  };
+}
+
+function within(promise, withinMs, complaint) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      const seen = messages.map(({ direction, text }) => `${direction} ${text}`).join("\n");
+      reject(new Error(`${complaint} within ${withinMs} ms; SIP so far:\n${seen}`));
+    }, withinMs);
+    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
