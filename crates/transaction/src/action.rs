@@ -17,6 +17,8 @@ pub enum ClientAction {
     Start(Timer),
     /// Stop the timer.
     Stop(Timer),
+    /// Repeat the request at intervals of T2 from now on (RFC 3261 §17.1.2.2).
+    SlowDown,
     /// Pass the response to the user.
     Response,
     /// Tell the user that no final response came.

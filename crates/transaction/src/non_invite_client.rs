@@ -1,6 +1,8 @@
 //! The non-INVITE client transaction: RFC 3261 §17.1.2, figure 6.
 
-use crate::action::ClientAction::{self, Response, Send, Start, Stop, Timeout, TransportFailed};
+use crate::action::ClientAction::{
+    self, Response, Send, SlowDown, Start, Stop, Timeout, TransportFailed,
+};
 use crate::timer::Timer::{E, F, K};
 
 /// A state of the machine.
@@ -44,7 +46,7 @@ pub fn step(state: State, input: Input) -> (State, &'static [ClientAction]) {
         (Trying, TimerE) => (Trying, &[Send, Start(E)]),
         (Trying, TimerF) => (Terminated, &[Timeout]),
         (Trying, TransportError) => (Terminated, &[TransportFailed]),
-        (Trying, Provisional) => (Proceeding, &[Response]),
+        (Trying, Provisional) => (Proceeding, &[SlowDown, Response]),
         (Trying, Final) => (Completed, &[Stop(E), Start(K), Response]),
 
         (Proceeding, TimerE) => (Proceeding, &[Send, Start(E)]),

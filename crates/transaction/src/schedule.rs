@@ -7,7 +7,7 @@ use crate::timer::Timer;
 
 /// Which of a transaction's two timers: the one that repeats a message, or the one that ends a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Purpose {
+pub(crate) enum Purpose {
     Retransmission,
     End,
 }
@@ -27,6 +27,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Takes the timer whose deadline [`Schedule::pop_due`] gave.
+    pub(crate) fn take(&mut self, purpose: Purpose) -> Option<Timer> {
+        self.slot(purpose).take().map(|(_, timer)| timer)
+    }
+
     fn slot(&mut self, purpose: Purpose) -> &mut Option<(Instant, Timer)> {
         match purpose {
             Purpose::Retransmission => &mut self.retransmission,
@@ -80,28 +85,14 @@ impl Schedule {
         }
     }
 
-    /// The owner of the earliest deadline that has passed at `now`.
-    pub(crate) fn due(&self, now: Instant) -> Option<Owner> {
-        self.deadlines.first().filter(|(deadline, ..)| *deadline <= now).map(|&(_, owner, _)| owner)
-    }
-
-    /// Takes the timer of `running` that has passed at `now`, the earlier one first.
-    pub(crate) fn fire(
-        &mut self,
-        running: &mut Running,
-        owner: Owner,
-        now: Instant,
-    ) -> Option<Timer> {
-        let due = |slot: &Option<(Instant, Timer)>| slot.filter(|(deadline, _)| *deadline <= now);
-        let purpose = match (due(&running.retransmission), due(&running.end)) {
-            (Some((repeat, _)), Some((end, _))) if end < repeat => Purpose::End,
-            (Some(_), _) => Purpose::Retransmission,
-            (None, Some(_)) => Purpose::End,
-            (None, None) => return None,
-        };
-        let (deadline, timer) = running.slot(purpose).take()?;
-        self.deadlines.remove(&(deadline, owner, purpose));
-        Some(timer)
+    /// Takes the earliest deadline if it has passed at `now`: whose it is, and for what.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(Owner, Purpose)> {
+        let &(deadline, owner, purpose) = self.deadlines.first()?;
+        if deadline > now {
+            return None;
+        }
+        self.deadlines.pop_first();
+        Some((owner, purpose))
     }
 
     #[cfg(test)]
@@ -135,21 +126,30 @@ mod tests {
         let (mut schedule, mut running, now) = fixture();
         schedule.start(&mut running, Timer::C, OWNER, now);
         schedule.stop(&mut running, Timer::B, OWNER);
-        assert_eq!(schedule.fire(&mut running, OWNER, now), Some(Timer::C));
+        assert_eq!(schedule.pop_due(now), Some((OWNER, Purpose::End)));
+        assert_eq!(running.take(Purpose::End), Some(Timer::C));
         assert_eq!(schedule.next(), None);
     }
 
     #[test]
-    fn the_earlier_of_two_due_timers_fires_first() {
+    fn the_earlier_of_two_due_timers_comes_first() {
         let (mut schedule, mut running, now) = fixture();
         schedule.start(&mut running, Timer::A, OWNER, now + Duration::from_secs(2));
         schedule.start(&mut running, Timer::B, OWNER, now + Duration::from_secs(1));
+        assert_eq!(schedule.pop_due(now), None);
         let late = now + Duration::from_secs(3);
-        assert_eq!(schedule.due(late), Some(OWNER));
-        assert_eq!(schedule.fire(&mut running, OWNER, late), Some(Timer::B));
-        assert_eq!(schedule.fire(&mut running, OWNER, late), Some(Timer::A));
-        assert_eq!(schedule.fire(&mut running, OWNER, late), None);
-        assert_eq!(schedule.due(late), None);
+        assert_eq!(schedule.pop_due(late), Some((OWNER, Purpose::End)));
+        assert_eq!(schedule.pop_due(late), Some((OWNER, Purpose::Retransmission)));
+        assert_eq!(schedule.pop_due(late), None);
+    }
+
+    #[test]
+    fn a_transaction_that_is_gone_leaves_no_deadline() {
+        let (mut schedule, mut running, now) = fixture();
+        schedule.start(&mut running, Timer::G, OWNER, now);
+        schedule.start(&mut running, Timer::H, OWNER, now);
+        schedule.stop_all(&mut running, OWNER);
+        assert_eq!((schedule.next(), schedule.len()), (None, 0));
     }
 
     fn fixture() -> (Schedule, Running, Instant) {

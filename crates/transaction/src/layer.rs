@@ -1,0 +1,167 @@
+//! The table of transactions, and what runs them.
+
+mod client;
+mod server;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Instant;
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use slab::Slab;
+use transport::{Flow, FlowId, Message};
+
+use crate::event::{Counters, Event, Transmit};
+use crate::key::Key;
+use crate::schedule::{Owner, Schedule};
+use crate::timer::Timers;
+
+use client::Client;
+use server::Server;
+
+/// What a layer is made with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The durations.
+    pub timers: Timers,
+    /// How many transactions of both sides may exist. A request beyond is an [`Event::Overflow`].
+    pub transactions_max: usize,
+}
+
+impl Default for Config {
+    /// 2,000 calls a second over UDP keep about 130,000 transactions for their 32 seconds.
+    fn default() -> Config {
+        Config { timers: Timers::default(), transactions_max: 262_144 }
+    }
+}
+
+/// All transactions of both sides (RFC 3261 §17).
+///
+/// Sans-I/O: after any `handle_*`, [`respond`](Self::respond), [`request`](Self::request) or
+/// [`cancel`](Self::cancel), poll [`poll_transmit`](Self::poll_transmit) and
+/// [`poll_event`](Self::poll_event) until `None`, then read [`poll_timeout`](Self::poll_timeout).
+pub struct TransactionLayer {
+    config: Config,
+    clients: Slab<Client>,
+    servers: Slab<Server>,
+    client_keys: HashMap<Key, u32>,
+    server_keys: HashMap<Key, u32>,
+    /// Requests outside dialogs, by what the copies of a forked one share.
+    merges: HashMap<u64, u32>,
+    /// The client transactions of each stream, for when it closes.
+    streams: HashMap<FlowId, BTreeSet<u32>>,
+    schedule: Schedule,
+    events: VecDeque<Event>,
+    transmits: VecDeque<Transmit>,
+    counters: Counters,
+    generation: u32,
+    merge_secret: u64,
+    rng: StdRng,
+}
+
+impl TransactionLayer {
+    /// An empty layer. `seed` decides the tags of the responses that the layer itself makes.
+    pub fn new(config: Config, seed: u64) -> TransactionLayer {
+        let mut rng = StdRng::seed_from_u64(seed);
+        TransactionLayer {
+            config,
+            clients: Slab::new(),
+            servers: Slab::new(),
+            client_keys: HashMap::new(),
+            server_keys: HashMap::new(),
+            merges: HashMap::new(),
+            streams: HashMap::new(),
+            schedule: Schedule::default(),
+            events: VecDeque::new(),
+            transmits: VecDeque::new(),
+            counters: Counters::default(),
+            generation: 0,
+            merge_secret: rng.next_u64(),
+            rng,
+        }
+    }
+
+    /// A message that has passed validation arrived on `flow`.
+    pub fn handle_message(&mut self, message: Message, flow: Flow, now: Instant) {
+        if message.is_request() {
+            self.handle_request(message, flow, now);
+        } else {
+            self.handle_response(message, flow, now);
+        }
+    }
+
+    /// Runs every timer that is due. Extra calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((owner, purpose)) = self.schedule.pop_due(now) {
+            match owner {
+                Owner::Client(slot) => self.client_timeout(slot, purpose, now),
+                Owner::Server(slot) => self.server_timeout(slot, purpose, now),
+            }
+        }
+    }
+
+    /// A connection is gone: its client transactions fail (RFC 3261 §17.1.4). Server transactions
+    /// stay, since the peer may still repeat its requests elsewhere (RFC 6026 §8.9).
+    pub fn handle_flow_closed(&mut self, flow: FlowId, now: Instant) {
+        for slot in self.streams.remove(&flow).unwrap_or_default() {
+            self.client_transport_failed(slot, now);
+        }
+    }
+
+    /// The next bytes to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next thing to know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.schedule.next()
+    }
+
+    /// The counts so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many transactions exist.
+    pub fn len(&self) -> usize {
+        self.clients.len() + self.servers.len()
+    }
+
+    /// Whether no transaction exists.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The timers in use, for dialogs that follow the same T1.
+    pub fn timers(&self) -> &Timers {
+        &self.config.timers
+    }
+
+    fn is_full(&self) -> bool {
+        self.len() >= self.config.transactions_max.min(SLOTS_MAX)
+    }
+
+    fn next_generation(&mut self) -> u32 {
+        self.generation = self.generation.wrapping_add(1);
+        self.generation
+    }
+
+    fn transmit(&mut self, flow: Flow, bytes: Bytes) {
+        self.transmits.push_back(Transmit { flow, bytes });
+    }
+}
+
+/// A slot is named by 32 bits.
+const SLOTS_MAX: usize = u32::MAX as usize;
+
+/// The name of a slot. The bound keeps the cast exact.
+fn slot_of(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
