@@ -34,6 +34,11 @@ pub const APPLICATIONS: &[&Entry] = &[
     &sleep::ENTRY,
 ];
 
+/// The name of every application.
+pub fn application_names() -> impl Iterator<Item = &'static str> {
+    APPLICATIONS.iter().map(|entry| entry.name)
+}
+
 /// What there is to know about an application.
 pub struct Entry {
     /// The name that a dialplan uses.
@@ -43,8 +48,11 @@ pub struct Entry {
     /// What it takes, in the order it is written in `data`.
     pub arguments: &'static [Argument],
     /// Reads its arguments, once, when the plan is loaded.
-    pub(crate) parse: fn(&Text, &Globals) -> Result<Box<dyn Application>, String>,
+    pub(crate) parse: fn(&Text, &Globals) -> Parsed,
 }
+
+/// An application with its arguments, or in words what is wrong with them.
+pub(crate) type Parsed = Result<Box<dyn Application>, String>;
 
 /// One argument of an application.
 pub struct Argument {
@@ -84,7 +92,7 @@ pub(crate) fn parse(
     globals: &Globals,
 ) -> Result<(&'static str, Box<dyn Application>), Fault> {
     let Some(entry) = APPLICATIONS.iter().find(|entry| entry.name == name) else {
-        let names: Vec<&str> = APPLICATIONS.iter().map(|entry| entry.name).collect();
+        let names: Vec<&str> = application_names().collect();
         return Err(Fault::UnknownApplication {
             application: shorten(name),
             hint: suggest(name, &names),

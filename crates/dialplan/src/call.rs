@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use crate::cause::Cause;
 use crate::facts::Facts;
+use crate::model::Action;
 use crate::sound::SoundName;
 use crate::tone::ToneScript;
 use crate::variables::Variables;
@@ -24,6 +25,9 @@ pub trait Call: Send {
 
     /// The variables of the call, to change them.
     fn variables_mut(&mut self) -> &mut Variables;
+
+    /// An action is about to run: for counters and traces. Does nothing if it is not overridden.
+    fn action_begins(&mut self, _action: &Action) {}
 
     /// Writes one line to the log of the server. `text` may hold what the caller sent: log it as a value.
     fn log(&mut self, level: Level, text: &str);

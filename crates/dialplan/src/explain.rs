@@ -25,8 +25,10 @@ pub enum NoMatchReason {
     NoContext,
     /// Every extension has a condition that does not hold.
     NoExtension {
-        /// The extensions in the order they were tried.
+        /// The first extensions, in the order they were tried.
         failed: Vec<Failed>,
+        /// How many more there are.
+        more: usize,
     },
 }
 
@@ -71,20 +73,17 @@ impl fmt::Display for Failed {
 
 impl fmt::Display for NoMatchReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let failed = match self {
+        let (failed, more) = match self {
             NoMatchReason::NoContext => return formatter.write_str("there is no such context"),
-            NoMatchReason::NoExtension { failed } => failed,
+            NoMatchReason::NoExtension { failed, more } => (failed, *more),
         };
-        for (index, failed) in failed.iter().take(LISTED_MAX).enumerate() {
+        for (index, failed) in failed.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
             write!(formatter, "{separator}{failed}")?;
         }
-        match failed.len().saturating_sub(LISTED_MAX) {
-            0 => Ok(()),
-            more => write!(formatter, "; and {more} more"),
-        }
+        if more > 0 { write!(formatter, "; and {more} more") } else { Ok(()) }
     }
 }
 
-/// Extensions that are listed in the line.
-const LISTED_MAX: usize = 20;
+/// Extensions that are listed: a number that leads nowhere must not cost more the larger the plan is.
+pub(crate) const LISTED_MAX: usize = 20;

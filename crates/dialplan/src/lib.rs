@@ -34,6 +34,7 @@ mod xml;
 
 pub mod app;
 
+pub use app::application_names;
 pub use call::{Call, Ended, EndedBy, Level};
 pub use cause::Cause;
 pub use error::{Error, Fault, Location};

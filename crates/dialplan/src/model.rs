@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::app::Application;
 use crate::error::{Error, Location};
-use crate::explain::{Failed, NoMatch, NoMatchReason};
+use crate::explain::{Failed, LISTED_MAX, NoMatch, NoMatchReason};
 use crate::facts::{Fact, Facts};
 use crate::pattern::{Captures, Pattern};
 use crate::run::Route;
@@ -105,7 +105,7 @@ impl Plan {
     /// Finds what to run for a call that starts in `context`.
     ///
     /// # Errors
-    /// No such context, or no extension matches; then the error says for each which condition failed.
+    /// No such context, or no extension matches; then the error says for the first ones which condition failed.
     pub fn route(&self, context: &str, facts: &Facts) -> Result<Route, NoMatch> {
         let refuse = |reason| NoMatch { context: context.to_owned(), reason };
         let Some(found) = self.context(context) else {
@@ -118,10 +118,15 @@ impl Plan {
                     let (name, globals) = (found.name.clone(), Arc::clone(&self.globals));
                     return Ok(Route::new(name, Arc::clone(extension), captures, globals));
                 }
-                Err(condition) => failed.push(Failed::new(extension, condition, facts)),
+                Err(condition) if failed.len() < LISTED_MAX => failed.push((extension, condition)),
+                Err(_) => {}
             }
         }
-        Err(refuse(NoMatchReason::NoExtension { failed }))
+        let more = found.extensions.len() - failed.len();
+        let failed = failed
+            .into_iter()
+            .map(|(extension, condition)| Failed::new(extension, condition, facts));
+        Err(refuse(NoMatchReason::NoExtension { failed: failed.collect(), more }))
     }
 
     /// Every sound that is played, with the place that plays it, so that it can be read before the first call.

@@ -36,7 +36,11 @@ impl Pattern {
             return Err(refuse(format!("the flag \"{flag}\" after the second \"/\" is unknown")));
         }
         let mut builder = RegexBuilder::new(body);
-        builder.unicode(false).size_limit(COMPILED_BYTES_MAX).nest_limit(NEST_MAX);
+        builder
+            .unicode(false)
+            .nest_limit(NEST_MAX)
+            .size_limit(COMPILED_BYTES_MAX)
+            .dfa_size_limit(CACHE_BYTES_MAX);
         builder.case_insensitive(flags.contains('i')).multi_line(flags.contains('m'));
         builder.dot_matches_new_line(flags.contains('s')).ignore_whitespace(flags.contains('x'));
         let regex = builder.build().map_err(|error| refuse(explain(body, &error)))?;
@@ -147,5 +151,91 @@ fn explain(body: &str, error: &regex::Error) -> String {
 const EXPRESSION_BYTES_MAX: usize = 4096;
 /// Largest compiled expression.
 const COMPILED_BYTES_MAX: usize = 256 * 1024;
+/// What matching may remember to be faster, in bytes.
+const CACHE_BYTES_MAX: usize = 64 * 1024;
 /// Deepest nesting of groups.
 const NEST_MAX: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+    use super::*;
+
+    fn fault(expression: &str) -> String {
+        Pattern::parse(expression).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_expression_is_found_anywhere_unless_it_is_pinned() {
+        assert!(Pattern::parse("9196").unwrap().is_match("0091960"));
+        assert!(!Pattern::parse("^9196$").unwrap().is_match("91960"));
+        assert!(Pattern::parse("").unwrap().is_match(""));
+        assert!(Pattern::parse("/^ABC$/i").unwrap().is_match("abc"));
+    }
+
+    #[test]
+    fn a_digit_is_an_ascii_digit_and_values_are_bytes() {
+        let digits = Pattern::parse(r"^\d+$").unwrap();
+        assert!(digits.is_match("0123"));
+        assert!(!digits.is_match("٣"));
+        let any = Pattern::parse("^(.)").unwrap();
+        assert_eq!(any.captures("é").unwrap().get(1), "\u{fffd}");
+    }
+
+    #[test]
+    fn a_group_that_takes_no_part_is_empty() {
+        let captures = Pattern::parse("^(1)|(2)$").unwrap().captures("2").unwrap();
+        assert_eq!(
+            (captures.get(0), captures.get(1), captures.get(2), captures.get(3)),
+            ("2", "", "2", "")
+        );
+    }
+
+    #[test]
+    fn plain_numbers_are_read_off() {
+        for (expression, values) in [
+            ("^9196$", &["9196"][..]),
+            ("^(07010002000)$", &["07010002000"]),
+            ("^(?:9195|9196)$", &["9195", "9196"]),
+            (r"^\*98$", &["*98"]),
+            (r"^\+15550100$", &["+15550100"]),
+            ("^alice$", &["alice"]),
+            ("9196", &[]),
+            ("^9195|9196$", &[]),
+            (r"^(\d+)$", &[]),
+            ("^9(1)96$", &[]),
+            ("^()$", &[]),
+            ("^.$", &[]),
+        ] {
+            assert_eq!(Pattern::parse(expression).unwrap().plain_values(), values, "{expression}");
+        }
+    }
+
+    #[test]
+    fn what_would_need_backtracking_is_refused_with_a_hint() {
+        for expression in ["^(?!911)", "(?=1)", "(?<=1)2", "(?<!1)2"] {
+            assert!(
+                fault(expression).contains("look-around is not supported; write what"),
+                "{expression}"
+            );
+        }
+        let expected = r#"the expression "(.)\1" is refused: backreferences are not supported"#;
+        assert_eq!(fault(r"(.)\1"), expected);
+        assert!(fault("(").ends_with("unclosed group"));
+        assert!(fault("_NXX").contains("write a regular expression"));
+        assert!(fault("/a/q").contains("flag"));
+    }
+
+    #[test]
+    fn size_and_depth_are_bounded() {
+        assert!(fault("((a{1,500}){1,500}){1,500}").contains("repeat less"));
+        assert!(fault(&format!("{}{}", "(".repeat(100), ")".repeat(100))).contains("nest"));
+        assert!(fault(&"a".repeat(EXPRESSION_BYTES_MAX + 1)).contains("longer"));
+    }
+
+    #[test]
+    fn a_pattern_that_explodes_elsewhere_is_harmless() {
+        let pattern = Pattern::parse("^(a+)+$").unwrap();
+        assert!(!pattern.is_match(&format!("{}!", "a".repeat(65_536))));
+    }
+}

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    Call, Cause, Ended, Facts, Globals, Level, LoadOptions, Outcome, Plan, Repeat, SoundName,
-    Source, ToneScript, Variables, run,
+    Action, Call, Cause, Ended, Facts, Globals, Level, LoadOptions, Outcome, Plan, Repeat,
+    SoundName, Source, ToneScript, Variables, run,
 };
 
 /// Every sound lasts this long.
@@ -15,6 +15,8 @@ const SOUND: Duration = Duration::from_secs(2);
 
 pub(crate) struct ScriptedCall {
     pub variables: Variables,
+    /// The applications that began.
+    pub actions: Vec<&'static str>,
     facts: Facts,
     is_answered: bool,
     began: Instant,
@@ -33,7 +35,15 @@ impl ScriptedCall {
         };
         let began = Instant::now();
         let (variables, log) = (Variables::default(), Vec::new());
-        ScriptedCall { variables, facts, is_answered: false, began, ends: began + lasts, log }
+        ScriptedCall {
+            variables,
+            actions: Vec::new(),
+            facts,
+            is_answered: false,
+            began,
+            ends: began + lasts,
+            log,
+        }
     }
 
     /// What it was asked to do, each with the milliseconds since the call began.
@@ -79,6 +89,10 @@ impl Call for ScriptedCall {
 
     fn variables_mut(&mut self) -> &mut Variables {
         &mut self.variables
+    }
+
+    fn action_begins(&mut self, action: &Action) {
+        self.actions.push(action.application);
     }
 
     fn log(&mut self, level: Level, text: &str) {

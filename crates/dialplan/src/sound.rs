@@ -65,6 +65,7 @@ const NAME_BYTES_MAX: usize = 512;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
     use super::*;
 
     #[test]

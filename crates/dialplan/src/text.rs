@@ -224,3 +224,67 @@ pub(crate) fn shorten(text: &str) -> String {
 const CAPTURE_DIGITS_MAX: usize = 2;
 /// What of a text is repeated in a message.
 const SHORT_CHARS_MAX: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+    use super::*;
+
+    fn globals() -> Globals {
+        Globals::from_iter([("a", "1"), ("b", "${c}$1")])
+    }
+
+    fn fault(source: &str) -> String {
+        Text::parse(source, &globals()).unwrap_err().to_string()
+    }
+
+    fn constant(source: &str) -> Option<String> {
+        Text::parse(source, &globals()).unwrap().constant(&globals())
+    }
+
+    #[test]
+    fn globals_are_filled_in_at_load_and_not_read_again() {
+        assert_eq!(constant("x$${a}y$${b}").as_deref(), Some("x1y${c}$1"));
+        assert_eq!(expand_globals("^$${a}$${b}$", &globals()).unwrap(), "^1${c}$1$");
+    }
+
+    #[test]
+    fn other_dollars_are_ordinary() {
+        assert_eq!(constant(r"$ $x 5$ \$1 \ \\ $$").as_deref(), Some(r"$ $x 5$ $1 \ \\ $$"));
+    }
+
+    #[test]
+    fn what_depends_on_the_call_is_not_constant() {
+        assert_eq!(constant("$1"), None);
+        assert_eq!(constant("${c}"), None);
+        assert_eq!(constant("${a}").as_deref(), Some("1"));
+        assert_eq!(Text::parse("$2 $12 $1", &globals()).unwrap().highest_capture(), Some(12));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        let expected = "the global variable $${none} is not defined; there are: a, b";
+        assert_eq!(fault("$${none}"), expected);
+        assert_eq!(fault("x${abc"), "\"${abc\" cannot be read: the closing brace is missing");
+        assert_eq!(fault("$${abc"), "\"$${abc\" cannot be read: the closing brace is missing");
+        assert_eq!(fault("${}"), "\"${}\" cannot be read: the name of the variable is missing");
+        assert!(fault("${strftime(%Y)}").contains("functions"));
+        assert!(fault("${a:0:3}").contains("substring"));
+        assert!(fault("${a${b}}").contains("letters, digits"));
+    }
+
+    #[test]
+    fn a_text_is_split_where_it_was_written() {
+        let text = Text::parse("${a}x=$1=2", &globals()).unwrap();
+        let (before, after) = text.split_once('=').unwrap();
+        assert_eq!(before.constant(&globals()).as_deref(), Some("1x"));
+        assert_eq!(after.highest_capture(), Some(1));
+        assert!(Text::parse("${a}", &globals()).unwrap().split_once('=').is_none());
+    }
+
+    #[test]
+    fn messages_stay_on_one_line() {
+        assert_eq!(shorten("a\nb"), "a b");
+        assert_eq!(shorten(&"x".repeat(100)).chars().count(), SHORT_CHARS_MAX + 1);
+    }
+}

@@ -292,6 +292,7 @@ const COLUMNS_HZ: [f32; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
     use super::*;
 
     fn tone(on_ms: u32, off_ms: u32, frequencies_hz: &[f32], level_db: f32) -> Tone {

@@ -70,6 +70,7 @@ pub const VALUE_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
     use super::*;
 
     #[test]

@@ -323,12 +323,19 @@ impl Loader<'_> {
     fn element<'n>(&self, node: Node<'n, '_>) -> Result<Option<&'n str>, Error> {
         match node.node_type() {
             NodeType::Element => Ok(Some(node.tag_name().name())),
-            NodeType::Text => match node.text().unwrap_or_default().trim() {
+            NodeType::Text => match node.text().unwrap_or_default().trim_start() {
                 "" => Ok(None),
-                text => Err(self.at(node, Fault::StrayText { text: shorten(text) })),
+                text => Err(self.stray_text(node, text)),
             },
             NodeType::Root | NodeType::Comment | NodeType::PI => Ok(None),
         }
+    }
+
+    /// `text` is what `node` holds after its blanks.
+    fn stray_text(&self, node: Node<'_, '_>, text: &str) -> Error {
+        let blanks = node.text().unwrap_or_default().len().saturating_sub(text.len());
+        let line = self.lines.line(node.range().start + blanks);
+        self.error(line, Fault::StrayText { text: shorten(text.trim_end()) })
     }
 
     /// Refuses attributes other than `known`.

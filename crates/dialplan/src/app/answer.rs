@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Application, Entry, Globals, no_arguments};
+use super::{Application, Entry, Globals, Parsed, no_arguments};
 use crate::call::{Call, Ended};
 use crate::text::{Scope, Text};
 
@@ -16,7 +16,7 @@ pub(super) const ENTRY: Entry = Entry {
 #[derive(Debug)]
 struct Answer;
 
-fn parse(data: &Text, globals: &Globals) -> Result<Box<dyn Application>, String> {
+fn parse(data: &Text, globals: &Globals) -> Parsed {
     no_arguments(data, globals)?;
     Ok(Box::new(Answer))
 }

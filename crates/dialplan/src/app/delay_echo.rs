@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals, Number};
+use super::{Application, Argument, Entry, Globals, Number, Parsed};
 use crate::call::{Call, Ended};
 use crate::text::{Scope, Text};
 
@@ -23,7 +23,7 @@ struct DelayEcho {
     delay_ms: Number,
 }
 
-fn parse(data: &Text, globals: &Globals) -> Result<Box<dyn Application>, String> {
+fn parse(data: &Text, globals: &Globals) -> Parsed {
     let delay_ms = Number::parse(data, globals, Some(DELAY_MS), DELAY_MS_MAX)?;
     Ok(Box::new(DelayEcho { delay_ms }))
 }

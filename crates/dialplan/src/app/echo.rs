@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Application, Entry, Globals, no_arguments};
+use super::{Application, Entry, Globals, Parsed, no_arguments};
 use crate::call::{Call, Ended};
 use crate::text::{Scope, Text};
 
@@ -18,7 +18,7 @@ pub(super) const ENTRY: Entry = Entry {
 #[derive(Debug)]
 struct Echo;
 
-fn parse(data: &Text, globals: &Globals) -> Result<Box<dyn Application>, String> {
+fn parse(data: &Text, globals: &Globals) -> Parsed {
     no_arguments(data, globals)?;
     Ok(Box::new(Echo))
 }

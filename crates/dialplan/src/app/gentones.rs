@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals};
+use super::{Application, Argument, Entry, Globals, Parsed};
 use crate::call::{Call, Ended};
 use crate::text::{Scope, Text};
 use crate::tone::ToneScript;
@@ -29,7 +29,7 @@ struct GenTones {
     script: ToneScript,
 }
 
-fn parse(data: &Text, globals: &Globals) -> Result<Box<dyn Application>, String> {
+fn parse(data: &Text, globals: &Globals) -> Parsed {
     let script =
         data.constant(globals).ok_or("a script may not come from the call; write it out")?;
     Ok(Box::new(GenTones { script: ToneScript::parse(&script)? }))

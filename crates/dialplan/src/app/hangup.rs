@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals, suggest};
+use super::{Application, Argument, Entry, Globals, Parsed, suggest};
 use crate::call::{Call, Ended, Level};
 use crate::cause::Cause;
 use crate::text::{Scope, Text, shorten};
@@ -23,7 +23,7 @@ enum Hangup {
     FromCall(Text),
 }
 
-fn parse(data: &Text, globals: &Globals) -> Result<Box<dyn Application>, String> {
+fn parse(data: &Text, globals: &Globals) -> Parsed {
     Ok(Box::new(match data.constant(globals) {
         Some(constant) => Hangup::Fixed(read_cause(&constant)?),
         None => Hangup::FromCall(data.clone()),

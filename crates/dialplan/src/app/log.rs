@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals};
+use super::{Application, Argument, Entry, Globals, Parsed};
 use crate::call::{Call, Ended, Level};
 use crate::text::{Scope, Text};
 
@@ -26,7 +26,7 @@ struct Log {
     text: Text,
 }
 
-fn parse(data: &Text, globals: &Globals) -> Result<Box<dyn Application>, String> {
+fn parse(data: &Text, globals: &Globals) -> Parsed {
     let split = data.split_once(' ').and_then(|(word, text)| {
         let level = Level::parse(&word.constant(globals)?)?;
         Some(Log { level, text })

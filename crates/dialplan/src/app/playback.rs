@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals};
+use super::{Application, Argument, Entry, Globals, Parsed};
 use crate::call::{Call, Ended};
 use crate::sound::SoundName;
 use crate::text::{Scope, Text};
@@ -24,7 +24,7 @@ struct Playback {
     sound: SoundName,
 }
 
-fn parse(data: &Text, globals: &Globals) -> Result<Box<dyn Application>, String> {
+fn parse(data: &Text, globals: &Globals) -> Parsed {
     let path = data
         .constant(globals)
         .ok_or("the name of a sound may not come from the call; write it out")?;

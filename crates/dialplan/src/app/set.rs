@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals};
+use super::{Application, Argument, Entry, Globals, Parsed};
 use crate::call::{Call, Ended, Level};
 use crate::text::{Scope, Text, shorten};
 use crate::variables::NAME_BYTES_MAX;
@@ -23,7 +23,7 @@ struct Set {
     value: Option<Text>,
 }
 
-fn parse(data: &Text, globals: &Globals) -> Result<Box<dyn Application>, String> {
+fn parse(data: &Text, globals: &Globals) -> Parsed {
     let (name, value) = match data.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (data.clone(), None),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals, Number};
+use super::{Application, Argument, Entry, Globals, Number, Parsed};
 use crate::call::{Call, Ended};
 use crate::text::{Scope, Text};
 
@@ -20,7 +20,7 @@ struct Sleep {
     duration_ms: Number,
 }
 
-fn parse(data: &Text, globals: &Globals) -> Result<Box<dyn Application>, String> {
+fn parse(data: &Text, globals: &Globals) -> Parsed {
     let duration_ms = Number::parse(data, globals, None, DURATION_MS_MAX)?;
     Ok(Box::new(Sleep { duration_ms }))
 }
