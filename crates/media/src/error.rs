@@ -27,6 +27,12 @@ pub enum Error {
     /// A packet without a payload cannot be decoded.
     #[error("the payload is empty")]
     EmptyPayload,
+    /// A sound's sample rate could not be converted.
+    #[error("resampling: {reason}")]
+    Resample {
+        /// What the resampler said.
+        reason: String,
+    },
     /// A prompt's name cannot name a file below the sounds directory.
     #[error("prompt name {name:?} {reason}")]
     PromptName {
@@ -103,9 +109,6 @@ pub enum PromptFault {
     /// It contains no sample.
     #[error("contains no audio")]
     Empty,
-    /// Its sample rate could not be converted.
-    #[error("could not be resampled: {0}")]
-    Resample(String),
 }
 
 fn searched(dir: &Option<PathBuf>) -> String {

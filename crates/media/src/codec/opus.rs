@@ -34,8 +34,40 @@ pub struct Settings {
     pub inband_fec: bool,
     /// Loss that FEC prepares for, in percent.
     pub expected_loss_percent: u8,
-    /// Whether the sound is not (only) speech, so that the codec does not model a voice.
-    pub is_music: bool,
+    /// What is encoded.
+    pub purpose: Purpose,
+}
+
+/// What an encoder is tuned for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A live voice.
+    Voice,
+    /// Sound of any kind, true to the original.
+    Sound,
+    /// Frames that are played in another order than they were encoded in: as little as possible of
+    /// a frame depends on the one before.
+    Loop,
+}
+
+impl Settings {
+    /// For sound files, which are encoded once and played often.
+    pub const PROMPT: Settings = Settings {
+        complexity: 10,
+        bitrate: 40_000,
+        inband_fec: true,
+        expected_loss_percent: 5,
+        purpose: Purpose::Sound,
+    };
+
+    /// For tones, which are encoded once and played in a loop.
+    pub const TONE: Settings = Settings {
+        complexity: 10,
+        bitrate: 64_000,
+        inband_fec: false,
+        expected_loss_percent: 0,
+        purpose: Purpose::Loop,
+    };
 }
 
 impl Default for Settings {
@@ -45,7 +77,7 @@ impl Default for Settings {
             bitrate: 32_000,
             inband_fec: true,
             expected_loss_percent: 5,
-            is_music: false,
+            purpose: Purpose::Voice,
         }
     }
 }
@@ -61,12 +93,17 @@ impl Encoder {
     /// # Errors
     /// libopus refuses the rate or a setting.
     pub fn new(pcm_rate_hz: u32, settings: Settings) -> Result<Self, Error> {
-        let application = if settings.is_music { Application::Audio } else { Application::Voip };
+        let application = match settings.purpose {
+            Purpose::Voice => Application::Voip,
+            Purpose::Sound => Application::Audio,
+            Purpose::Loop => Application::LowDelay,
+        };
         let mut inner = opus::Encoder::new(pcm_rate_hz, Channels::Mono, application)?;
         inner.set_complexity(i32::from(settings.complexity))?;
         inner.set_bitrate(Bitrate::Bits(settings.bitrate as i32))?;
         inner.set_inband_fec(settings.inband_fec)?;
         inner.set_packet_loss_perc(i32::from(settings.expected_loss_percent))?;
+        inner.set_prediction_disabled(settings.purpose == Purpose::Loop)?;
         Ok(Encoder { inner })
     }
 
