@@ -60,12 +60,7 @@ impl ReceiveStatistics {
     ///
     /// A packet of another source or far from the stream is on probation until the next one
     /// follows it directly (RFC 3550 §A.1); `authentic` packets start a stream at once.
-    pub fn receive(
-        &mut self,
-        ssrc: Ssrc,
-        number: SequenceNumber,
-        authentic: bool,
-    ) -> Arrival {
+    pub fn receive(&mut self, ssrc: Ssrc, number: SequenceNumber, authentic: bool) -> Arrival {
         if self.ssrc == Some(ssrc) {
             let distance = number.distance_from(self.highest.sequence_number());
             if (1..=DROPOUT_MAX).contains(&distance) {
@@ -154,10 +149,13 @@ impl ReceiveStatistics {
         self.expected_prior = expected;
         self.received_prior = self.received;
         let lost_interval = expected_interval.saturating_sub(received_interval);
-        let fraction = if expected_interval == 0 { 0 } else { (lost_interval << 8) / expected_interval };
+        let fraction =
+            if expected_interval == 0 { 0 } else { (lost_interval << 8) / expected_interval };
         let lost = expected as i64 - self.received as i64;
         let (last, delay) = match sender_report {
-            Some((middle, at)) => (middle, sixty_five_thousandths(now.saturating_duration_since(at))),
+            Some((middle, at)) => {
+                (middle, sixty_five_thousandths(now.saturating_duration_since(at)))
+            }
             None => (0, 0),
         };
         Some(ReportBlock {

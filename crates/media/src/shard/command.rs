@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
+    ice::IceCredentials,
     prompt::Track,
     sdp::{Direction, Fingerprint, LocalDescription, LocalIce, Negotiated},
     srtp::SrtpProfile,
@@ -171,21 +172,6 @@ pub struct Update {
     /// New ICE parameters of ours, when the peer restarted ICE (RFC 8445 §9); the ones before stay
     /// valid until a pair of the new ones is nominated.
     pub ice: Option<IceCredentials>,
-}
-
-/// A user name fragment and its password (RFC 8445 §5.3).
-#[derive(Clone, PartialEq, Eq)]
-pub struct IceCredentials {
-    /// User name fragment.
-    pub ufrag: String,
-    /// Password.
-    pub pwd: String,
-}
-
-impl std::fmt::Debug for IceCredentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IceCredentials").field("ufrag", &self.ufrag).finish_non_exhaustive()
-    }
 }
 
 /// Why a play ended.

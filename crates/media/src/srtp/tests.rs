@@ -137,8 +137,8 @@ fn rfc3711_3_3_2_a_packet_older_than_the_window_is_a_replay() {
 #[test]
 fn rtcp_agrees_with_the_reference_both_ways() {
     let report = [0x80_u8, 201, 0, 1, 1, 2, 3, 4];
-    let compound = [&report[..], &[0x81, 202, 0, 3, 1, 2, 3, 4, 1, 4, b'n', b'a', b'm', b'e', 0, 0]]
-        .concat();
+    let compound =
+        [&report[..], &[0x81, 202, 0, 3, 1, 2, 3, 4, 1, 4, b'n', b'a', b'm', b'e', 0, 0]].concat();
     for profile in PROFILES {
         let mut ours = OutboundSrtcp::new(&master(profile));
         let mut inbound = InboundSrtcp::new(&master(profile));
