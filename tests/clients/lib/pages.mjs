@@ -17,7 +17,7 @@ export async function servePages() {
     logLevel: "error",
   });
   const files = {
-    "/": ["text/html", "<!doctype html><meta charset=utf-8><title>Caller</title><script src=caller.js></script>"],
+    "/": ["text/html", "<!doctype html><meta charset=utf-8><title>Caller</title><link rel=icon href=data:,><script src=caller.js></script>"],
     "/caller.js": ["text/javascript", outputFiles[0].contents],
     "/recorder.js": ["text/javascript", readFileSync(`${PAGE}recorder.js`)],
   };
