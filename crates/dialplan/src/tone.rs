@@ -1,6 +1,7 @@
 //! Tones, written in the language that FreeSWITCH calls TGML.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// Tones that follow one another, read from a script such as `%(1000,0,1004)` or `v=-10;%(400,200,400,450)|-1`.
 ///
@@ -30,7 +31,7 @@ pub struct Tone {
     pub on_ms: u32,
     /// How long the silence after it is, in milliseconds.
     pub off_ms: u32,
-    /// Its frequencies in Hz, each over 0 and below 4000; none is silence.
+    /// Its frequencies in Hz, 1 to 8 of them, each from 20 to 3900; none is silence.
     pub frequencies_hz: Vec<f32>,
     /// Level of each frequency in dB below full scale, −63 to 0.
     pub level_db: f32,
@@ -238,10 +239,11 @@ fn read_ms(text: &str) -> Result<u32, String> {
 }
 
 fn read_frequency(text: &str) -> Result<f32, String> {
-    let frequency =
-        text.parse::<f32>().ok().filter(|frequency| (0.0..FREQUENCY_HZ_MAX).contains(frequency));
+    let is_known = |frequency: &f32| *frequency == 0.0 || FREQUENCIES_HZ.contains(frequency);
+    let (low, high) = (FREQUENCIES_HZ.start(), FREQUENCIES_HZ.end());
+    let frequency = text.parse::<f32>().ok().filter(is_known);
     frequency.ok_or_else(|| {
-        format!("\"{text}\" is not a frequency from 0 to below {FREQUENCY_HZ_MAX} Hz")
+        format!("\"{text}\" is not a frequency from {low} to {high} Hz, or 0 for silence")
     })
 }
 
@@ -268,15 +270,15 @@ fn read_repeat(text: &str) -> Result<Repeat, String> {
 /// Longest script.
 const SCRIPT_BYTES_MAX: usize = 4096;
 /// Most tones of a script.
-const TONES_MAX: usize = 1024;
+const TONES_MAX: usize = 32;
 /// Most frequencies of a tone.
-const FREQUENCIES_MAX: usize = 16;
+const FREQUENCIES_MAX: usize = 8;
 /// Longest pass of a script.
 const DURATION_MS_MAX: u64 = 60_000;
 /// Highest count of a loop.
 const TIMES_MAX: u32 = 1_000_000;
-/// Half of the clock rate of G.711: what is above it sounds as something else.
-const FREQUENCY_HZ_MAX: f32 = 4000.0;
+/// What is heard over G.711, whose clock rate is 8000 Hz.
+const FREQUENCIES_HZ: RangeInclusive<f32> = 20.0..=3900.0;
 /// Level of a tone without `v=`.
 const LEVEL_DB: f32 = -7.0;
 /// Duration of a key without `d=`, in milliseconds.
@@ -362,7 +364,10 @@ mod tests {
             "%",
             "%(1000,0,1004",
             "%(-1,0,1004)",
-            "%(1000,0,4000)",
+            "%(1000,0,3901)",
+            "%(1000,0,19)",
+            "%(1000,0,-1)",
+            "%(1,0,100,100,100,100,100,100,100,100,100)",
             "%(1000,0,NaN)",
             "%(1000,0,x)",
             "%(60001,0,440)",
@@ -371,7 +376,7 @@ mod tests {
             "v=;%(1,0,440)",
             "r=16000;%(1,0,440)",
             "l=0;%(1,0,440)",
-            "l=2000;%(1,0,440)",
+            "l=33;%(1,0,440)",
             "%(1,0,440)|x",
             "x",
             "é",
@@ -379,6 +384,7 @@ mod tests {
         ] {
             assert!(ToneScript::parse(text).is_err(), "{text:?}");
         }
-        assert!(ToneScript::parse(&"%(1,0,1)".repeat(600)).is_err());
+        assert!(ToneScript::parse(&"%(1,0,440)".repeat(32)).is_ok());
+        assert!(ToneScript::parse(&"%(1,0,440)".repeat(33)).is_err());
     }
 }

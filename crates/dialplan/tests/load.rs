@@ -452,7 +452,7 @@ const PIECES: &[&str] = &[
     "<condition>",
     "</condition>",
     "<action application=\"log\" data=\"INFO $1 ${uuid} $${sounds_dir}\"/>",
-    "<action application=\"gentones\" data=\"%(1,2,3)|4\"/>",
+    "<action application=\"gentones\" data=\"%(1,2,300)|4\"/>",
     "<action application=\"answer\"/>",
     "<X-PRE-PROCESS cmd=\"set\" data=\"a=b\"/>",
     "<!-- -->",
