@@ -31,7 +31,7 @@ pub struct Tone {
     pub on_ms: u32,
     /// How long the silence after it is, in milliseconds.
     pub off_ms: u32,
-    /// Its frequencies in Hz, 1 to 8 of them, each from 20 to 3900; none is silence.
+    /// Its frequencies in Hz, at most 8, each from 20 to 3900; none is silence.
     pub frequencies_hz: Vec<f32>,
     /// Level of each frequency in dB below full scale, −63 to 0.
     pub level_db: f32,
