@@ -4,6 +4,7 @@ import { openCaller } from "./lib/caller.mjs";
 import { expect } from "./lib/report.mjs";
 import { servePages } from "./lib/pages.mjs";
 import { startServer } from "./lib/server.mjs";
+import { runSipp } from "./sipp.mjs";
 
 /** The server's own grace in these tests is 2 s; the rest is for noticing and counting. */
 const GONE_MS = 5000;
@@ -33,6 +34,7 @@ export async function runFull(binary, report, { only }) {
     "10.200.0.1": { address: "10.200.0.1", media: ["shards = 3"] },
   })) {
     const server = await startServer(binary, options);
+    await runSipp(server, report, `${place} `);
     await eachBrowser(report, only, async (name, browser, pages) => {
       for (const library of ["jssip", "sipjs"]) {
         for (const scheme of ["ws", "wss"]) {

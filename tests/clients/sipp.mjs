@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { PROMPT, powerAt, purity } from "./lib/audio.mjs";
 import { expect } from "./lib/report.mjs";
 import { decodeG711, openEar } from "./lib/rtp.mjs";
+import { splitAddress } from "./lib/server.mjs";
 
 const SCENARIOS = fileURLToPath(new URL("../sipp", import.meta.url));
 const CODECS = { PCMU: 0, PCMA: 8 };
@@ -33,17 +34,19 @@ const CALLS = [
   { scenario: "late_offer", number: "9197", media: heardTone },
 ];
 
-export async function runSipp(server, report) {
+/** `place` tells several servers apart in what is printed. */
+export async function runSipp(server, report, place = "") {
   for (const kind of ["udp", "tcp"]) {
     await Promise.all(CALLS.map((call) => report.check(
-      `sipp ${kind} ${call.scenario}${call.codec ? ` ${call.codec}` : ""}`,
+      `sipp ${kind} ${place}${call.scenario}${call.codec ? ` ${call.codec}` : ""}`,
       () => runCall(server, kind, call),
     )));
   }
 }
 
 async function runCall(server, kind, { scenario, number, codec = "PCMU", media }) {
-  const ear = await openEar();
+  const { host } = splitAddress(server.address(kind));
+  const ear = await openEar(host);
   const folder = mkdtempSync(join(tmpdir(), "sidetone-sipp-"));
   try {
     await sipp(folder, [
@@ -54,7 +57,7 @@ async function runCall(server, kind, { scenario, number, codec = "PCMU", media }
       "-key", "codec_name", codec,
       "-key", "codec_pt", String(CODECS[codec]),
       "-key", "rtp_port", String(ear.port),
-      "-i", "127.0.0.1", "-p", String(takePort()), "-mp", String(takePort()), "-cp", String(takePort()),
+      "-i", host, "-mi", host, "-p", String(takePort()), "-mp", String(takePort()), "-cp", String(takePort()),
       "-m", "1", "-nostdin", "-recv_timeout", "10000", "-timeout", "20s", "-timeout_error",
       "-trace_err", "-error_file", join(folder, "errors"),
       "-trace_msg", "-message_file", join(folder, "messages"),

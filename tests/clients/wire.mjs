@@ -3,7 +3,7 @@ import { createSocket } from "node:dgram";
 import { connect } from "node:net";
 import { randomBytes } from "node:crypto";
 import { expect } from "./lib/report.mjs";
-import { timeout } from "./lib/server.mjs";
+import { splitAddress, timeout } from "./lib/server.mjs";
 
 const ANSWER_MS = 3000;
 
@@ -16,6 +16,8 @@ export async function runWire(server, report, { isFull }) {
     ...(isFull ? { "a call whose ACK never comes ends": neverAcknowledged } : {}),
     "broken messages are answered 400 or dropped": brokenMessages,
     "a stream that is no SIP is closed": brokenStream,
+    "a WebSocket frame of 2^63-1 bytes is refused with 1009": hugeFrame,
+    "a WebSocket from another origin on any path is accepted": anyOrigin,
   };
   await Promise.all(Object.entries(checks).map(([name, check]) =>
     report.check(`wire ${name}`, async () => {
@@ -116,13 +118,47 @@ async function brokenMessages(peer) {
 }
 
 async function brokenStream(_peer, server) {
-  const [host, port] = split(server.address("tcp"));
-  const socket = connect({ host, port });
+  const socket = connect(splitAddress(server.address("tcp")));
   const closed = new Promise((resolve) => socket.once("close", resolve));
   socket.on("error", () => undefined);
   socket.write(`OPTIONS sip:x SIP/2.0\r\nContent-Length: 99999999999999999999\r\n\r\n`);
   socket.resume();
   await Promise.race([closed, timeout(ANSWER_MS, () => "the connection stays open")]);
+}
+
+async function hugeFrame(_peer, server) {
+  const { socket, next } = await openWebSocket(server, "/ws", "http://127.0.0.1");
+  socket.write(Buffer.from([0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]));
+  const frame = await next();
+  socket.destroy();
+  expect((frame[0] & 0x0f) === 8, `the server sent ${frame.toString("hex")}, expected a close frame`);
+  expect(frame.readUInt16BE(2) === 1009, `the server closed with ${frame.readUInt16BE(2)}`);
+}
+
+async function anyOrigin(_peer, server) {
+  const { socket } = await openWebSocket(server, "/any/path?at=all", "https://elsewhere.example");
+  socket.destroy();
+}
+
+/** A WebSocket by hand: the handshake, then `next` resolves with what the server sends. */
+async function openWebSocket(server, path, origin) {
+  const address = server.address("http");
+  const socket = connect(splitAddress(address));
+  const next = () => Promise.race([
+    new Promise((resolve, reject) => {
+      socket.once("data", resolve);
+      socket.once("error", reject);
+      socket.once("close", () => reject(new Error("the connection was closed")));
+    }),
+    timeout(ANSWER_MS, () => "nothing came over the WebSocket"),
+  ]);
+  socket.write([`GET ${path} HTTP/1.1`, `Host: ${address}`, "Connection: Upgrade", "Upgrade: websocket", `Origin: ${origin}`,
+    "Sec-WebSocket-Version: 13", `Sec-WebSocket-Key: ${randomBytes(16).toString("base64")}`,
+    "Sec-WebSocket-Protocol: sip", "", ""].join("\r\n"));
+  const head = (await next()).toString();
+  expect(head.startsWith("HTTP/1.1 101"), `the WebSocket was refused:\n${head}`);
+  expect(/^Sec-WebSocket-Protocol: *sip\r$/im.test(head), `the subprotocol is not sip:\n${head}`);
+  return { socket, next };
 }
 
 async function hangUp(peer, call, ok, cseq = 2) {
@@ -137,7 +173,7 @@ class Peer {
 
   static async open(server) {
     const peer = new Peer();
-    [peer.host, peer.port] = split(server);
+    Object.assign(peer, splitAddress(server));
     peer.socket = createSocket(peer.host.includes(":") ? "udp6" : "udp4");
     await new Promise((resolve) => peer.socket.bind(0, peer.host, resolve));
     peer.local = `${peer.host}:${peer.socket.address().port}`;
@@ -229,9 +265,4 @@ function fresh(message) {
 function reply(request) {
   const kept = request.split("\r\n").filter((line) => /^(via|from|to|call-id|cseq|v|f|t|i):/i.test(line));
   return ["SIP/2.0 200 OK", ...kept, "Content-Length: 0", "", ""].join("\r\n");
-}
-
-function split(address) {
-  const colon = address.lastIndexOf(":");
-  return [address.slice(0, colon).replace(/^\[|\]$/g, ""), Number(address.slice(colon + 1))];
 }

@@ -59,10 +59,6 @@ class Server {
     return found.address;
   }
 
-  port(kind) {
-    return Number(this.address(kind).split(":").at(-1));
-  }
-
   /** `ws://…/ws` or `wss://…/ws`. */
   webSocket(scheme) {
     return `${scheme}://${this.address(scheme === "wss" ? "https" : "http")}/ws`;
@@ -149,6 +145,12 @@ function fileWritten(folder, file) {
     const watcher = watch(folder, read);
     read();
   });
+}
+
+/** `host:port` or `[host]:port`. */
+export function splitAddress(address) {
+  const colon = address.lastIndexOf(":");
+  return { host: address.slice(0, colon).replace(/^\[|\]$/g, ""), port: Number(address.slice(colon + 1)) };
 }
 
 export function timeout(milliseconds, words) {
