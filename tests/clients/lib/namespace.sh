@@ -13,11 +13,14 @@ if [ "${1:-}" = --inside ]; then
     ip link add caller type veth peer name server
     ip address add 10.200.0.2/24 dev caller
     ip address add 10.200.0.1/24 dev server
+    ip address add fd00:200::2/64 dev caller nodad
+    ip address add fd00:200::1/64 dev server nodad
     ip link set caller up
     ip link set server up
-    # Firefox offers only the address of the default route. Name servers are out of reach at once, so
+    # Firefox offers only the addresses of the default routes. Name servers are out of reach at once, so
     # that a library that asks for a public STUN server does not wait for its name.
     ip route add default dev caller
+    ip -6 route add default dev caller
     sed -n 's/^nameserver *\([0-9.]*\)$/\1/p' /etc/resolv.conf | while read -r name_server; do
         case $name_server in
         127.* | "") ;;
