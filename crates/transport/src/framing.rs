@@ -1,6 +1,6 @@
 //! Message boundaries on streams, and the keep-alives between messages.
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::index::{self, leading_line_ends};
 use crate::{Fault, Framing, Limits, Message, ParseError};
@@ -88,7 +88,9 @@ impl StreamDecoder {
         }
         self.scanned = 0;
         self.length = None;
-        let bytes = self.buffer.split_to(length).freeze();
+        // Copied to its own size: a message kept for a whole call must not keep the read buffer.
+        let bytes = Bytes::copy_from_slice(self.buffer.get(..length).unwrap_or_default());
+        self.buffer.advance(length);
         Some(match Message::parse(bytes, Framing::Stream, &self.limits) {
             Ok(message) => StreamEvent::Message(message),
             Err(error) => {
@@ -165,5 +167,91 @@ impl StreamDecoder {
             Err(error) if error.fault() == fault => error,
             Err(_) | Ok(_) => ParseError::new(fault, None),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGE: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nCSeq: 1 OPTIONS\r\nl: 4\r\n\r\nbody";
+
+    /// What comes out, as text: bodies, `ping`, or the fault.
+    fn feed(chunks: &[&[u8]]) -> Vec<String> {
+        let limits = Limits { head_bytes_max: 200, body_bytes_max: 100, headers_max: 4 };
+        let mut decoder = StreamDecoder::new(limits);
+        let mut events = Vec::new();
+        for chunk in chunks {
+            decoder.buffer().extend_from_slice(chunk);
+            while let Some(event) = decoder.poll() {
+                events.push(match event {
+                    StreamEvent::Message(message) => {
+                        String::from_utf8_lossy(&message.body()).into_owned()
+                    }
+                    StreamEvent::Ping => "ping".to_owned(),
+                    StreamEvent::Broken(error) => error.reason().to_owned(),
+                });
+            }
+        }
+        events
+    }
+
+    #[test]
+    fn two_messages_in_one_read_are_two_messages() {
+        assert_eq!(feed(&[&[MESSAGE, MESSAGE].concat()]), ["body", "body"]);
+    }
+
+    #[test]
+    fn one_byte_at_a_time_is_the_same_stream() {
+        let stream = [PING, MESSAGE, b"\r\n", MESSAGE, PING].concat();
+        let bytes: Vec<&[u8]> = stream.chunks(1).collect();
+        assert_eq!(feed(&bytes), feed(&[&stream]));
+        assert_eq!(feed(&bytes), ["ping", "body", "body", "ping"]);
+    }
+
+    #[test]
+    fn rfc5626_4_4_1_only_a_double_line_end_is_a_ping() {
+        assert_eq!(feed(&[b"\r\n", MESSAGE, b"\r\n", MESSAGE]), ["body", "body"]);
+        assert_eq!(feed(&[b"\r\n", b"\r\n"]), ["ping"]);
+        assert_eq!(feed(&[b"\r\n\r\n\r\n\r\n"]), ["ping", "ping"]);
+    }
+
+    #[test]
+    fn a_boundary_that_cannot_be_found_ends_the_stream() {
+        let rows: [(&[u8], &str); 6] = [
+            (b"OPTIONS sip:a SIP/2.0\r\nCSeq: 1 OPTIONS\r\n\r\n", "content_length_missing"),
+            (b"OPTIONS sip:a SIP/2.0\r\nl: 1\r\nl: 1\r\n\r\n", "content_length"),
+            (b"OPTIONS sip:a SIP/2.0\r\nl: -1\r\n\r\n", "content_length"),
+            (b"OPTIONS sip:a SIP/2.0\r\nl: 101\r\n\r\n", "body_too_large"),
+            (b"OPTIONS sip:a SIP/2.0\r\nl: 99999999999999999999999\r\n\r\n", "content_length"),
+            (b"garbage\r\n\r\n", "start_line"),
+        ];
+        for (bytes, label) in rows {
+            assert_eq!(feed(&[bytes, MESSAGE]), [label], "{}", String::from_utf8_lossy(bytes));
+        }
+        assert_eq!(feed(&[&[b'a'; 201], MESSAGE]), ["head_too_large"]);
+        assert_eq!(
+            feed(&[b"X sip:a SIP/2.0\r\na:b\r\na:b\r\na:b\r\na:b\r\na:b\r\n\r\n"]),
+            ["too_many_headers"]
+        );
+    }
+
+    #[test]
+    fn a_broken_request_can_still_be_answered() {
+        let mut decoder = StreamDecoder::new(Limits::default());
+        decoder.buffer().extend_from_slice(
+            b"OPTIONS sip:a SIP/2.0\r\nv: SIP/2.0/TCP h\r\nf: <sip:a>\r\nt: <sip:a>\r\ni: i\r\n\
+              CSeq: 1 OPTIONS\r\nl: 70000\r\n\r\n",
+        );
+        let Some(StreamEvent::Broken(error)) = decoder.poll() else { panic!("not broken") };
+        assert_eq!((error.status(), error.answerable().is_some()), (413, true));
+    }
+
+    #[test]
+    fn keep_alives_of_datagrams_are_known() {
+        for bytes in [&b""[..], b"\r\n", b"\r\n\r\n", b"\0\0\0\0"] {
+            assert!(is_keep_alive(bytes));
+        }
+        assert!(!is_keep_alive(MESSAGE));
     }
 }

@@ -104,3 +104,84 @@ pub fn next_hop(uri: &Uri) -> Result<NextHop, Error> {
     };
     Ok(NextHop { host, port: uri.port().filter(|&port| port != 0), transport })
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{FlowId, Framing, Limits};
+
+    fn request(via: &str) -> Message {
+        let text = format!("OPTIONS sip:a SIP/2.0\r\nVia: {via}\r\n\r\n");
+        Message::parse(Bytes::from(text), Framing::Datagram, &Limits::default()).unwrap()
+    }
+
+    fn route(text: &str) -> NameAddr {
+        NameAddr::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn rfc3261_18_2_2_where_a_response_goes() {
+        let rows = [
+            (TransportKind::Udp, "SIP/2.0/UDP 10.0.0.1:5070", "192.0.2.1:5070"),
+            (TransportKind::Udp, "SIP/2.0/UDP 10.0.0.1", "192.0.2.1:5060"),
+            (TransportKind::Udp, "SIP/2.0/UDP 10.0.0.1:0", "192.0.2.1:5060"),
+            (TransportKind::Udp, "SIP/2.0/UDP 10.0.0.1:5070;rport", "192.0.2.1:40000"),
+            (TransportKind::Udp, "SIP/2.0/UDP a:5070;maddr=224.0.0.1", "192.0.2.1:5070"),
+            (TransportKind::Udp, "broken", "192.0.2.1:40000"),
+            (TransportKind::Tcp, "SIP/2.0/TCP 10.0.0.1:5070", "192.0.2.1:40000"),
+            (TransportKind::Wss, "SIP/2.0/WSS x.invalid", "192.0.2.1:40000"),
+        ];
+        for (kind, via, target) in rows {
+            let local = "192.0.2.9:5060".parse().unwrap();
+            let remote = "192.0.2.1:40000".parse().unwrap();
+            let flow = Flow { id: FlowId(3), kind, local, remote };
+            let expected = Flow { remote: target.parse().unwrap(), ..flow };
+            assert_eq!(response_flow(&request(via), &flow), expected, "{via}");
+        }
+    }
+
+    #[test]
+    fn rfc3261_12_2_1_1_loose_and_strict_routes() {
+        let target: Uri = "sip:bob@192.0.2.4:5080;transport=tcp".parse().unwrap();
+        let loose = request_target(&[route("<sip:p1;lr>"), route("<sip:p2;lr>")], &target).unwrap();
+        assert_eq!(loose.uri, target);
+        assert_eq!(loose.routes, ["<sip:p1;lr>", "<sip:p2;lr>"]);
+        assert_eq!(loose.next_hop.host, Host::Name("p1".to_owned()));
+        let strict =
+            request_target(&[route("<sip:p1?x=1>"), route("<sip:p2;lr>")], &target).unwrap();
+        assert_eq!(strict.uri.as_str(), "sip:p1");
+        assert_eq!(strict.routes, ["<sip:p2;lr>", "<sip:bob@192.0.2.4:5080;transport=tcp>"]);
+        let direct = request_target(&[], &target).unwrap();
+        assert_eq!(
+            (direct.next_hop.port, direct.next_hop.transport),
+            (Some(5080), TransportKind::Tcp)
+        );
+    }
+
+    #[test]
+    fn rfc3263_4_1_the_transport_of_a_uri() {
+        let hop = |text: &str| next_hop(&text.parse().unwrap());
+        let kind = |text: &str| hop(text).unwrap().transport;
+        assert_eq!(kind("sip:a"), TransportKind::Udp);
+        assert_eq!(kind("sip:a;transport=TLS"), TransportKind::Tls);
+        assert_eq!(kind("sips:a;transport=tcp"), TransportKind::Tls);
+        assert_eq!(kind("sips:a;transport=ws"), TransportKind::Wss);
+        assert_eq!(hop("sip:a;transport=sctp"), Err(Error::UnknownTransport));
+        assert_eq!(hop("tel:+1"), Err(Error::NoHost));
+        assert_eq!(hop("sip:[::1]").unwrap().host, Host::Ip("::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn rfc3261_12_1_a_route_set_is_reversed_for_the_caller() {
+        let routes = "Record-Route: <sip:1;lr>, <sip:2;lr>\r\nRecord-Route: <sip:3;lr>\r\n\r\n";
+        let uris = |first: &str| -> Vec<String> {
+            let bytes = Bytes::from(format!("{first}\r\nCSeq: 1 INVITE\r\n{routes}"));
+            let message = Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap();
+            route_set(&message).iter().map(|route| route.uri().host().unwrap().to_owned()).collect()
+        };
+        assert_eq!(uris("INVITE sip:a SIP/2.0"), ["1", "2", "3"]);
+        assert_eq!(uris("SIP/2.0 200 OK"), ["3", "2", "1"]);
+    }
+}

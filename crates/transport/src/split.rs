@@ -162,10 +162,13 @@ pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
     })
 }
 
-/// Reads an IP address, with or without the brackets of an IPv6 reference (RFC 5118 §4.5).
+/// Reads an IP address, with or without the brackets of an IPv6 reference (RFC 5118 §4.5), and
+/// with the third colon that the grammar of RFC 3261 lets slip in (RFC 5118 §4.10).
 pub(crate) fn ip(text: &str) -> Option<IpAddr> {
-    let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    text.parse().ok()
+    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let text = inside.unwrap_or(text);
+    let read = text.parse().or_else(|_| text.replacen(":::", "::", 1).parse()).ok();
+    read.filter(|ip: &IpAddr| inside.is_none() || ip.is_ipv6())
 }
 
 fn param(text: &[u8]) -> Param<'_> {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -94,7 +94,7 @@ impl Uri {
             escape_user(user, &mut text);
             text.push('@');
         }
-        text.push_str(&address.to_string());
+        text.push_str(&format!("{}:{}", Host::Ip(address.ip()), address.port()));
         if transport != TransportKind::Udp {
             text.push_str(";transport=");
             text.push_str(transport.label());
@@ -285,8 +285,7 @@ pub(crate) fn host_and_port(bytes: &[u8]) -> Option<(Range<usize>, Option<u16>)>
     let host_end = match bytes.first()? {
         b'[' => {
             let close = bytes.iter().position(|&byte| byte == b']')?;
-            let inside = std::str::from_utf8(bytes.get(1..close)?).ok()?;
-            inside.parse::<Ipv6Addr>().ok()?;
+            split::ip(std::str::from_utf8(bytes.get(..=close)?).ok()?)?.is_ipv6().then_some(())?;
             close + 1
         }
         _ => {
@@ -374,6 +373,12 @@ mod tests {
     }
 
     #[test]
+    fn rfc5118_4_10_three_colons_are_read_as_two() {
+        let uri = uri("sip:user@[2001:db8:::192.0.2.1]");
+        assert_eq!(uri.host_ip(), Some("2001:db8::192.0.2.1".parse().unwrap()));
+    }
+
+    #[test]
     fn params_and_headers_keep_colons_equals_and_case() {
         let uri = uri(
             "sip:a@b;gr=urn:uuid:f81d;vsf=AAA==;transport=ws;lr?Replaces=x%40y%3Bto-tag%3D1&Subject=",
@@ -423,6 +428,8 @@ mod tests {
             "sip:2001:db8::10",
             "sip:[2001:db8::10",
             "sip:[nonsense]",
+            "sip:[192.0.2.1]",
+            "sip:[::1::]",
             "sip:a b@c",
             "<sip:a@b>",
             "sip:a@b\r\nX: y",

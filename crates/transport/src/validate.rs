@@ -13,7 +13,7 @@ pub struct Policy<'a> {
 /// ([`crate::ResponseWriter::reject`]), unless it is an ACK; a response is dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// 400, 416, 420, 483 or 505.
+    /// 400, 416, 420 or 505, and 483 of [`next_max_forwards`].
     pub status: u16,
     /// A fixed word for a metric label.
     pub label: &'static str,
@@ -70,6 +70,9 @@ pub fn next_max_forwards(message: &Message) -> Result<u8, Rejection> {
     }
 }
 
+/// Values of one list, over all its lines. A path through more hops does not exist.
+const VALUES_MAX: usize = 128;
+
 /// RFC 3261 §8.1.1.6.
 const MAX_FORWARDS: u8 = 70;
 
@@ -109,10 +112,23 @@ fn singles(message: &Message) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// A response with a second Via was meant for somebody else (RFC 3261 §8.1.3.3).
 fn vias(message: &Message) -> Result<(), Rejection> {
-    match message.vias().all(|via| via.is_ok()) {
-        true => Ok(()),
-        false => Err(Rejection::bad_request("via", "Malformed Via")),
+    bounded(message, Name::Via)?;
+    if !message.vias().all(|via| via.is_ok()) {
+        return Err(Rejection::bad_request("via", "Malformed Via"));
+    }
+    if !message.is_request() && message.vias().nth(1).is_some() {
+        return Err(Rejection::bad_request("via_count", "More than One Via"));
+    }
+    Ok(())
+}
+
+/// A list is read more than once on its way through us, so its length has a bound.
+fn bounded(message: &Message, name: Name) -> Result<(), Rejection> {
+    match message.elements(name).nth(VALUES_MAX).is_some() {
+        true => Err(Rejection::bad_request("too_many_values", "Too Many Values")),
+        false => Ok(()),
     }
 }
 
@@ -173,6 +189,9 @@ fn hops(message: &Message) -> Result<Option<u8>, Rejection> {
 
 /// The addresses that routing and dialogs read. A lone `*` is a Contact of REGISTER only.
 fn addresses(message: &Message) -> Result<(), Rejection> {
+    for name in [Name::Contact, Name::Route, Name::RecordRoute] {
+        bounded(message, name)?;
+    }
     let is_star = *message.method() == Method::Register
         && message.headers(Name::Contact).eq(["*"].map(std::borrow::Cow::Borrowed));
     if !is_star && !message.addresses(Name::Contact).all(|address| address.is_ok()) {
@@ -191,6 +210,9 @@ fn extensions(message: &Message, policy: &Policy<'_>) -> Result<(), Rejection> {
     if matches!(message.method(), Method::Ack | Method::Cancel) {
         return Ok(());
     }
+    for name in [Name::Require, Name::ProxyRequire] {
+        bounded(message, name)?;
+    }
     let is_known = |tag: &str| policy.supported.iter().any(|known| known.eq_ignore_ascii_case(tag));
     let unknown: Vec<_> = message
         .list(Name::Require)
@@ -203,4 +225,97 @@ fn extensions(message: &Message, policy: &Policy<'_>) -> Result<(), Rejection> {
     let mut rejection = Rejection::new(420, "extension", "Bad Extension");
     rejection.headers.push((Name::Unsupported, unknown.join(", ")));
     Err(rejection)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{Framing, Limits};
+
+    const GOOD: &str = "OPTIONS sip:a@b SIP/2.0\r\n\
+        Via: SIP/2.0/UDP c;branch=z9hG4bKx\r\n\
+        From: <sip:c@d>;tag=1\r\n\
+        To: <sip:a@b>\r\n\
+        Call-ID: i\r\n\
+        CSeq: 1 OPTIONS\r\n\
+        Max-Forwards: 70\r\n\
+        Require: timer\r\n\r\n";
+
+    fn status(text: &str) -> (u16, &'static str) {
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        let message = Message::parse(bytes, Framing::Datagram, &Limits::default()).expect(text);
+        match validate(&message, &Policy { supported: &["timer"] }) {
+            Ok(()) => (0, ""),
+            Err(rejection) => (rejection.status, rejection.label),
+        }
+    }
+
+    #[test]
+    fn rfc3261_8_2_each_rule_has_its_status() {
+        assert_eq!(status(GOOD), (0, ""));
+        let rows = [
+            ("SIP/2.0\r\nVia", "SIP/2.1\r\nVia", 505, "version"),
+            ("To: <sip:a@b>\r\n", "", 400, "missing_header"),
+            ("Call-ID: i\r\n", "Call-ID: i\r\ni: i\r\n", 400, "repeated_header"),
+            ("UDP c;", "UDP c;;", 400, "via"),
+            ("<sip:c@d>", "\"<sip:c@d>", 400, "from"),
+            ("To: <sip:a@b>", "To: sip", 400, "to"),
+            ("Call-ID: i", "Call-ID: i j", 400, "call_id"),
+            ("CSeq: 1 ", "CSeq: 2147483648 ", 400, "cseq"),
+            ("CSeq: 1 ", "CSeq: -1 ", 400, "cseq"),
+            ("1 OPTIONS", "1 options", 400, "cseq_method"),
+            ("sip:a@b SIP", "sip:a@ SIP", 400, "request_uri"),
+            ("sip:a@b SIP", "http://a SIP", 416, "uri_scheme"),
+            ("Max-Forwards: 70", "Max-Forwards: 256", 400, "max_forwards"),
+            ("Max-Forwards: 70", "Max-Forwards: 70\r\nExpires: soon", 400, "expires"),
+            ("Max-Forwards: 70", "Max-Forwards: 70\r\nContact: *", 400, "contact"),
+            ("Max-Forwards: 70", "Max-Forwards: 70\r\nRoute: <a", 400, "route"),
+            ("Require: timer", "Require: timer, 100rel", 420, "extension"),
+        ];
+        for (from, to, code, label) in rows {
+            let changed = GOOD.replacen(from, to, 1);
+            assert_ne!(changed, GOOD, "{from}");
+            assert_eq!(status(&changed), (code, label), "{to}");
+        }
+        let many = format!("Route: {}<sip:r>\r\nRequire", "<sip:r>,".repeat(VALUES_MAX));
+        assert_eq!(status(&GOOD.replacen("Require", &many, 1)), (400, "too_many_values"));
+    }
+
+    #[test]
+    fn rfc3261_8_2_2_3_a_420_names_what_is_not_supported() {
+        let text = GOOD.replacen("timer", "timer, x\r\nProxy-Require: y", 1);
+        let bytes = Bytes::from(text.into_bytes());
+        let message = Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap();
+        let rejection = validate(&message, &Policy { supported: &["timer"] }).unwrap_err();
+        assert_eq!(rejection.headers, [(Name::Unsupported, "x, y".to_owned())]);
+    }
+
+    #[test]
+    fn an_ack_and_a_cancel_are_not_refused_for_an_extension() {
+        for method in ["ACK", "CANCEL"] {
+            assert_eq!(status(&GOOD.replace("OPTIONS", method).replace("timer", "x")), (0, ""));
+        }
+    }
+
+    #[test]
+    fn rfc3261_10_2_2_a_register_may_have_a_star_for_contact() {
+        let text =
+            GOOD.replace("OPTIONS", "REGISTER").replacen("Require", "Contact: *\r\nRequire", 1);
+        assert_eq!(status(&text), (0, ""));
+    }
+
+    #[test]
+    fn rfc3261_16_3_hops_run_out() {
+        let hops = |text: &str| {
+            let bytes = Bytes::copy_from_slice(text.as_bytes());
+            let message = Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap();
+            next_max_forwards(&message).map_err(|rejection| rejection.status)
+        };
+        assert_eq!(hops(GOOD), Ok(69));
+        assert_eq!(hops(&GOOD.replacen(": 70", ": 0", 1)), Err(483));
+        assert_eq!(hops(&GOOD.replacen("Max-Forwards: 70\r\n", "", 1)), Ok(70));
+        assert_eq!(hops(&GOOD.replacen(": 70", ": x", 1)), Err(400));
+    }
 }

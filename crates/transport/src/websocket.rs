@@ -46,3 +46,36 @@ pub fn read(payload: Bytes, limits: &Limits) -> FrameEvent {
         Err(error) => FrameEvent::Unparsable(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc7118_4_the_subprotocol_must_be_offered() {
+        assert!(offers_sip("sip") && offers_sip("xmpp, SIP") && offers_sip(" sip ,"));
+        assert!(!offers_sip("") && !offers_sip("sips") && !offers_sip("sip2"));
+    }
+
+    #[test]
+    fn origins_are_checked_only_where_they_are_listed() {
+        let listed = ["https://phone.example".to_owned()];
+        assert!(is_origin_allowed(None, Some("https://any.example")));
+        assert!(is_origin_allowed(Some(&listed), Some("https://Phone.example")));
+        assert!(is_origin_allowed(Some(&listed), None));
+        assert!(!is_origin_allowed(Some(&listed), Some("https://evil.example")));
+        assert!(!is_origin_allowed(Some(&listed), Some("null")));
+    }
+
+    #[test]
+    fn rfc7118_5_a_frame_is_one_message() {
+        let limits = Limits::default();
+        let message = "OPTIONS sip:a SIP/2.0\r\nCSeq: 1 OPTIONS\r\n\r\nbody";
+        let FrameEvent::Message(read_back) = read(Bytes::from(message), &limits) else {
+            panic!("not a message")
+        };
+        assert_eq!(read_back.body(), "body");
+        assert!(matches!(read(Bytes::from("\r\n\r\n"), &limits), FrameEvent::Ping));
+        assert!(matches!(read(Bytes::from("{}"), &limits), FrameEvent::Unparsable(_)));
+    }
+}

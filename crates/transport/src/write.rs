@@ -6,7 +6,6 @@ use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::message::HeaderLine;
 use crate::{
     Flow, Message, Method, Name, Rejection, Token, TransportKind, Uri, reason, vocabulary,
 };
@@ -70,7 +69,8 @@ impl ResponseWriter {
         self
     }
 
-    /// Adds a header field.
+    /// Adds a header field. [`Name::Other`] names none, and Content-Length and Content-Type come
+    /// with the body: these three are left out.
     pub fn header(mut self, name: Name, value: impl Display) -> ResponseWriter {
         self.head.display(name, value);
         self
@@ -149,7 +149,8 @@ impl RequestWriter {
         self.header(Name::Allow, vocabulary::allow(methods))
     }
 
-    /// Adds a header field.
+    /// Adds a header field. [`Name::Other`] names none, and Content-Length and Content-Type come
+    /// with the body: these three are left out.
     pub fn header(mut self, name: Name, value: impl Display) -> RequestWriter {
         self.head.display(name, value);
         self
@@ -217,8 +218,9 @@ impl Head {
     }
 
     fn copy(&mut self, message: &Message, name: Name) {
-        for HeaderLine { value, .. } in message.lines().filter(|line| line.name == name) {
-            self.raw(name, value);
+        for line in message.lines().filter(|line| line.name == name) {
+            let text = if name == Name::Other { line.name_text } else { name.as_str().as_bytes() };
+            self.raw_named(name, text, line.value);
         }
     }
 
@@ -321,7 +323,7 @@ fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }
 
-/// A value that came with folds keeps them; any other line end becomes a blank.
+/// A fold becomes one space (RFC 3261 §7.3.1); everything else stays byte for byte.
 fn put_folded(text: &mut BytesMut, value: &[u8]) {
     if value.contains(&b'\n') {
         put_clean(text, &crate::split::unfold(value));
@@ -344,5 +346,126 @@ impl fmt::Write for Clean<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         put_clean(self.0, text.as_bytes());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FlowId, Framing, Limits};
+
+    fn flow(kind: TransportKind, remote: &str) -> Flow {
+        let local = "192.0.2.9:5060".parse().unwrap();
+        Flow { id: FlowId(1), kind, local, remote: remote.parse().unwrap() }
+    }
+
+    fn read(bytes: impl Into<Bytes>) -> Message {
+        Message::parse(bytes.into(), Framing::Datagram, &Limits::default()).unwrap()
+    }
+
+    fn invite(via: &str) -> Message {
+        read(format!(
+            "INVITE sip:a@b SIP/2.0\r\nVia: {via}\r\nRecord-Route: <sip:r;lr>\r\n\
+             v: SIP/2.0/TCP second;branch=2;received=192.0.2.7\r\nf: \"C\" <sip:c@d>;tag=1\r\n\
+             t: <sip:a@b>\r\ni: x@y\r\nCSeq: 0007 INVITE\r\nTimestamp: 54\r\nContent-Length: 0\r\n\r\n"
+        ))
+    }
+
+    #[test]
+    fn a_response_repeats_what_rfc3261_8_2_6_2_asks() {
+        let request = invite("SIP/2.0/UDP 192.0.2.1:5066;branch=z9hG4bK1");
+        let flow = flow(TransportKind::Udp, "192.0.2.1:5066");
+        let bytes = ResponseWriter::to(&request, &flow, 486).to_tag("t1").finish();
+        assert_eq!(
+            bytes,
+            "SIP/2.0 486 Busy Here\r\nVia: SIP/2.0/UDP 192.0.2.1:5066;branch=z9hG4bK1\r\n\
+             Via: SIP/2.0/TCP second;branch=2;received=192.0.2.7\r\nFrom: \"C\" <sip:c@d>;tag=1\r\n\
+             To: <sip:a@b>;tag=t1\r\nCall-ID: x@y\r\nCSeq: 0007 INVITE\r\nContent-Length: 0\r\n\r\n"
+        );
+        let ringing = read(ResponseWriter::to(&request, &flow, 180).finish());
+        assert_eq!(ringing.header(Name::RecordRoute).as_deref(), Some("<sip:r;lr>"));
+        let trying = read(ResponseWriter::to(&request, &flow, 100).finish());
+        assert_eq!(trying.header(Name::Timestamp).as_deref(), Some("54"));
+        assert!(trying.to_tag().is_none() && !trying.has(Name::RecordRoute));
+    }
+
+    #[test]
+    fn rfc3581_4_the_source_is_told_in_the_topmost_via() {
+        let source = flow(TransportKind::Udp, "[2001:db8::7]:40000");
+        let rows = [
+            (
+                "SIP/2.0/UDP 10.0.0.1;rport;branch=b",
+                "SIP/2.0/UDP 10.0.0.1;branch=b;received=2001:db8::7;rport=40000",
+            ),
+            (
+                "SIP/2.0/UDP 10.0.0.1 ; branch=b",
+                "SIP/2.0/UDP 10.0.0.1;branch=b;received=2001:db8::7",
+            ),
+            ("SIP/2.0/UDP [2001:db8::7];branch=b", "SIP/2.0/UDP [2001:db8::7];branch=b"),
+            (
+                "SIP/2.0/UDP x;received=1.1.1.1;rport=1;branch=b,  SIP/2.0/UDP y;rport",
+                "SIP/2.0/UDP x;branch=b;received=2001:db8::7;rport=40000,  SIP/2.0/UDP y;rport",
+            ),
+        ];
+        for (sent, told) in rows {
+            let bytes = ResponseWriter::to(&invite(sent), &source, 200).finish();
+            let response = read(bytes);
+            assert_eq!(response.headers(Name::Via).next().as_deref(), Some(told));
+        }
+    }
+
+    #[test]
+    fn no_value_can_begin_a_line_of_its_own() {
+        let request = invite("SIP/2.0/UDP h;branch=b");
+        let evil = "x\r\nContact: <sip:evil>\n\r\n\r\nbody";
+        let flow = flow(TransportKind::Tcp, "192.0.2.1:1");
+        let token = Token::new("X-Note").unwrap();
+        let bytes = ResponseWriter::to(&request, &flow, 200)
+            .phrase(evil)
+            .to_tag(evil)
+            .header(Name::Server, evil)
+            .header_named(&token, evil)
+            .header(Name::Other, evil)
+            .header(Name::ContentLength, 99)
+            .body(evil, b"12345")
+            .finish();
+        let response = read(bytes);
+        assert!(!response.has(Name::Contact) && response.to_tag().is_none());
+        assert_eq!(response.body().as_ref(), b"12345");
+        assert_eq!(response.headers(Name::ContentLength).collect::<Vec<_>>(), ["5"]);
+    }
+
+    #[test]
+    fn a_request_is_written_in_order_whatever_the_calls() {
+        let uri: Uri = "sip:a@[::1];transport=tcp;method=BYE?Subject=x".parse().unwrap();
+        let bytes = RequestWriter::new(Method::Invite, &uri)
+            .header(Name::Contact, "<sip:us>")
+            .cseq(3)
+            .header(Name::CallId, "id")
+            .header(Name::To, "<sip:a>")
+            .header(Name::From, "<sip:b>;tag=1")
+            .max_forwards(70)
+            .via(TransportKind::Tcp, "[::1]:5060", "z9hG4bKx")
+            .allow(&[Method::Invite, Method::Ack])
+            .body("application/sdp", b"v=0\r\n")
+            .finish();
+        assert_eq!(
+            bytes,
+            "INVITE sip:a@[::1];transport=tcp SIP/2.0\r\n\
+             Via: SIP/2.0/TCP [::1]:5060;rport;branch=z9hG4bKx\r\nMax-Forwards: 70\r\n\
+             From: <sip:b>;tag=1\r\nTo: <sip:a>\r\nCall-ID: id\r\nCSeq: 3 INVITE\r\n\
+             Contact: <sip:us>\r\nAllow: INVITE, ACK\r\nContent-Type: application/sdp\r\n\
+             Content-Length: 5\r\n\r\nv=0\r\n"
+        );
+    }
+
+    #[test]
+    fn headers_without_a_name_are_passed_through() {
+        let from = read("OPTIONS sip:a SIP/2.0\r\nX-One: 1\r\nx-two:\r\n 2\r\n b\r\n\r\n");
+        let uri = "sip:a".parse().unwrap();
+        let copy =
+            read(RequestWriter::new(Method::Options, &uri).copy(&from, Name::Other).finish());
+        assert_eq!(copy.header_named("x-one").as_deref(), Some("1"));
+        assert_eq!(copy.header_named("X-Two").as_deref(), Some("2 b"));
     }
 }
