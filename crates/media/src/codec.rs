@@ -175,6 +175,8 @@ pub const FRAME_MS: u32 = 20;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use super::*;
 
     #[test]

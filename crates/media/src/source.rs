@@ -73,6 +73,8 @@ fn encoder_rate_hz(codec: Codec, rate_hz: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use super::*;
     use crate::codec::{CODECS, Decoder};
 

@@ -70,6 +70,8 @@ pub(super) fn host_candidate(address: SocketAddr, index: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use super::*;
 
     #[test]

@@ -94,6 +94,8 @@ const ALL: [HashFunction; 4] =
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use super::*;
 
     #[test]

@@ -86,6 +86,8 @@ const NOT_CODECS: [&str; 4] = ["telephone-event", "CN", "red", "ulpfec"];
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use super::*;
 
     #[test]

@@ -206,6 +206,8 @@ pub const SECTIONS_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use proptest::prelude::*;
 
     use super::*;

@@ -236,6 +236,8 @@ const FINGERPRINTS_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use super::*;
     use crate::sdp::parse;
 

@@ -39,6 +39,8 @@ const LEAD_INS_PER_SECOND: usize = 25;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use super::*;
 
     fn tone(rate_hz: u32) -> Pcm {

@@ -181,6 +181,7 @@ fn lcm(a: u32, b: u32) -> u32 {
 }
 
 /// Level of a sine that just reaches the largest value (ITU-T G.711 §5, A-law).
+#[allow(clippy::approx_constant, reason = "a level, not half a turn")]
 const FULL_SCALE_DBM0: f64 = 3.14;
 /// Largest value that A-law and µ-law have in common, on the 16-bit scale.
 const FULL_SCALE: f64 = 32_124.0;
@@ -197,6 +198,8 @@ const DURATION_MS_MAX: u32 = 60_000;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use super::*;
     use crate::codec::{CODECS, Decoder};
 

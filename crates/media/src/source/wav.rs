@@ -44,6 +44,8 @@ fn read_samples<R: Read>(reader: &mut WavReader<R>) -> Result<Vec<f32>, PromptFa
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use hound::WavWriter;
     use proptest::prelude::*;
 
