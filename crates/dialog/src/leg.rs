@@ -1,0 +1,364 @@
+//! One side of a call: a dialog and its INVITE usage, with us as the UAS.
+
+mod command;
+mod inbound;
+mod outbound;
+mod repeat;
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rand::Rng;
+use transaction::ServerId;
+use transport::{Flow, FlowId, Message, Name, ResponseWriter, TransportKind};
+
+use crate::dialog::{Dialog, DialogId};
+use crate::event::{Action, Body, Cause, Event, Headers, Party};
+use crate::offer_answer::{self, OfferAnswer};
+use crate::reject::{ALLOW, Refusal};
+use crate::session_timer::{SessionInterval, SessionRequest};
+use crate::settings::Settings;
+use crate::state::{self, Input, State};
+
+use outbound::Session;
+use repeat::Success;
+
+/// One side of a call.
+///
+/// Sans-I/O: after every call, poll [`poll_action`](Self::poll_action) and
+/// [`poll_event`](Self::poll_event) until `None`, then read [`poll_timeout`](Self::poll_timeout).
+/// After [`Event::Ended`] nothing is left to do and the leg can be dropped.
+pub struct Leg {
+    state: State,
+    offer_answer: OfferAnswer,
+    dialog: Dialog,
+    settings: Arc<Settings>,
+    /// `host:port` of ours that the peer can reach.
+    contact: Box<str>,
+    /// Where the peer was heard last.
+    flow: Flow,
+    is_flow_lost: bool,
+    /// The INVITE or re-INVITE that waits for its final response.
+    invite: Option<Pending>,
+    /// The UPDATE that waits for the answer to its offer.
+    update: Option<Pending>,
+    /// The BYE of the peer while it is being answered.
+    bye: Option<Pending>,
+    /// The 2xx that waits for its ACK.
+    success: Option<Success>,
+    /// What the ACK carried, while it is being told.
+    ack_body: Option<Body>,
+    /// The final response that is not a 2xx, while it is being sent.
+    refusal: Option<(u16, Headers)>,
+    /// The provisional response to repeat, and when.
+    provisional: Option<(u16, Instant)>,
+    session: Option<Session>,
+    /// The Reason of the BYE to come.
+    bye_reason: Option<Box<str>>,
+    end: Option<(Party, Cause, Option<String>)>,
+    branches: u32,
+    secret: u64,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+}
+
+/// A request of the peer that waits for our final response.
+#[derive(Clone)]
+struct Pending {
+    id: ServerId,
+    message: Message,
+    flow: Flow,
+    session: Option<SessionInterval>,
+}
+
+/// An INVITE that cannot become a leg: give this response to its transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The status.
+    pub status: u16,
+    /// The whole response.
+    pub bytes: Bytes,
+}
+
+impl Leg {
+    /// A leg for an INVITE without a To tag. Nothing is sent before the first command.
+    ///
+    /// `contact` is the `host:port` at which the peer can reach us, IPv6 in brackets. `rng` decides
+    /// our tag and the branches of our requests.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] if the INVITE has no usable Contact or asks for too short a session interval.
+    pub fn new(
+        id: ServerId,
+        invite: Message,
+        flow: Flow,
+        contact: &str,
+        settings: Arc<Settings>,
+        rng: &mut impl Rng,
+    ) -> Result<Leg, Refused> {
+        let tag = format!("{}{:016x}", settings.node, rng.next_u64());
+        let parts = Dialog::of_uas(&invite, &tag)
+            .and_then(|dialog| Ok((dialog, session_of(&invite, &settings)?)));
+        let (dialog, session) = parts.map_err(|refusal| {
+            let writer = refuse_writer(&invite, &flow, &refusal, &settings);
+            Refused { status: refusal.status(), bytes: writer.to_tag(&tag).finish() }
+        })?;
+        let offer = match invite.body().is_empty() {
+            true => offer_answer::Input::InviteWithoutOffer,
+            false => offer_answer::Input::InviteWithOffer,
+        };
+        let offer_answer =
+            offer_answer::step(OfferAnswer::Stable, offer).unwrap_or(OfferAnswer::Stable);
+        Ok(Leg {
+            state: State::Early,
+            offer_answer,
+            dialog,
+            settings,
+            contact: contact.into(),
+            flow,
+            is_flow_lost: false,
+            invite: Some(Pending { id, message: invite, flow, session }),
+            update: None,
+            bye: None,
+            success: None,
+            ack_body: None,
+            refusal: None,
+            provisional: None,
+            session: None,
+            bye_reason: None,
+            end: None,
+            branches: 0,
+            secret: rng.next_u64(),
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+        })
+    }
+
+    /// The identifiers of the dialog.
+    pub fn id(&self) -> &DialogId {
+        self.dialog.id()
+    }
+
+    /// The state.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Where offers and answers stand.
+    pub fn offer_answer(&self) -> OfferAnswer {
+        self.offer_answer
+    }
+
+    /// The flow on which the peer was heard last.
+    pub fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    /// Whether that flow has closed and no other has been heard since.
+    pub fn is_flow_lost(&self) -> bool {
+        self.is_flow_lost
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next thing to know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let success = self.success.as_ref().and_then(Success::deadline);
+        let session = self.session.as_ref().map(Session::deadline);
+        let provisional = self.provisional.map(|(_, deadline)| deadline);
+        [success, session, provisional].into_iter().flatten().min()
+    }
+
+    /// Does what is due. Extra calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.repeat_provisional(now);
+        self.repeat_success(now);
+        self.check_session(now);
+    }
+
+    /// The connection is gone. Before the final response that ends the leg; later the peer may come
+    /// back on another one, and whoever owns the leg decides how long to wait.
+    pub fn handle_flow_closed(&mut self, flow: FlowId, now: Instant) {
+        if self.flow.id != flow || self.flow.kind == TransportKind::Udp {
+            return;
+        }
+        self.is_flow_lost = true;
+        if self.state == State::Early {
+            self.abandon(now);
+        }
+    }
+
+    /// Ends the leg without a word to a peer that cannot be reached.
+    fn abandon(&mut self, now: Instant) {
+        self.refusal = Some((Refusal::Unavailable.status(), Headers::new()));
+        self.ends(Party::Remote, Cause::FlowClosed, None);
+        self.run(Input::Abandon, now);
+    }
+
+    /// Takes the step of `input`. Whatever ends the leg also ends the requests that wait for us.
+    fn run(&mut self, input: Input, now: Instant) {
+        let (next, actions) = state::step(self.state, input);
+        self.state = next;
+        for &action in actions {
+            self.act(action, now);
+        }
+        if matches!(next, State::Terminating | State::Terminated) {
+            self.provisional = None;
+            self.refuse_pending();
+        }
+    }
+
+    fn act(&mut self, action: state::Action, now: Instant) {
+        match action {
+            state::Action::Accept | state::Action::Repeat => self.send_success(),
+            state::Action::StartRepeating => self.start_repeating(now),
+            state::Action::StopRepeating => self.success = None,
+            state::Action::RefuseInvite => {
+                let default = (Refusal::Terminated.status(), Headers::new());
+                let (status, headers) = self.refusal.take().unwrap_or(default);
+                if let Some(invite) = self.invite.take() {
+                    self.refuse_with(&invite, status, headers);
+                }
+            }
+            state::Action::StopSession => self.session = None,
+            state::Action::Bye => self.send_bye(now),
+            state::Action::AnswerBye => {
+                if let Some(bye) = self.bye.take() {
+                    self.respond(&bye, 200);
+                }
+            }
+            state::Action::Confirmed => {
+                let answer = self.ack_body.take();
+                self.events.push_back(Event::Confirmed { answer });
+            }
+            state::Action::MissingAck => self.events.push_back(Event::MissingAck),
+            state::Action::Ended => {
+                let default = (Party::Local, Cause::HungUp, None);
+                let (by, cause, reason) = self.end.take().unwrap_or(default);
+                self.events.push_back(Event::Ended { by, cause, reason });
+            }
+        }
+    }
+
+    /// Notes how the leg ends; what came first counts.
+    fn ends(&mut self, by: Party, cause: Cause, reason: Option<String>) {
+        self.end.get_or_insert((by, cause, reason));
+    }
+
+    /// RFC 3261 §15.1.2: requests that still wait get 487.
+    fn refuse_pending(&mut self) {
+        for pending in [self.invite.take(), self.update.take()].into_iter().flatten() {
+            self.refuse_with(&pending, Refusal::Terminated.status(), Headers::new());
+        }
+        self.offer_answer = OfferAnswer::Stable;
+    }
+
+    /// A response of ours up to its own header fields.
+    fn writer(&self, request: &Pending, status: u16) -> ResponseWriter {
+        ResponseWriter::to(&request.message, &request.flow, status)
+            .to_tag(&self.dialog.id().local_tag)
+            .header(Name::Server, &self.settings.server)
+    }
+
+    /// The header fields of a response that makes or refreshes a dialog (RFC 3261 §12.1.1).
+    fn dialog_writer(&self, request: &Pending, status: u16) -> ResponseWriter {
+        let writer = self.writer(request, status).header(Name::Contact, self.contact_value());
+        if status < 200 {
+            return writer;
+        }
+        let writer = writer.header(Name::Allow, ALLOW).header(Name::Supported, SUPPORTED);
+        match &request.session {
+            Some(session) if session.is_required => writer
+                .header(Name::Require, SUPPORTED)
+                .header(Name::SessionExpires, session.header()),
+            Some(session) => writer.header(Name::SessionExpires, session.header()),
+            None => writer,
+        }
+    }
+
+    fn respond(&mut self, request: &Pending, status: u16) {
+        let bytes = self.writer(request, status).finish();
+        self.actions.push_back(Action::Respond { id: request.id, status, bytes });
+    }
+
+    fn refuse_with(&mut self, request: &Pending, status: u16, headers: Headers) {
+        let writer = self.writer(request, status);
+        let bytes = headers
+            .into_iter()
+            .fold(writer, |writer, (name, value)| writer.header(name, value))
+            .finish();
+        self.actions.push_back(Action::Respond { id: request.id, status, bytes });
+    }
+
+    fn contact_value(&self) -> String {
+        match self.flow.kind {
+            TransportKind::Udp => format!("<sip:{}>", self.contact),
+            // RFC 7118 §5: a WebSocket is `ws` whether it is under TLS or not.
+            TransportKind::Ws | TransportKind::Wss => {
+                format!("<sip:{};transport=ws>", self.contact)
+            }
+            kind @ (TransportKind::Tcp | TransportKind::Tls) => {
+                format!("<sip:{};transport={}>", self.contact, kind.label())
+            }
+        }
+    }
+
+    fn new_branch(&mut self) -> String {
+        self.branches = self.branches.wrapping_add(1);
+        format!("z9hG4bK{:016x}", self.hash_of(self.branches))
+    }
+
+    /// 0 to 10 seconds, as RFC 3261 §14.2 asks for.
+    fn retry_after_s(&self) -> u8 {
+        (self.hash_of(u32::MAX ^ self.branches) % 11) as u8
+    }
+
+    fn hash_of(&self, value: u32) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.secret, &self.dialog.id().local_tag, value).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// What a request asks of session timers, and what we agree to.
+fn session_of(request: &Message, settings: &Settings) -> Result<Option<SessionInterval>, Refusal> {
+    let is_supported =
+        request.lists(Name::Supported, SUPPORTED) || request.lists(Name::Require, SUPPORTED);
+    SessionRequest::read(
+        request.header(Name::SessionExpires).as_deref(),
+        request.header(Name::MinSe).as_deref(),
+        is_supported,
+    )
+    .negotiate(&settings.session)
+    .map_err(|small| Refusal::IntervalTooSmall { min_se: small.min_se })
+}
+
+/// A response that refuses a request, without a tag.
+pub(crate) fn refuse_writer(
+    request: &Message,
+    flow: &Flow,
+    refusal: &Refusal,
+    settings: &Settings,
+) -> ResponseWriter {
+    let writer =
+        ResponseWriter::to(request, flow, refusal.status()).header(Name::Server, &settings.server);
+    refusal.headers().into_iter().fold(writer, |writer, (name, value)| writer.header(name, value))
+}
+
+/// The option tags of ours (RFC 4028); also what a `transport::Policy` may accept in Require.
+pub const SUPPORTED: &str = "timer";
+
+/// RFC 3261 §13.3.1.1.
+const PROVISIONAL_INTERVAL: Duration = Duration::from_secs(60);
