@@ -165,6 +165,8 @@ const PROVEN: u64 = 0;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use super::*;
 
     #[test]

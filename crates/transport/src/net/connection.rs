@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
@@ -170,10 +170,12 @@ pub(super) struct Ends {
 /// Reads what a peer still sends after our last byte, so that the kernel does not answer it with a
 /// reset that overtakes that byte.
 pub(super) async fn drain<R: AsyncRead + Unpin>(reader: &mut R, linger: Duration) {
-    let mut buffer = [0; 2048];
     let drained = async {
+        // Not an array, which would make every connection's task larger from the start.
+        let mut buffer = BytesMut::with_capacity(4096);
         let mut rest = DRAINED_BYTES_MAX;
-        while let Ok(length @ 1..) = reader.read(&mut buffer).await {
+        while let Ok(length @ 1..) = reader.read_buf(&mut buffer).await {
+            buffer.clear();
             rest = rest.saturating_sub(length);
             if rest == 0 {
                 return;

@@ -197,6 +197,8 @@ const CONTROL_BYTES: usize = 128;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use std::net::UdpSocket;
 
     use super::*;

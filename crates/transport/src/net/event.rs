@@ -112,9 +112,25 @@ impl CloseReason {
         }
     }
 
-    /// Whether the peer may still be listening for our last bytes.
+    /// Whether the peer is worth waiting for until it has our last bytes.
     pub(super) fn leaves_listener(self) -> bool {
-        !matches!(self, Self::Peer | Self::Reset | Self::PingTimeout | Self::SlowReader)
+        match self {
+            Self::Local
+            | Self::Shutdown
+            | Self::Unparsable
+            | Self::KeepAliveFlood
+            | Self::TooLarge
+            | Self::Protocol
+            | Self::Encoding => true,
+            Self::Peer
+            | Self::Reset
+            | Self::Idle
+            | Self::MessageTimeout
+            | Self::PingTimeout
+            | Self::SlowReader
+            | Self::Evicted
+            | Self::Fault => false,
+        }
     }
 
     /// Whether what is queued is still delivered before the end.

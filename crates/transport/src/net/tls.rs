@@ -82,9 +82,8 @@ async fn shake_hands(
 
 /// Tells who speaks plain HTTP to a TLS port what is wrong; anything else is cut without a word.
 async fn answer_plain(stream: &mut TcpStream, inner: &Inner) -> io::Result<()> {
-    let mut head = [0; 1024];
-    let length = stream.read(&mut head).await?;
-    let head = head.get(..length).unwrap_or_default();
+    let mut head = Vec::with_capacity(1024);
+    stream.read_buf(&mut head).await?;
     if head.windows(7).any(|window| window == b"HTTP/1.") {
         let answer = web::raw_answer("400 Bad Request", "", PLAIN_HTTP_ANSWER);
         stream.write_all(answer.as_bytes()).await?;

@@ -1,9 +1,11 @@
 //! What happens at the bounds of connections.
 
+use std::{env, io, net::TcpStream as StdStream, process::Command};
+
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use transport::{
     TransportKind,
-    net::{CloseReason, DropReason, HttpHandler, Listen},
+    net::{CloseReason, DropReason, HttpHandler, Listen, NetEvent},
 };
 
 use crate::support::{Rig, read_to_end, request, soon};
@@ -17,28 +19,17 @@ async fn a_newcomer_replaces_the_oldest_connection_that_said_nothing() {
     let talking = rig.opened().await;
     rig.message().await;
     let mut silent = TcpStream::connect(server).await.unwrap();
-    let silent_flow = rig.opened().await;
+    let evicted = rig.opened().await;
     let mut newcomer = TcpStream::connect(server).await.unwrap();
+    assert_eq!(read_to_end(&mut silent).await, b"");
     // Opened and Closed come from two tasks, in either order.
-    let newcomer_flow = {
-        let mut opened = None;
-        let mut closed = None;
-        while opened.is_none() || closed.is_none() {
-            match rig.event().await {
-                transport::net::NetEvent::Opened { flow } => opened = Some(flow),
-                transport::net::NetEvent::Closed { flow, reason } => {
-                    closed = Some((flow.id, reason));
-                }
-                other => panic!("unexpected {other:?}"),
-            }
-            // The evicted one lingers until its peer hears the end.
-            if opened.is_some() && closed.is_none() {
-                assert_eq!(read_to_end(&mut silent).await, b"");
-                silent.shutdown().await.unwrap();
-            }
+    let newcomer_flow = match (rig.event().await, rig.event().await) {
+        (NetEvent::Opened { flow: opened }, NetEvent::Closed { flow, reason })
+        | (NetEvent::Closed { flow, reason }, NetEvent::Opened { flow: opened }) => {
+            assert_eq!((flow, reason), (evicted, CloseReason::Evicted));
+            opened
         }
-        assert_eq!(closed, Some((silent_flow.id, CloseReason::Evicted)));
-        opened.unwrap()
+        other => panic!("unexpected {other:?}"),
     };
     newcomer.write_all(&request("newcomer")).await.unwrap();
     assert_eq!(rig.message().await.0, newcomer_flow);
@@ -95,3 +86,46 @@ async fn a_thousand_connections_come_and_go() {
     assert_eq!((counters.connections_opened, counters.connections_open), (1000, 0));
     rig.ends_silent().await;
 }
+
+/// Runs itself again in a process that may open few files.
+#[tokio::test]
+async fn running_out_of_descriptors_stops_no_listener() {
+    if env::var_os(FEW_DESCRIPTORS).is_none() {
+        let name = "bounds::running_out_of_descriptors_stops_no_listener";
+        let ran = Command::new("sh")
+            .args(["-c", "ulimit -n 64 && exec \"$0\" --exact \"$1\""])
+            .arg(env::current_exe().unwrap())
+            .arg(name)
+            .env(FEW_DESCRIPTORS, "1")
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && output.contains("1 passed"), "{output}");
+        return;
+    }
+    let mut rig = Rig::new();
+    let server = rig.listen(Listen::Tcp);
+    // The kernel completes these on its own until there is no descriptor left to accept with.
+    let mut clients: Vec<StdStream> = Vec::new();
+    let exhausted = loop {
+        match StdStream::connect(server) {
+            Ok(client) => clients.push(client),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(exhausted.raw_os_error(), Some(EMFILE), "{exhausted}");
+    tokio::task::yield_now().await;
+    clients.truncate(3);
+    for client in &mut clients {
+        io::Write::write_all(client, &request("after")).unwrap();
+    }
+    let mut messages = 0;
+    while messages < 3 {
+        messages += usize::from(matches!(rig.event().await, NetEvent::Message { .. }));
+    }
+}
+
+/// Set in the process that may open few files.
+const FEW_DESCRIPTORS: &str = "SIDETONE_TEST_FEW_DESCRIPTORS";
+/// "Too many open files", which has no kind of its own.
+const EMFILE: i32 = 24;
