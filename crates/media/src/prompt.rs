@@ -169,7 +169,7 @@ impl PromptStore {
         if let Some(track) = lock(&self.tones).find(&key) {
             return Ok(track);
         }
-        let track = Arc::new(script.track(codec)?);
+        let track = Arc::new(script.track(codec, self.settings.opus_complexity)?);
         Ok(lock(&self.tones).insert(key, track))
     }
 

@@ -1,27 +1,27 @@
 //! Session descriptions (RFC 8866): read, negotiated by offer and answer (RFC 3264), written.
 //!
-//! An offer of theirs: [`parse`], [`negotiate`], [`Negotiated::answer`]. An offer of ours: [`offer`],
+//! An offer of theirs: [`parse`], [`negotiate()`], [`Negotiated::answer`]. An offer of ours: [`offer`],
 //! then [`parse`] and [`negotiate_answer`] on what comes back.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::codec::Codec;
 
-pub mod candidate;
-pub mod direction;
-pub mod fingerprint;
+mod candidate;
+mod direction;
+mod fingerprint;
 mod format;
-pub mod negotiate;
-pub mod reader;
-pub mod refusal;
+mod negotiate;
+mod reader;
+mod refusal;
 mod section;
 mod writer;
 
-pub use candidate::Candidate;
+pub use candidate::{Candidate, CandidateKind};
 pub use direction::Direction;
 pub use fingerprint::{Fingerprint, HashFunction};
 pub use negotiate::{Capabilities, negotiate, negotiate_answer};
-pub use reader::{SdpError, SessionDescription, parse};
+pub use reader::{BYTES_MAX, LINES_MAX, SECTIONS_MAX, SdpError, SessionDescription, parse};
 pub use refusal::{NegotiationError, NegotiationFault};
 pub use writer::offer;
 

@@ -15,7 +15,7 @@ use rtc::sdp::{MediaDescription, SessionDescription as Description};
 
 /// A session description, read and not yet judged.
 ///
-/// What it says of media is judged by [`negotiate`](super::negotiate) and
+/// What it says of media is judged by [`negotiate`](super::negotiate()) and
 /// [`negotiate_answer`](super::negotiate_answer). `Display` writes it without the lines that were
 /// dropped.
 #[derive(Clone, Debug)]

@@ -40,18 +40,18 @@ impl ToneScript {
         ToneScript::continuous(1004.0, -10.0)
     }
 
-    /// Encodes the script as a track to be repeated.
+    /// Encodes the script as a track to be repeated; `opus_complexity` is 0 to 10.
     ///
     /// # Errors
     /// The script breaks one of the ranges of [`ToneStep`], has no step or more than 32, lasts
     /// for more than 60 s, or is louder than can be coded.
-    pub fn track(&self, codec: Codec) -> Result<Track, Error> {
+    pub fn track(&self, codec: Codec, opus_complexity: u8) -> Result<Track, Error> {
         self.check()?;
         let round = self.round(codec.descriptor().pcm_rate_hz);
         let frames = match codec {
             Codec::Pcmu => encode_frames(&mut Encoder::Pcmu, &round, frame_len(8000))?,
             Codec::Pcma => encode_frames(&mut Encoder::Pcma, &round, frame_len(8000))?,
-            Codec::Opus => encode_opus(&round)?,
+            Codec::Opus => encode_opus(&round, opus_complexity)?,
         };
         Ok(Track { codec, frames: frames.into() })
     }
@@ -144,10 +144,11 @@ pub fn silence(codec: Codec) -> Track {
 
 /// Encodes `round` once more after the encoder has settled on it, so that the end leads to the
 /// beginning as any frame leads to the next.
-fn encode_opus(round: &[i16]) -> Result<Vec<bytes::Bytes>, Error> {
+fn encode_opus(round: &[i16], complexity: u8) -> Result<Vec<bytes::Bytes>, Error> {
     let rate_hz = opus::CODEC.pcm_rate_hz;
     let frame_len = frame_len(rate_hz);
-    let mut encoder = Encoder::Opus(opus::Encoder::new(rate_hz, opus::Settings::TONE)?);
+    let settings = opus::Settings { complexity, ..opus::Settings::TONE };
+    let mut encoder = Encoder::Opus(opus::Encoder::new(rate_hz, settings)?);
     let warm_up_rounds = (WARM_UP_FRAMES * frame_len).div_ceil(round.len());
     for _ in 0..warm_up_rounds {
         encode_frames(&mut encoder, round, frame_len)?;
@@ -203,6 +204,9 @@ mod tests {
     use super::*;
     use crate::codec::{CODECS, Decoder};
 
+    const CASES: [(Codec, u8); 5] =
+        [(Codec::Pcmu, 0), (Codec::Pcma, 0), (Codec::Opus, 0), (Codec::Opus, 5), (Codec::Opus, 10)];
+
     /// What is heard when a track is played `times` times.
     fn play(track: &Track, times: usize) -> Vec<f64> {
         let rate_hz = track.codec.descriptor().pcm_rate_hz;
@@ -231,8 +235,8 @@ mod tests {
 
     #[test]
     fn the_1004_hz_tone_repeats_without_a_joint() {
-        for codec in CODECS {
-            let track = ToneScript::milliwatt().track(codec).unwrap();
+        for (codec, complexity) in CASES {
+            let track = ToneScript::milliwatt().track(codec, complexity).unwrap();
             assert_eq!(track.frames.len(), 25, "502 periods last 25 frames");
             let rate_hz = codec.descriptor().pcm_rate_hz as usize;
             let heard = play(&track, 4);
@@ -252,8 +256,8 @@ mod tests {
 
     #[test]
     fn a_joint_is_as_smooth_as_any_other_place() {
-        for codec in CODECS {
-            let track = ToneScript::milliwatt().track(codec).unwrap();
+        for (codec, complexity) in CASES {
+            let track = ToneScript::milliwatt().track(codec, complexity).unwrap();
             let rate_hz = codec.descriptor().pcm_rate_hz as usize;
             let (round, heard) = (rate_hz / 2, play(&track, 4));
             // The second difference of a sine is proportional to it; a click stands out.
@@ -275,7 +279,7 @@ mod tests {
             frequencies_hz: vec![480.0, 620.0],
             level_dbm0: -13.0,
         };
-        let track = ToneScript { steps: vec![busy] }.track(Codec::Pcmu).unwrap();
+        let track = ToneScript { steps: vec![busy] }.track(Codec::Pcmu, 10).unwrap();
         assert_eq!(track.frames.len(), 503, "20 rounds of 503 ms");
         let heard = play(&track, 1);
         let loudest = |range: std::ops::Range<usize>| {
@@ -317,13 +321,13 @@ mod tests {
             step(100, 0, &[1000.0, 1100.0], 3.0),
             step(100, 0, &[1000.0], f32::INFINITY),
         ] {
-            assert!(script.track(Codec::Pcmu).is_err(), "{script:?}");
+            assert!(script.track(Codec::Pcmu, 10).is_err(), "{script:?}");
         }
     }
 
     #[test]
     fn odd_frequencies_still_repeat_without_a_joint() {
-        let track = ToneScript::continuous(697.4, -10.0).track(Codec::Pcma).unwrap();
+        let track = ToneScript::continuous(697.4, -10.0).track(Codec::Pcma, 10).unwrap();
         assert_eq!(track.frames.len(), 50);
         let (_, rest) = analyse(&play(&track, 2), 697.0, 8000.0);
         assert!(rest < 200.0, "rest {rest}");
