@@ -175,3 +175,74 @@ impl fmt::Debug for Decoder {
         f.debug_struct("Decoder").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// 20 ms frames of a tone that grows louder, at 16 kHz.
+    fn frames() -> Vec<Vec<i16>> {
+        let sample = |n: i32| ((f64::from(n) * 0.12).sin() * f64::from(n.min(8000))) as i16;
+        (0..50).map(|frame| (frame * 320..(frame + 1) * 320).map(sample).collect()).collect()
+    }
+
+    #[test]
+    fn what_is_encoded_at_one_rate_is_decoded_at_any() {
+        let mut payload = [0; 1275];
+        for rate_hz in [8000, 16000, 48000] {
+            let mut encoder = Encoder::new(16000, Settings::default()).unwrap();
+            let mut decoder = Decoder::new(rate_hz).unwrap();
+            let mut pcm = vec![0; rate_hz as usize / 50];
+            for frame in frames() {
+                let len = encoder.encode(&frame, &mut payload).unwrap();
+                assert_eq!(decoder.decode(&payload[..len], &mut pcm).unwrap(), pcm.len());
+            }
+            assert!(pcm.iter().any(|sample| *sample > 6000), "{rate_hz} Hz");
+        }
+    }
+
+    #[test]
+    fn a_lost_frame_is_concealed_with_and_without_the_next_one() {
+        let settings = Settings { expected_loss_percent: 20, ..Settings::default() };
+        for has_next in [true, false] {
+            let mut encoder = Encoder::new(16000, settings).unwrap();
+            let mut decoder = Decoder::new(16000).unwrap();
+            let mut pcm = [0; 320];
+            let mut payload = [0; 1275];
+            let payloads: Vec<Vec<u8>> = frames()
+                .iter()
+                .map(|frame| {
+                    let len = encoder.encode(frame, &mut payload).unwrap();
+                    payload[..len].to_vec()
+                })
+                .collect();
+            for payload in &payloads[..40] {
+                decoder.decode(payload, &mut pcm).unwrap();
+            }
+            let next = has_next.then_some(payloads[41].as_slice());
+            assert_eq!(decoder.conceal(next, &mut pcm).unwrap(), 320);
+            assert!(pcm.iter().any(|sample| *sample > 3000), "next frame at hand: {has_next}");
+        }
+    }
+
+    #[test]
+    fn an_empty_payload_is_refused() {
+        let mut decoder = Decoder::new(48000).unwrap();
+        assert!(matches!(decoder.decode(&[], &mut [0; 960]), Err(Error::EmptyPayload)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_is_decoded_or_refused(payload in proptest::collection::vec(any::<u8>(), 1..200)) {
+            let mut decoder = Decoder::new(8000).unwrap();
+            let mut pcm = [0; 160];
+            if let Ok(len) = decoder.decode(&payload, &mut pcm) {
+                prop_assert!(len <= pcm.len());
+            }
+        }
+    }
+}
