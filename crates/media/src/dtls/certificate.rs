@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use rtc::{
-    dtls::crypto::Certificate as DtlsCertificate,
-    peer_connection::certificate::CertificateParams,
+    dtls::crypto::Certificate as DtlsCertificate, peer_connection::certificate::CertificateParams,
 };
 use webrtc::peer_connection::{
     RTCCertificate,
