@@ -1,0 +1,164 @@
+//! What the kernel asks for a datagram when nothing else is done: the unit of the other figures.
+//!
+//! A thread sends datagrams of 172 bytes (a PCMU packet) with `sendto` on one unconnected socket
+//! to as many loopback receivers as there are calls. They are drained as the load generator
+//! drains its calls: by a thread that sleeps a millisecond and then reads what is there.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::net::{self, Batch, Poller};
+
+/// Thread CPU per datagram.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Baseline {
+    /// Sent one after the other: the cheapest that `sendto` gets, and the unit of the multiples.
+    pub tight_ns: f64,
+    /// Sent in the rhythm of a media shard, a twentieth of the receivers each millisecond; the
+    /// sleep between is included.
+    pub paced_ns: f64,
+    /// Share of the datagrams that arrived.
+    pub received: f64,
+}
+
+/// Measures with this many receivers; the medians of several repetitions.
+///
+/// # Errors
+/// [`Error::Io`] when a socket fails.
+pub fn measure(receivers: usize) -> Result<Baseline, Error> {
+    let target = Target::open(receivers)?;
+    let sender = net::open(LOOPBACK.into(), 1 << 16).map_err(Error::io("opening a socket"))?;
+    let (mut tight, mut paced) = (Vec::new(), Vec::new());
+    for _ in 0..REPETITIONS {
+        tight.push(target.tight(&sender)?);
+        paced.push(target.paced(&sender)?);
+    }
+    let sent = target.sent.load(Ordering::Relaxed);
+    let received = target.close()?;
+    Ok(Baseline {
+        tight_ns: median(&mut tight),
+        paced_ns: median(&mut paced),
+        received: received as f64 / sent.max(1) as f64,
+    })
+}
+
+struct Target {
+    addresses: Vec<SocketAddr>,
+    sent: AtomicU64,
+    stop: Arc<AtomicBool>,
+    drain: thread::JoinHandle<Result<u64, Error>>,
+}
+
+impl Target {
+    fn open(receivers: usize) -> Result<Target, Error> {
+        let mut sockets = Vec::with_capacity(receivers);
+        let mut addresses = Vec::with_capacity(receivers);
+        for _ in 0..receivers.max(1) {
+            let (socket, _) =
+                net::open_pair(LOOPBACK.into()).map_err(Error::io("opening a socket"))?;
+            addresses.push(socket.local_addr().map_err(Error::io("reading an address"))?);
+            sockets.push(socket);
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let is_stopped = Arc::clone(&stop);
+        let drain = thread::Builder::new()
+            .name("baseline".to_owned())
+            .spawn(move || drain(&sockets, &is_stopped))
+            .map_err(Error::io("starting a thread"))?;
+        Ok(Target { addresses, sent: AtomicU64::new(0), stop, drain })
+    }
+
+    fn tight(&self, sender: &UdpSocket) -> Result<f64, Error> {
+        let before = net::thread_cpu();
+        for _ in 0..TIGHT_PACKETS / self.addresses.len() {
+            for &address in &self.addresses {
+                send(sender, address)?;
+            }
+        }
+        let used = net::thread_cpu() - before;
+        let packets = TIGHT_PACKETS / self.addresses.len() * self.addresses.len();
+        self.sent.fetch_add(packets as u64, Ordering::Relaxed);
+        // The receiver catches up, so that the next repetition finds empty buffers.
+        thread::sleep(Duration::from_millis(50));
+        Ok(used.as_nanos() as f64 / packets as f64)
+    }
+
+    fn paced(&self, sender: &UdpSocket) -> Result<f64, Error> {
+        let start = Instant::now();
+        let before = net::thread_cpu();
+        let mut packets = 0_u64;
+        for tick in 0..PACED_TICKS {
+            let slot = tick as usize % 20;
+            for &address in self.addresses.iter().skip(slot).step_by(20) {
+                send(sender, address)?;
+                packets += 1;
+            }
+            let next = start + Duration::from_millis(1) * (tick + 1);
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+        let used = net::thread_cpu() - before;
+        self.sent.fetch_add(packets, Ordering::Relaxed);
+        Ok(used.as_nanos() as f64 / packets.max(1) as f64)
+    }
+
+    fn close(self) -> Result<u64, Error> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.drain.join().map_err(|_| Error::ThreadLost)?
+    }
+}
+
+fn send(sender: &UdpSocket, address: SocketAddr) -> Result<(), Error> {
+    sender.send_to(&[0x55; PACKET_BYTES], address).map_err(Error::io("sending a datagram"))?;
+    Ok(())
+}
+
+fn drain(sockets: &[UdpSocket], stop: &AtomicBool) -> Result<u64, Error> {
+    let mut poller = Poller::new(1024).map_err(Error::io("opening epoll"))?;
+    for (token, socket) in sockets.iter().enumerate() {
+        poller.add(socket, token as u64).map_err(Error::io("watching a socket"))?;
+    }
+    let mut batch = Batch::new();
+    let mut received = 0;
+    while !stop.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(1));
+        for &token in poller.ready().map_err(Error::io("polling"))? {
+            let socket = usize::try_from(token).ok().and_then(|index| sockets.get(index));
+            received += socket.map_or(Ok(0), |socket| batch.receive(socket)).unwrap_or(0) as u64;
+        }
+    }
+    Ok(received)
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+const LOOPBACK: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
+/// 12 bytes of header and 20 ms of PCMU.
+const PACKET_BYTES: usize = 172;
+const REPETITIONS: usize = 7;
+const TIGHT_PACKETS: usize = 100_000;
+const PACED_TICKS: u32 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+    use super::*;
+
+    #[test]
+    fn the_baseline_arrives_and_costs_something() {
+        let target = Target::open(40).unwrap();
+        let sender = net::open(LOOPBACK.into(), 1 << 16).unwrap();
+        assert!(target.paced(&sender).unwrap() > 100.0);
+        assert_eq!(target.sent.load(Ordering::Relaxed), 2_000);
+        thread::sleep(Duration::from_millis(20));
+        assert_eq!(target.close().unwrap(), 2_000);
+    }
+}

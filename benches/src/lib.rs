@@ -1,0 +1,32 @@
+//! Measures a SIP server from outside: calls, their media, and what they cost it.
+//!
+//! ```text
+//!   uac (one call, sans-I/O)          stream (loss, order, pacing of one RTP stream)
+//!      ^            ^                      ^            ^
+//!   plain_calls   webrtc_calls  ---------- counts ------+
+//!   (one thread)  (webrtc crate, SIP over WebSocket)
+//!      ^            ^
+//!   scenario ---> server (the real binary as a child: CPU, memory)   baseline (bare sendto)
+//! ```
+//!
+//! Figures that depend on the machine are given as multiples of [`baseline`], which is measured in
+//! the same run, with the same receiver. This crate is not a client library: it knows the one kind
+//! of call that it places, follows no Route, and checks RTP with code of its own so that it does not
+//! trust what it measures.
+//!
+//! Start reading at [`scenario`], then [`plain_calls::PlainLoad`].
+
+pub mod allocator;
+pub mod baseline;
+pub mod error;
+pub mod micro;
+pub mod net;
+pub mod plain_calls;
+pub mod report;
+pub mod scenario;
+pub mod server;
+pub mod stream;
+pub mod uac;
+pub mod webrtc_calls;
+
+pub use error::Error;
