@@ -163,7 +163,7 @@ impl Message {
     }
 
     /// All header lines in their order.
-    pub fn lines(&self) -> impl Iterator<Item = HeaderLine<'_>> {
+    pub fn lines(&self) -> impl Iterator<Item = HeaderLine<'_>> + Clone {
         self.0.index.lines.iter().map(|line| HeaderLine {
             name: line.name,
             name_text: line.name_text.of(&self.0.bytes),

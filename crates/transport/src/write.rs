@@ -1,13 +1,13 @@
 //! Writers of our own messages. No value can end its line: control characters become blanks.
 
 use std::fmt::{self, Display, Write as _};
-use std::net::IpAddr;
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
-    Flow, Message, Method, Name, Rejection, Token, TransportKind, Uri, reason, vocabulary,
+    Flow, Message, Method, Name, Rejection, Token, TransportKind, Uri, Via, reason, split,
+    vocabulary,
 };
 
 /// Writes a response to a request (RFC 3261 §8.2.6).
@@ -286,47 +286,47 @@ fn rank(name: Name) -> u8 {
     }
 }
 
-/// Copies the Via values; the topmost one is told where its request came from.
+/// Copies the Via values; the topmost one is told where its request came from, if it can be read.
 fn copy_vias(head: &mut Head, request: &Message, flow: &Flow) {
     let mut lines = request.lines().filter(|line| line.name == Name::Via);
-    if let (Some(first), Some(top)) = (lines.next(), request.via()) {
-        let mut value =
-            top.bytes().get(..top.params_start()).unwrap_or_default().trim_ascii_end().to_vec();
-        let wants_rport = top.wants_rport();
-        for param in top.params().filter(|param| !param.is("received") && !param.is("rport")) {
-            value.push(b';');
-            value.extend_from_slice(param.name);
-            if let Some(text) = param.value {
-                value.push(b'=');
-                value.extend_from_slice(text);
-            }
-        }
-        let source = canonical(flow.remote.ip());
-        if wants_rport || crate::split::ip(top.host()) != Some(source) {
-            value.extend_from_slice(format!(";received={source}").as_bytes());
-        }
-        if wants_rport {
-            value.extend_from_slice(format!(";rport={}", flow.remote.port()).as_bytes());
-        }
-        let length = crate::split::top_level(first.value, |byte| byte == b',');
+    if let (Some(first), Some(top)) = (lines.clone().next(), request.via()) {
+        lines.next();
+        let length = split::top_level(first.value, |byte| byte == b',');
         let rest = length.and_then(|length| first.value.get(length..)).unwrap_or_default();
-        value.extend_from_slice(rest);
-        head.raw(Name::Via, &value);
+        head.raw(Name::Via, &[&told_via(&top, flow), rest].concat());
     }
     for line in lines {
         head.raw(Name::Via, line.value);
     }
 }
 
-/// The address as the peer wrote it: a socket for both families shows IPv4 inside IPv6.
-fn canonical(ip: IpAddr) -> IpAddr {
-    ip.to_canonical()
+/// A Via value with `received` and `rport` as the flow has them; the rest stays byte for byte.
+fn told_via(via: &Via, flow: &Flow) -> Vec<u8> {
+    let sent_by = via.bytes().get(..via.params_start()).unwrap_or_default();
+    let mut value = sent_by.trim_ascii_end().to_vec();
+    for param in via.params().filter(|param| !param.is("received") && !param.is("rport")) {
+        value.push(b';');
+        value.extend_from_slice(param.name);
+        if let Some(text) = param.value {
+            value.push(b'=');
+            value.extend_from_slice(text);
+        }
+    }
+    // A socket for both families shows IPv4 inside IPv6; the peer knows itself by the former.
+    let source = flow.remote.ip().to_canonical();
+    if via.wants_rport() || split::ip(via.host()) != Some(source) {
+        value.extend_from_slice(format!(";received={source}").as_bytes());
+    }
+    if via.wants_rport() {
+        value.extend_from_slice(format!(";rport={}", flow.remote.port()).as_bytes());
+    }
+    value
 }
 
 /// A fold becomes one space (RFC 3261 §7.3.1); everything else stays byte for byte.
 fn put_folded(text: &mut BytesMut, value: &[u8]) {
     if value.contains(&b'\n') {
-        put_clean(text, &crate::split::unfold(value));
+        put_clean(text, &split::unfold(value));
     } else {
         put_clean(text, value);
     }
