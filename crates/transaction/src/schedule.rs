@@ -106,6 +106,7 @@ fn purpose_of(timer: Timer) -> Purpose {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 mod tests {
     use super::*;
     use std::time::Duration;

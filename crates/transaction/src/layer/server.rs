@@ -308,3 +308,14 @@ fn local_tag(response: &Bytes) -> Option<String> {
     let response = Message::parse(response.clone(), Framing::Datagram, &Limits::default()).ok()?;
     response.to_tag().map(|tag| tag.into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_stays_small() {
+        let bytes = size_of::<Server>();
+        assert!(bytes <= 256, "{bytes} bytes for each of a hundred thousand transactions");
+    }
+}
