@@ -1,8 +1,8 @@
 //! What happens at the bounds of connections.
 
-use std::{env, io, net::TcpStream as StdStream, process::Command};
+use std::{env, io, net::TcpStream as StdStream, process::Command, time::Duration};
 
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 use transport::{
     TransportKind,
     net::{CloseReason, DropReason, HttpHandler, Listen, NetEvent},
@@ -114,7 +114,8 @@ async fn running_out_of_descriptors_stops_no_listener() {
         }
     };
     assert_eq!(exhausted.raw_os_error(), Some(EMFILE), "{exhausted}");
-    tokio::task::yield_now().await;
+    // Here the listener fails to accept.
+    sleep(Duration::from_millis(20)).await;
     clients.truncate(3);
     for client in &mut clients {
         io::Write::write_all(client, &request("after")).unwrap();

@@ -7,7 +7,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use transport::{
     TransportKind,
@@ -128,7 +128,10 @@ async fn a_peer_that_only_ends_its_half_is_still_answered() {
     client.write_all(&request("half")).await.unwrap();
     client.shutdown().await.unwrap();
     let flow = rig.opened().await;
-    rig.echo("half").await;
+    rig.message().await;
+    // By now the end of the peer's half has been read.
+    sleep(Duration::from_millis(20)).await;
+    rig.network.send(&flow, request("half")).unwrap();
     assert_eq!(read_to_end(&mut client).await, request("half"));
     assert_eq!(rig.closed().await, (flow.id, CloseReason::Peer));
 }
@@ -155,6 +158,31 @@ async fn silence_and_unfinished_messages_end_the_connection() {
             rig.message().await;
         }
         assert_eq!(rig.closed().await, (flow.id, reason));
+    }
+}
+
+#[tokio::test]
+async fn trickling_bytes_buy_no_time() {
+    for before in [&b""[..], &request("first")] {
+        let mut rig = Rig::with(|config| config.message_timeout = Duration::from_millis(100));
+        let server = rig.listen(Listen::Tcp);
+        let mut client = TcpStream::connect(server).await.unwrap();
+        client.write_all(before).await.unwrap();
+        let flow = rig.opened().await;
+        if !before.is_empty() {
+            rig.message().await;
+        }
+        let trickle = async {
+            while client.write_all(b"O").await.is_ok() {
+                sleep(Duration::from_millis(10)).await;
+            }
+            // The connection has ended, and Closed is on its way.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            closed = rig.closed() => assert_eq!(closed, (flow.id, CloseReason::MessageTimeout)),
+            () = trickle => {}
+        }
     }
 }
 
@@ -189,6 +217,19 @@ async fn a_peer_that_reads_nothing_for_the_write_timeout_is_cut_off() {
     let flow = rig.opened().await;
     rig.network.send(&flow, vec![b'x'; 50_000_000].into()).unwrap();
     assert_eq!(rig.closed().await, (flow.id, CloseReason::SlowReader));
+}
+
+#[tokio::test]
+async fn what_was_written_no_longer_counts_as_queued() {
+    let piece = request("piece");
+    let mut rig = Rig::with(|config| config.queue_bytes_max = 2 * piece.len());
+    let server = rig.listen(Listen::Tcp);
+    let mut client = TcpStream::connect(server).await.unwrap();
+    let flow = rig.opened().await;
+    for _ in 0..10 {
+        rig.network.send(&flow, piece.clone()).unwrap();
+        expect_bytes(&mut client, &piece).await;
+    }
 }
 
 #[tokio::test]

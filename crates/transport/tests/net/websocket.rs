@@ -6,6 +6,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
+    time::sleep,
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -223,6 +224,27 @@ async fn a_peer_that_answers_pings_stays() {
     }
     client.send(text(&request("alive"))).await.unwrap();
     rig.echo("alive").await;
+}
+
+#[tokio::test]
+async fn a_pong_that_waits_for_a_busy_consumer_is_not_missed() {
+    let (mut rig, client) = websocket(|config| {
+        config.ping_interval = Duration::from_millis(30);
+        config.pong_timeout = Duration::from_millis(20);
+    })
+    .await;
+    rig.opened().await;
+    let (mut sink, stream) = client.split();
+    let reader = tokio::spawn(stream.for_each(async |_| {}));
+    // More than the channel of events holds.
+    for n in 0..100 {
+        sink.send(text(&request(&n.to_string()))).await.unwrap();
+    }
+    sleep(Duration::from_millis(150)).await;
+    for n in 0..100 {
+        rig.echo(&n.to_string()).await;
+    }
+    reader.abort();
 }
 
 #[tokio::test]
