@@ -75,6 +75,8 @@ pub struct Sip {
     pub t1_ms: u64,
     /// Value of the Server header.
     pub server: String,
+    /// What the tags of this node begin with, so that a proxy in front can tell nodes apart.
+    pub node: String,
     /// Smallest session interval accepted, in seconds (RFC 4028 §4).
     pub session_expires_min_s: u32,
     /// Session interval asked for when the caller supports timers but names none, in seconds.
@@ -254,6 +256,7 @@ impl Default for Sip {
         Sip {
             t1_ms: 500,
             server: concat!("Sidetone/", env!("CARGO_PKG_VERSION")).to_owned(),
+            node: String::new(),
             session_expires_min_s: 90,
             session_expires_s: 1800,
         }

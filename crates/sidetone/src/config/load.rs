@@ -133,6 +133,10 @@ impl Config {
                 self.sip.server.chars().any(char::is_control),
                 "sip.server must not contain control characters",
             ),
+            (
+                !self.sip.node.bytes().all(|b| b.is_ascii_alphanumeric()) || self.sip.node.len() > 16,
+                "sip.node must be at most 16 letters and digits",
+            ),
             (self.web.ping_interval_s == 0, "web.ping_interval_s must be at least 1"),
         ];
         rules.into_iter().find(|(broken, _)| *broken).map(|(_, message)| message)

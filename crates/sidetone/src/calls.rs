@@ -1,0 +1,112 @@
+//! Calls: one task per call runs the dialplan over the call's SIP leg and its media leg.
+//!
+//! ```text
+//!   signaling ──SipEvent──► LiveCall ──Command──► media shard
+//!             ◄─SipCommand─          ◄─LegEvent──
+//! ```
+
+mod live;
+mod offer;
+mod port;
+mod report;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dialplan::{Facts, Plan};
+use media::net::MediaPlane;
+use media::prompt::PromptStore;
+use media::sdp::Capabilities;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use transport::Flow;
+
+use crate::health::Health;
+use crate::metrics::{Metrics, Refusal};
+
+pub use port::{SipCommand, SipEvent, SipPort};
+
+/// What all calls share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The dialplan.
+    pub plan: Plan,
+    /// Context of callers who are not authenticated.
+    pub public_context: String,
+    /// Sounds and tones.
+    pub prompts: PromptStore,
+    /// Where media legs are opened.
+    pub media: MediaPlane,
+    /// What may be negotiated.
+    pub capabilities: Capabilities,
+    /// Where calls are counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether new calls are taken, and how many there are.
+    pub health: Arc<Health>,
+    /// What ends a call by itself.
+    pub policy: Policy,
+    /// Turns true when the process is stopped.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// What ends a call by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// From the answer to keys, at the most.
+    pub connect_timeout: Duration,
+    /// From the last packet, once the connection of the caller is closed, to the end.
+    pub gone_after: Duration,
+    /// From the answer to the end.
+    pub duration_max: Option<Duration>,
+}
+
+/// An INVITE that was admitted.
+#[derive(Debug)]
+pub struct Invitation {
+    /// What the dialplan may ask about.
+    pub facts: Facts,
+    /// The offer; empty when the caller wants ours.
+    pub offer: Bytes,
+    /// Where it came from.
+    pub flow: Flow,
+    /// When it came.
+    pub at: Instant,
+}
+
+/// A place among the calls that may be up; given back when the call's task ends, however it ends.
+#[derive(Debug)]
+pub struct Place(Arc<Health>);
+
+impl Place {
+    /// Takes a place.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn take(health: &Arc<Health>) -> Result<Self, Refusal> {
+        match health.admit() {
+            Ok(()) => Ok(Place(Arc::clone(health))),
+            Err("draining") => Err(Refusal::Draining),
+            Err(_) => Err(Refusal::Overload),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+/// The Reason header of a BYE or of a refusal (RFC 3326).
+#[must_use]
+pub fn reason(cause: dialplan::Cause) -> String {
+    format!("Q.850;cause={};text=\"{}\"", cause.q850(), cause.name())
+}
+
+/// Runs a call to its end.
+pub async fn run(shared: Arc<Shared>, invitation: Invitation, sip: SipPort, place: Place) {
+    let mut call = live::LiveCall::new(shared, invitation, sip);
+    call.run().await;
+    drop(place);
+}

@@ -1,0 +1,75 @@
+//! Offers of the caller, and ours: what is negotiated and how a refusal reads.
+
+use dialog::Body;
+use media::codec::Codec;
+use media::net::OpenError;
+use media::sdp::{self, Capabilities, Negotiated};
+use transport::Name;
+
+/// How an offer is refused.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub status: u16,
+    pub headers: Vec<(Name, String)>,
+    /// For the log.
+    pub reason: String,
+}
+
+/// Agrees on an offer; on the codec already in use where the offer still has it.
+pub(super) fn agree(
+    offer: &Body,
+    capabilities: &Capabilities,
+    current: Option<Codec>,
+) -> Result<Negotiated, Refused> {
+    let description = read(offer)?;
+    if let Some(codec) = current {
+        let same = Capabilities { codecs: vec![codec], ..capabilities.clone() };
+        if let Ok(negotiated) = sdp::negotiate(&description, &same) {
+            return Ok(negotiated);
+        }
+    }
+    sdp::negotiate(&description, capabilities).map_err(Refused::from)
+}
+
+/// Agrees on the answer to an offer of ours.
+pub(super) fn agree_on_answer(
+    answer: &Body,
+    capabilities: &Capabilities,
+) -> Result<Negotiated, Refused> {
+    sdp::negotiate_answer(&read(answer)?, capabilities).map_err(Refused::from)
+}
+
+fn read(body: &Body) -> Result<sdp::SessionDescription, Refused> {
+    if !body.content_type.eq_ignore_ascii_case("application/sdp") {
+        let refusal = dialog::Refusal::UnsupportedMediaType { accept: "application/sdp" };
+        let reason = format!("a body of type {:?} is no session description", body.content_type);
+        return Err(Refused { status: refusal.status(), headers: refusal.headers(), reason });
+    }
+    sdp::parse(&body.bytes).map_err(|error| Refused {
+        status: 400,
+        headers: vec![(Name::Warning, format!("399 sidetone \"{error}\""))],
+        reason: error.to_string(),
+    })
+}
+
+impl From<sdp::NegotiationError> for Refused {
+    fn from(error: sdp::NegotiationError) -> Self {
+        let warning = error.warning_text();
+        Refused { status: 488, reason: warning.clone(), headers: vec![(Name::Warning, warning)] }
+    }
+}
+
+impl From<OpenError> for Refused {
+    fn from(error: OpenError) -> Self {
+        let reason = error.to_string();
+        match error {
+            OpenError::NoAddress(_) => Refused {
+                status: 488,
+                headers: vec![(Name::Warning, format!("301 sidetone \"{reason}\""))],
+                reason,
+            },
+            // The limits of this machine at this moment: another attempt may succeed.
+            _ => Refused { status: 503, headers: vec![(Name::RetryAfter, "5".to_owned())], reason },
+        }
+    }
+}

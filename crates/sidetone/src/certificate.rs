@@ -1,0 +1,281 @@
+//! The certificate of the TLS and HTTPS listeners: the configured one, or one made here.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use time::{Duration, OffsetDateTime};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::config::Config;
+
+/// What the TLS listeners serve.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// Configuration of the listeners, TLS 1.2 and 1.3.
+    pub tls: Arc<ServerConfig>,
+    /// End of its validity, seconds since 1970.
+    pub not_after_unix_s: i64,
+    /// File it was read from.
+    pub path: PathBuf,
+    /// Whether Sidetone made it, so that browsers ask before they accept it.
+    pub is_self_made: bool,
+}
+
+/// Why there is no certificate to serve: one sentence with what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// A PEM file cannot be read or holds something else.
+    #[error("{}: cannot read a PEM {what} ({reason}); check tls.{key}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// `certificate` or `private key`.
+        what: &'static str,
+        /// The configuration key.
+        key: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The key does not belong to the certificate, or cannot be used.
+    #[error("{}: the certificate cannot be used with its key ({reason}); check tls.certificate and tls.key", path.display())]
+    Pair {
+        /// The certificate file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The certificate's validity has ended.
+    #[error("{}: the certificate expired; renew it or remove tls.certificate and tls.key", path.display())]
+    Expired {
+        /// The certificate file.
+        path: PathBuf,
+    },
+    /// The self-made certificate cannot be stored.
+    #[error("{}: cannot keep the certificate there ({source}); set state_dir to a folder that can be written", path.display())]
+    State {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// There is no folder to keep a self-made certificate in.
+    #[error("no folder to keep the certificate in; set state_dir in the configuration or the variable STATE_DIRECTORY")]
+    NoStateDir,
+    /// Making a certificate failed.
+    #[error("cannot make a certificate ({0}); set tls.certificate and tls.key")]
+    Generation(#[from] rcgen::Error),
+}
+
+impl Certificate {
+    /// The configured certificate, else the one in the state folder, else a new one that is
+    /// then kept there. `names` are the addresses it must be valid for.
+    ///
+    /// # Errors
+    /// When a file cannot be read, does not fit, has expired or cannot be written.
+    pub fn obtain(config: &Config, names: &[IpAddr]) -> Result<Self, CertificateError> {
+        if let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key) {
+            let loaded = load(certificate, key, false)?;
+            if loaded.not_after_unix_s <= OffsetDateTime::now_utc().unix_timestamp() {
+                return Err(CertificateError::Expired { path: certificate.clone() });
+            }
+            return Ok(loaded);
+        }
+        let folder = state_dir(config).ok_or(CertificateError::NoStateDir)?;
+        let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
+        if is_still_good(&certificate, names)
+            && let Ok(kept) = load(&certificate, &key, true)
+        {
+            return Ok(kept);
+        }
+        make(&folder, &certificate, &key, names)?;
+        load(&certificate, &key, true)
+    }
+}
+
+/// The folder that keeps what must outlive the process.
+#[must_use]
+pub fn state_dir(config: &Config) -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(configured) = &config.state_dir {
+        return Some(configured.clone());
+    }
+    if let Some(systemd) = variable("STATE_DIRECTORY") {
+        // systemd separates several folders by colons; the first is ours.
+        let first = systemd.to_string_lossy().split(':').next().unwrap_or_default().to_owned();
+        return Some(PathBuf::from(first));
+    }
+    if let Some(state) = variable("XDG_STATE_HOME") {
+        return Some(PathBuf::from(state).join("sidetone"));
+    }
+    variable("HOME").map(|home| PathBuf::from(home).join(".local/state/sidetone"))
+}
+
+fn load(certificate: &Path, key: &Path, is_self_made: bool) -> Result<Certificate, CertificateError> {
+    let bad_pem = |path: &Path, what, key, reason: String| CertificateError::Pem {
+        path: path.to_owned(),
+        what,
+        key,
+        reason,
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|e| bad_pem(certificate, "certificate", "certificate", e.to_string()))?;
+    let Some(first) = chain.first() else {
+        let reason = "the file holds none".to_owned();
+        return Err(bad_pem(certificate, "certificate", "certificate", reason));
+    };
+    let (_, parsed) = X509Certificate::from_der(first)
+        .map_err(|e| bad_pem(certificate, "certificate", "certificate", e.to_string()))?;
+    let not_after_unix_s = parsed.validity().not_after.timestamp();
+    let private = PrivateKeyDer::from_pem_file(key)
+        .map_err(|e| bad_pem(key, "private key", "key", e.to_string()))?;
+    let tls = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|e| CertificateError::Pair {
+            path: certificate.to_owned(),
+            reason: e.to_string(),
+        })?;
+    let path = certificate.to_owned();
+    Ok(Certificate { tls: Arc::new(tls), not_after_unix_s, path, is_self_made })
+}
+
+/// Whether the kept certificate is valid for another month and names every address.
+fn is_still_good(certificate: &Path, names: &[IpAddr]) -> bool {
+    let Ok(der) = CertificateDer::from_pem_file(certificate) else { return false };
+    let Ok((_, parsed)) = X509Certificate::from_der(&der) else { return false };
+    let a_month_from_now = (OffsetDateTime::now_utc() + RENEW_BEFORE).unix_timestamp();
+    let Ok(Some(alternative)) = parsed.subject_alternative_name() else { return false };
+    let covers = |ip: &IpAddr| {
+        alternative.value.general_names.iter().any(|name| match (name, ip) {
+            (GeneralName::IPAddress(bytes), IpAddr::V4(ip)) => *bytes == ip.octets(),
+            (GeneralName::IPAddress(bytes), IpAddr::V6(ip)) => *bytes == ip.octets(),
+            _ => false,
+        })
+    };
+    parsed.validity().not_after.timestamp() > a_month_from_now && names.iter().all(covers)
+}
+
+fn make(
+    folder: &Path,
+    certificate: &Path,
+    key: &Path,
+    names: &[IpAddr],
+) -> Result<(), CertificateError> {
+    let mut subjects = vec!["localhost".to_owned()];
+    subjects.extend(host_name());
+    subjects.extend(["127.0.0.1".to_owned(), "::1".to_owned()]);
+    subjects.extend(names.iter().map(IpAddr::to_string));
+    subjects.sort();
+    subjects.dedup();
+    let mut params = rcgen::CertificateParams::new(subjects)?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "Sidetone");
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+    let now = OffsetDateTime::now_utc();
+    params.not_before = now - Duration::days(1);
+    params.not_after = now + VALIDITY;
+    let pair = rcgen::KeyPair::generate()?;
+    let made = params.self_signed(&pair)?;
+
+    let state = |path: &Path| {
+        let path = path.to_owned();
+        move |source| CertificateError::State { path, source }
+    };
+    std::fs::create_dir_all(folder).map_err(state(folder))?;
+    write_private(key, pair.serialize_pem().as_bytes()).map_err(state(key))?;
+    std::fs::write(certificate, made.pem()).map_err(state(certificate))
+}
+
+/// Writes a file that only its owner may read, by way of a new file so that the mode is right
+/// from the first byte.
+fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let fresh = path.with_extension("key.new");
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)
+}
+
+/// The machine's name, when it can stand in a certificate.
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = name.trim().to_ascii_lowercase();
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    (!name.is_empty() && name.bytes().all(is_name)).then_some(name)
+}
+
+/// Browsers refuse certificates that are valid for longer than 398 days.
+const VALIDITY: Duration = Duration::days(397);
+const RENEW_BEFORE: Duration = Duration::days(30);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+    use super::*;
+
+    fn config(folder: &Path) -> Config {
+        crate::install_crypto_provider();
+        Config { state_dir: Some(folder.to_owned()), ..Config::default() }
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("sidetone-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        path
+    }
+
+    #[test]
+    fn a_certificate_is_made_once_and_kept_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = folder("kept");
+        let config = config(&folder);
+        let first = Certificate::obtain(&config, &["192.0.2.7".parse().unwrap()]).unwrap();
+        let pem = std::fs::read(folder.join("tls.crt")).unwrap();
+        let again = Certificate::obtain(&config, &["192.0.2.7".parse().unwrap()]).unwrap();
+        assert!(first.is_self_made);
+        assert_eq!(first.not_after_unix_s, again.not_after_unix_s);
+        assert_eq!(pem, std::fs::read(folder.join("tls.crt")).unwrap());
+        let mode = std::fs::metadata(folder.join("tls.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_new_address_makes_a_new_certificate() {
+        let folder = folder("address");
+        let config = config(&folder);
+        Certificate::obtain(&config, &[]).unwrap();
+        let pem = std::fs::read(folder.join("tls.crt")).unwrap();
+        Certificate::obtain(&config, &["2001:db8::7".parse().unwrap()]).unwrap();
+        assert_ne!(pem, std::fs::read(folder.join("tls.crt")).unwrap());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_certificate_is_named() {
+        let folder = folder("bad");
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("x.pem");
+        std::fs::write(&file, "nothing").unwrap();
+        let mut config = config(&folder);
+        config.tls.certificate = Some(file.clone());
+        config.tls.key = Some(file.clone());
+        let error = Certificate::obtain(&config, &[]).unwrap_err().to_string();
+        assert!(error.contains("x.pem") && error.contains("tls.certificate"), "{error}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

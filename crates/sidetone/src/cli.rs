@@ -1,0 +1,78 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Config;
+
+/// A SIP B2BUA with its own media plane: answers browsers and phones, plays prompts, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "sidetone", version)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Answer calls until Ctrl-C or SIGTERM.
+    Run(RunArguments),
+}
+
+/// Arguments of `sidetone run`.
+#[derive(Debug, Default, Args)]
+pub struct RunArguments {
+    /// TOML file that overrides the embedded default key by key.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Serve this address of the machine in place of the configured ones (0.0.0.0 or :: for all);
+    /// ports stay as they are. May be given once for IPv4 and once for IPv6.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<IpAddr>,
+    /// Write the bound addresses to this file as JSON once calls are answered.
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+}
+
+impl RunArguments {
+    /// Applies what was given on the command line over the configuration.
+    pub fn apply(&self, config: &mut Config) {
+        if self.listen.is_empty() {
+            return;
+        }
+        let configured = std::mem::take(&mut config.listen);
+        for entry in configured {
+            for ip in &self.listen {
+                let mut moved = entry.clone();
+                moved.address = entry.address.with_ip(*ip);
+                if !config.listen.contains(&moved) {
+                    config.listen.push(moved);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+    use super::*;
+
+    #[test]
+    fn listen_moves_every_listener_and_keeps_the_ports() {
+        let arguments =
+            RunArguments { listen: vec!["192.0.2.4".parse().unwrap()], ..Default::default() };
+        let mut config = Config::default();
+        arguments.apply(&mut config);
+        let shown: Vec<String> = config.listen.iter().map(|l| l.address.to_string()).collect();
+        assert_eq!(
+            shown,
+            ["192.0.2.4:5060", "192.0.2.4:5060", "192.0.2.4:5061", "192.0.2.4:8088", "192.0.2.4:8089"]
+        );
+        assert!(config.control.address.ip().is_loopback());
+    }
+}

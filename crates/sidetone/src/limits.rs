@@ -1,0 +1,34 @@
+//! The open-file limit: raised at start, and what it means for the number of calls.
+
+/// Raises the soft limit of open files to the hard one and returns what is in force.
+///
+/// # Errors
+/// When the system refuses; the limit is then as it was.
+pub fn raise_open_files() -> std::io::Result<u64> {
+    rlimit::increase_nofile_limit(u64::MAX)
+}
+
+/// How many calls may be up at once: what is configured, or what the open-file limit carries
+/// when every call needs a port pair of its own and a connection.
+#[must_use]
+pub fn calls_max(configured: usize, open_files: u64) -> usize {
+    let carried = open_files.saturating_sub(RESERVED_FILES) / FILES_PER_CALL;
+    configured.min(usize::try_from(carried).unwrap_or(usize::MAX)).max(1)
+}
+
+/// Listeners, epoll instances, the state folder, metrics scrapes and the standard streams.
+const RESERVED_FILES: u64 = 200;
+/// RTP, RTCP, and the connection the call came in on.
+const FILES_PER_CALL: u64 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_open_files_mean_few_calls() {
+        assert_eq!(calls_max(5_000, 1_024), 274);
+        assert_eq!(calls_max(5_000, 1_048_576), 5_000);
+        assert_eq!(calls_max(5_000, 10), 1);
+    }
+}

@@ -1,0 +1,632 @@
+//! Every metric family, in one place.
+//!
+//! Signalling counts as it goes, in the families of [`Metrics`]. The packet path counts in plain
+//! integers of each shard and each listener; [`collected`] sums them when Prometheus asks.
+//! Labels are closed sets, and each of their series is there from the start.
+
+mod collected;
+mod network;
+
+use std::time::{Duration, SystemTime};
+
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use transport::{Fault, Method, TransportKind};
+
+pub use collected::Collected;
+
+/// The families that signalling and calls count in.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    collected: Collected,
+    sip_requests: IntCounterVec,
+    sip_responses: IntCounterVec,
+    sip_parse_errors: IntCounterVec,
+    sip_retransmissions: IntCounterVec,
+    sip_transactions: IntGauge,
+    calls: IntGaugeVec,
+    calls_limit: IntGauge,
+    calls_started: IntCounterVec,
+    calls_ended: IntCounterVec,
+    calls_rejected: IntCounterVec,
+    call_duration: Histogram,
+    call_setup: Histogram,
+    media_ready: HistogramVec,
+    media_setup_failures: IntCounterVec,
+    media_oneway: IntCounterVec,
+    rtp_lost: IntCounterVec,
+    rtp_jitter: HistogramVec,
+    rtp_round_trip: Histogram,
+    dtmf_digits: IntCounterVec,
+    dialplan_actions: IntCounterVec,
+    tls_certificate_expiry: Gauge,
+    ready: GaugeVec,
+}
+
+/// Why an INVITE was refused before a call was made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// As many calls are up as may be.
+    Overload,
+    /// The process is ending.
+    Draining,
+    /// No room for another transaction.
+    Transactions,
+    /// No extension matches the number.
+    NoRoute,
+    /// The offer has nothing we speak.
+    NotAcceptable,
+    /// The request broke a rule.
+    Malformed,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallResult {
+    /// It was answered.
+    Answered,
+    /// The caller gave up before an answer.
+    Cancelled,
+    /// It was refused, by the dialplan or by its offer.
+    Refused,
+}
+
+/// Who or what ended a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndCause {
+    /// The caller sent BYE or CANCEL.
+    Caller,
+    /// The dialplan hung up.
+    Dialplan,
+    /// Media never came up.
+    NoMedia,
+    /// The caller's connection closed and its media stopped.
+    Gone,
+    /// The session timer ran out.
+    SessionExpired,
+    /// The 200 was never acknowledged.
+    NoAck,
+    /// The process was stopped.
+    Shutdown,
+    /// It lasted as long as a call may.
+    TooLong,
+    /// Something in the server failed.
+    Failure,
+}
+
+/// What came up on a media leg, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaStage {
+    /// The first valid ICE check, from opening the leg.
+    Ice,
+    /// Keys, from the first DTLS datagram.
+    Dtls,
+    /// The first packet in, from opening the leg.
+    FirstPacketIn,
+    /// The first packet out, from opening the leg.
+    FirstPacketOut,
+}
+
+impl Metrics {
+    /// All families, with every series of a closed label set at 0.
+    ///
+    /// # Errors
+    /// When two families have one name; a fault of this module that its test finds.
+    pub fn new(collected: Collected, calls_max: usize) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let f = Families { registry: &registry };
+        let metrics = Metrics {
+            sip_requests: f.counters(
+                "sidetone_sip_requests_total",
+                "SIP requests received or sent, retransmissions excluded.",
+                &["direction", "transport", "method"],
+            )?,
+            sip_responses: f.counters(
+                "sidetone_sip_responses_total",
+                "SIP responses received or sent, retransmissions excluded.",
+                &["direction", "method", "code"],
+            )?,
+            sip_parse_errors: f.counters(
+                "sidetone_sip_parse_errors_total",
+                "Datagrams, frames and messages that broke a rule, by the first one broken.",
+                &["transport", "reason"],
+            )?,
+            sip_retransmissions: f.counters(
+                "sidetone_sip_retransmissions_total",
+                "SIP messages sent again by us or received again.",
+                &["direction"],
+            )?,
+            sip_transactions: f
+                .gauge("sidetone_sip_transactions", "SIP transactions now in memory.")?,
+            calls: f.gauges("sidetone_calls", "Calls now in progress.", &["state"])?,
+            calls_limit: f
+                .gauge("sidetone_calls_limit", "Configured ceiling for calls in progress.")?,
+            calls_started: f.counters(
+                "sidetone_calls_started_total",
+                "Calls started.",
+                &["direction", "transport"],
+            )?,
+            calls_ended: f.counters(
+                "sidetone_calls_ended_total",
+                "Calls ended, by how far they came and what ended them.",
+                &["result", "cause"],
+            )?,
+            calls_rejected: f.counters(
+                "sidetone_calls_rejected_total",
+                "INVITE requests refused, by reason.",
+                &["reason"],
+            )?,
+            call_duration: f.histogram(
+                "sidetone_call_duration_seconds",
+                "Answer to end.",
+                &[1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0],
+            )?,
+            call_setup: f.histogram(
+                "sidetone_call_setup_seconds",
+                "INVITE received to final response sent.",
+                &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0],
+            )?,
+            media_ready: f.histograms(
+                "sidetone_call_media_ready_seconds",
+                "How long media took to come up: ICE, first packet in and out from opening the leg, DTLS from its first datagram.",
+                &["stage"],
+                &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0],
+            )?,
+            media_setup_failures: f.counters(
+                "sidetone_media_setup_failures_total",
+                "Calls whose media never came up.",
+                &["reason"],
+            )?,
+            media_oneway: f.counters(
+                "sidetone_media_oneway_calls_total",
+                "Ended answered calls with no packets one way.",
+                &["missing"],
+            )?,
+            rtp_lost: f.counters(
+                "sidetone_rtp_packets_lost_total",
+                "RTP packets never received, as counted by us and as reported by peers when a leg ends.",
+                &["direction"],
+            )?,
+            rtp_jitter: f.histograms(
+                "sidetone_rtp_jitter_seconds",
+                "Interarrival jitter of a leg at its end.",
+                &["direction"],
+                &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16],
+            )?,
+            rtp_round_trip: f.histogram(
+                "sidetone_rtp_round_trip_seconds",
+                "RTCP round trip of a leg at its end.",
+                &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8],
+            )?,
+            dtmf_digits: f.counters(
+                "sidetone_dtmf_digits_total",
+                "DTMF digits received.",
+                &["method"],
+            )?,
+            dialplan_actions: f.counters(
+                "sidetone_dialplan_actions_total",
+                "Dialplan applications run.",
+                &["application"],
+            )?,
+            tls_certificate_expiry: f.float_gauge(
+                "sidetone_tls_certificate_expiry_timestamp_seconds",
+                "End of the validity of the certificate now served; 0 when none is.",
+            )?,
+            ready: f.float_gauges(
+                "sidetone_ready",
+                "1 for the state the node is in; it takes new calls when that is ok.",
+                &["reason"],
+            )?,
+            registry: registry.clone(),
+            collected,
+        };
+        f.constants()?;
+        metrics.calls_limit.set(i64::try_from(calls_max).unwrap_or(i64::MAX));
+        metrics.start_at_zero();
+        Ok(metrics)
+    }
+
+    fn start_at_zero(&self) {
+        for direction in ["in", "out"] {
+            for method in Method::KNOWN.iter().map(Method::label).chain(["other"]) {
+                for kind in TransportKind::ALL {
+                    self.sip_requests.with_label_values(&[direction, kind.label(), method]);
+                }
+                for code in CODES.iter().map(|(_, label)| *label).chain(["other"]) {
+                    self.sip_responses.with_label_values(&[direction, method, code]);
+                }
+            }
+            self.sip_retransmissions.with_label_values(&[direction]);
+            self.rtp_lost.with_label_values(&[direction]);
+            self.rtp_jitter.with_label_values(&[direction]);
+            self.media_oneway.with_label_values(&[direction]);
+        }
+        let faults = Fault::ALL.iter().map(|fault| fault.label());
+        for reason in faults.chain(REJECTIONS) {
+            for kind in TransportKind::ALL {
+                self.sip_parse_errors.with_label_values(&[kind.label(), reason]);
+            }
+        }
+        for state in ["ringing", "answered"] {
+            self.calls.with_label_values(&[state]);
+        }
+        for kind in TransportKind::ALL {
+            self.calls_started.with_label_values(&["in", kind.label()]);
+        }
+        for result in CallResult::ALL {
+            for cause in EndCause::ALL {
+                self.calls_ended.with_label_values(&[result.label(), cause.label()]);
+            }
+        }
+        for refusal in Refusal::ALL {
+            self.calls_rejected.with_label_values(&[refusal.label()]);
+        }
+        for stage in MediaStage::ALL {
+            self.media_ready.with_label_values(&[stage.label()]);
+        }
+        for reason in SETUP_FAILURES {
+            self.media_setup_failures.with_label_values(&[reason]);
+        }
+        for method in DTMF_METHODS {
+            self.dtmf_digits.with_label_values(&[method]);
+        }
+        for application in dialplan::app::APPLICATIONS.iter().map(|entry| entry.name) {
+            self.dialplan_actions.with_label_values(&[application]);
+        }
+        for reason in READY_REASONS {
+            self.ready.with_label_values(&[reason]);
+        }
+    }
+
+    /// A request that was not seen before came in or went out.
+    pub fn request(&self, direction: Direction, kind: TransportKind, method: &Method) {
+        let labels = [direction.label(), kind.label(), method.label()];
+        self.sip_requests.with_label_values(&labels).inc();
+    }
+
+    /// A response that was not seen before came in or went out.
+    pub fn response(&self, direction: Direction, method: &Method, status: u16) {
+        let labels = [direction.label(), method.label(), code_label(status)];
+        self.sip_responses.with_label_values(&labels).inc();
+    }
+
+    /// What came broke a rule of SIP; `reason` is a label of the transport crate.
+    pub fn parse_error(&self, kind: TransportKind, reason: &str) {
+        self.sip_parse_errors.with_label_values(&[kind.label(), reason]).inc();
+    }
+
+    /// Messages that were sent or received again.
+    pub fn retransmissions(&self, direction: Direction, count: u64) {
+        self.sip_retransmissions.with_label_values(&[direction.label()]).inc_by(count);
+    }
+
+    /// Transactions now in memory.
+    pub fn transactions(&self, count: usize) {
+        self.sip_transactions.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// A call began.
+    pub fn call_started(&self, kind: TransportKind) {
+        self.calls_started.with_label_values(&["in", kind.label()]).inc();
+        self.calls.with_label_values(&["ringing"]).inc();
+    }
+
+    /// A call was answered, `setup` after its INVITE.
+    pub fn call_answered(&self, setup: Duration) {
+        self.call_setup.observe(setup.as_secs_f64());
+        self.calls.with_label_values(&["ringing"]).dec();
+        self.calls.with_label_values(&["answered"]).inc();
+    }
+
+    /// A call ended; `answered` is how long ago it was answered, if it was.
+    pub fn call_ended(&self, result: CallResult, cause: EndCause, answered: Option<Duration>) {
+        self.calls_ended.with_label_values(&[result.label(), cause.label()]).inc();
+        let state = if answered.is_some() { "answered" } else { "ringing" };
+        self.calls.with_label_values(&[state]).dec();
+        if let Some(duration) = answered {
+            self.call_duration.observe(duration.as_secs_f64());
+        }
+    }
+
+    /// An INVITE was refused.
+    pub fn call_rejected(&self, refusal: Refusal) {
+        self.calls_rejected.with_label_values(&[refusal.label()]).inc();
+    }
+
+    /// Media of a leg came up to a stage.
+    pub fn media_ready(&self, stage: MediaStage, after: Duration) {
+        self.media_ready.with_label_values(&[stage.label()]).observe(after.as_secs_f64());
+    }
+
+    /// Media of a call never came up; `reason` is one of the labels of this module.
+    pub fn media_setup_failed(&self, reason: &'static str) {
+        self.media_setup_failures.with_label_values(&[reason]).inc();
+    }
+
+    /// What an answered leg carried, at its end.
+    pub fn leg_closed(&self, statistics: &media::shard::LegStatistics) {
+        let lost = |direction, count| self.rtp_lost.with_label_values(&[direction]).inc_by(count);
+        lost("in", statistics.lost_in);
+        lost("out", statistics.lost_out);
+        if statistics.packets_in > 0 {
+            let jitter = statistics.jitter_in.as_secs_f64();
+            self.rtp_jitter.with_label_values(&["in"]).observe(jitter);
+        } else if statistics.packets_out > 0 {
+            self.media_oneway.with_label_values(&["in"]).inc();
+        }
+        if statistics.packets_out == 0 && statistics.packets_in > 0 {
+            self.media_oneway.with_label_values(&["out"]).inc();
+        }
+        if let Some(round_trip) = statistics.round_trip {
+            self.rtp_jitter
+                .with_label_values(&["out"])
+                .observe(statistics.jitter_out.as_secs_f64());
+            self.rtp_round_trip.observe(round_trip.as_secs_f64());
+        }
+    }
+
+    /// A DTMF digit came; `method` is `rfc4733` or `info`.
+    pub fn dtmf(&self, method: &'static str) {
+        self.dtmf_digits.with_label_values(&[method]).inc();
+    }
+
+    /// A dialplan application began.
+    pub fn application(&self, name: &str) {
+        self.dialplan_actions.with_label_values(&[name]).inc();
+    }
+
+    /// The certificate that is served ends then, seconds since 1970.
+    pub fn certificate_expiry(&self, unix_s: i64) {
+        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a double")]
+        self.tls_certificate_expiry.set(unix_s as f64);
+    }
+
+    /// The state that `/readyz` reports.
+    pub fn readiness(&self, state: Result<(), &'static str>) {
+        let now = match state {
+            Ok(()) => "ok",
+            Err(reason) if READY_REASONS.contains(&reason) => reason,
+            Err(_) => "failed",
+        };
+        for reason in READY_REASONS {
+            let value = f64::from(u8::from(reason == now));
+            self.ready.with_label_values(&[reason]).set(value);
+        }
+    }
+
+    /// Everything in the text format of Prometheus.
+    ///
+    /// # Errors
+    /// When the encoder finds an inconsistent family.
+    pub fn render(&self) -> prometheus::Result<String> {
+        let mut families = self.registry.gather();
+        families.extend(self.collected.families());
+        families.sort_by(|a, b| a.name().cmp(b.name()));
+        let mut text = Vec::with_capacity(64 << 10);
+        TextEncoder::new().encode(&families, &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// Which way a message went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Towards us.
+    In,
+    /// From us.
+    Out,
+}
+
+impl Direction {
+    fn label(self) -> &'static str {
+        match self {
+            Direction::In => "in",
+            Direction::Out => "out",
+        }
+    }
+}
+
+impl Refusal {
+    const ALL: [Refusal; 6] = [
+        Refusal::Overload,
+        Refusal::Draining,
+        Refusal::Transactions,
+        Refusal::NoRoute,
+        Refusal::NotAcceptable,
+        Refusal::Malformed,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Refusal::Overload => "overload",
+            Refusal::Draining => "draining",
+            Refusal::Transactions => "transactions",
+            Refusal::NoRoute => "no_route",
+            Refusal::NotAcceptable => "not_acceptable",
+            Refusal::Malformed => "malformed",
+        }
+    }
+}
+
+impl CallResult {
+    const ALL: [CallResult; 3] = [CallResult::Answered, CallResult::Cancelled, CallResult::Refused];
+
+    /// A word for metrics and logs.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            CallResult::Answered => "answered",
+            CallResult::Cancelled => "cancelled",
+            CallResult::Refused => "refused",
+        }
+    }
+}
+
+impl EndCause {
+    const ALL: [EndCause; 9] = [
+        EndCause::Caller,
+        EndCause::Dialplan,
+        EndCause::NoMedia,
+        EndCause::Gone,
+        EndCause::SessionExpired,
+        EndCause::NoAck,
+        EndCause::Shutdown,
+        EndCause::TooLong,
+        EndCause::Failure,
+    ];
+
+    /// A word for metrics and logs.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            EndCause::Caller => "caller",
+            EndCause::Dialplan => "dialplan",
+            EndCause::NoMedia => "no_media",
+            EndCause::Gone => "gone",
+            EndCause::SessionExpired => "session_expired",
+            EndCause::NoAck => "no_ack",
+            EndCause::Shutdown => "shutdown",
+            EndCause::TooLong => "too_long",
+            EndCause::Failure => "failure",
+        }
+    }
+}
+
+impl MediaStage {
+    const ALL: [MediaStage; 4] = [
+        MediaStage::Ice,
+        MediaStage::Dtls,
+        MediaStage::FirstPacketIn,
+        MediaStage::FirstPacketOut,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            MediaStage::Ice => "ice",
+            MediaStage::Dtls => "dtls",
+            MediaStage::FirstPacketIn => "first_packet_in",
+            MediaStage::FirstPacketOut => "first_packet_out",
+        }
+    }
+}
+
+struct Families<'a> {
+    registry: &'a Registry,
+}
+
+impl Families<'_> {
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+        self.registry.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        let family = IntGauge::new(name, help)?;
+        self.registry.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
+        self.registry.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    fn float_gauge(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
+        let family = Gauge::new(name, help)?;
+        self.registry.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+        let family = GaugeVec::new(Opts::new(name, help), labels)?;
+        self.registry.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> prometheus::Result<Histogram> {
+        let opts = HistogramOpts::new(name, help).buckets(bounds.to_vec());
+        let family = Histogram::with_opts(opts)?;
+        self.registry.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        bounds: &[f64],
+    ) -> prometheus::Result<HistogramVec> {
+        let opts = HistogramOpts::new(name, help).buckets(bounds.to_vec());
+        let family = HistogramVec::new(opts, labels)?;
+        self.registry.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    /// What never changes while the process lives, and what the system knows of it.
+    fn constants(&self) -> prometheus::Result<()> {
+        let build = self.gauges(
+            "sidetone_build_info",
+            "Build metadata; value is always 1.",
+            &["version"],
+        )?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let started =
+            self.float_gauge("sidetone_start_time_seconds", "Unix time the process became ready.")?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        started.set(now.as_secs_f64());
+        self.registry.register(Box::new(ProcessCollector::for_self()))
+    }
+}
+
+fn code_label(status: u16) -> &'static str {
+    CODES
+        .binary_search_by_key(&status, |(code, _)| *code)
+        .map_or("other", |index| CODES[index].1)
+}
+
+/// The status codes that are counted one by one.
+const CODES: [(u16, &str); 25] = [
+    (100, "100"),
+    (180, "180"),
+    (183, "183"),
+    (200, "200"),
+    (202, "202"),
+    (400, "400"),
+    (401, "401"),
+    (403, "403"),
+    (404, "404"),
+    (405, "405"),
+    (408, "408"),
+    (413, "413"),
+    (415, "415"),
+    (416, "416"),
+    (420, "420"),
+    (422, "422"),
+    (480, "480"),
+    (481, "481"),
+    (486, "486"),
+    (487, "487"),
+    (488, "488"),
+    (491, "491"),
+    (500, "500"),
+    (501, "501"),
+    (503, "503"),
+];
+
+/// The labels of [`transport::Rejection`].
+const REJECTIONS: [&str; 15] = [
+    "call_id", "contact", "cseq", "cseq_method", "expires", "extension", "from", "max_forwards",
+    "repeated_header", "request_uri", "route", "to", "uri_scheme", "version", "via",
+];
+
+const DTMF_METHODS: [&str; 2] = ["rfc4733", "info"];
+const READY_REASONS: [&str; 4] = ["ok", "draining", "overload", "failed"];
+const SETUP_FAILURES: [&str; 5] =
+    ["timeout", "fingerprint", "handshake", "peer_closed", "no_leg"];

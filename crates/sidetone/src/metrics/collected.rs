@@ -1,0 +1,250 @@
+//! Families that are summed from the counters of the shards and the listeners at each scrape.
+
+use media::codec::{CODECS, Codec};
+use media::net::{MediaPlane, PlaneCounters};
+use media::shard::{
+    Discard, HandshakeResult, LegKind, ShardCounters, StunResult,
+    TICK_LAG_BOUNDS_US, codec_index,
+};
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use transport::net::Network;
+
+/// Where the counters are.
+#[derive(Debug)]
+pub struct Collected {
+    media: MediaPlane,
+    network: Network,
+}
+
+impl Collected {
+    /// Sums the counters of these two.
+    #[must_use]
+    pub fn new(media: MediaPlane, network: Network) -> Self {
+        Collected { media, network }
+    }
+
+    pub(super) fn families(&self) -> Vec<MetricFamily> {
+        let mut families = media_families(&self.media.counters());
+        families.extend(super::network::families(&self.network));
+        families
+    }
+}
+
+fn media_families(plane: &PlaneCounters) -> Vec<MetricFamily> {
+    let sum = |read: &dyn Fn(&ShardCounters) -> u64| plane.shards.iter().map(read).sum::<u64>();
+    vec![
+        by_codec(
+            "sidetone_rtp_packets_total",
+            "RTP packets received and used, and sent.",
+            plane,
+            |shard| (&shard.packets_in, &shard.packets_out),
+        ),
+        by_codec(
+            "sidetone_rtp_bytes_total",
+            "RTP payload bytes received and used, and sent.",
+            plane,
+            |shard| (&shard.bytes_in, &shard.bytes_out),
+        ),
+        counters(
+            "sidetone_rtcp_packets_total",
+            "RTCP packets received and read, and sent.",
+            [
+                (vec![("direction", "in")], sum(&|shard| shard.rtcp_in)),
+                (vec![("direction", "out")], sum(&|shard| shard.rtcp_out)),
+            ],
+        ),
+        counters(
+            "sidetone_rtp_packets_discarded_total",
+            "Media packets received and not used.",
+            Discard::ALL.map(|reason| {
+                (vec![("reason", reason.label())], sum(&|shard| shard.discarded(reason)))
+            }),
+        ),
+        counters(
+            "sidetone_stun_messages_total",
+            "STUN messages received, by what became of them.",
+            StunResult::ALL.map(|result| {
+                (vec![("result", result.label())], sum(&|shard| shard.stun(result)))
+            }),
+        ),
+        counters(
+            "sidetone_dtls_handshakes_total",
+            "DTLS handshakes, by what became of them.",
+            HandshakeResult::ALL.map(|result| {
+                (vec![("result", result.label())], sum(&|shard| shard.handshakes(result)))
+            }),
+        ),
+        counters(
+            "sidetone_media_send_failures_total",
+            "Media datagrams that the system refused to send.",
+            [(vec![], sum(&|shard| shard.send_failures))],
+        ),
+        counters(
+            "sidetone_media_ticks_skipped_total",
+            "Media ticks skipped because a thread was held up for too long to catch up.",
+            [(vec![], sum(&|shard| shard.ticks_skipped))],
+        ),
+        counters(
+            "sidetone_media_events_dropped_total",
+            "Reports of media legs dropped because their call fell behind.",
+            [(vec![], sum(&|shard| shard.events_dropped))],
+        ),
+        sessions(plane),
+        ports(plane),
+        gauges(
+            "sidetone_media_shards",
+            "Media threads, by whether they run.",
+            [
+                (vec![("state", "alive")], plane.shards_alive as u64),
+                (vec![("state", "dead")], (plane.shards.len() - plane.shards_alive.min(plane.shards.len())) as u64),
+            ],
+        ),
+        histogram(
+            "sidetone_media_tick_lag_seconds",
+            "How late a media tick ran.",
+            &TICK_LAG_BOUNDS_US.map(|bound| bound as f64 / 1e6),
+            &sum_arrays(plane, |shard| &shard.tick_lag),
+            sum(&|shard| shard.tick_lag_us) as f64 / 1e6,
+        ),
+    ]
+}
+
+fn by_codec(
+    name: &str,
+    help: &str,
+    plane: &PlaneCounters,
+    read: impl Fn(&ShardCounters) -> (&[u64; CODECS.len()], &[u64; CODECS.len()]),
+) -> MetricFamily {
+    let mut rows = Vec::new();
+    for codec in CODECS {
+        let index = codec_index(codec);
+        let label = codec_label(codec);
+        let total = |pick: fn((&[u64; CODECS.len()], &[u64; CODECS.len()]), usize) -> u64| {
+            plane.shards.iter().map(|shard| pick(read(shard), index)).sum()
+        };
+        rows.push((vec![("direction", "in"), ("codec", label)], total(|(i, _), at| i[at])));
+        rows.push((vec![("direction", "out"), ("codec", label)], total(|(_, o), at| o[at])));
+    }
+    counters(name, help, rows)
+}
+
+fn sessions(plane: &PlaneCounters) -> MetricFamily {
+    let mut rows = Vec::new();
+    for (kind, profile) in [(LegKind::Plain, "plain"), (LegKind::WebRtc, "webrtc")] {
+        let of = |index: usize| plane.shards.iter().map(|s| s.legs[kind as usize][index]).sum();
+        for codec in CODECS {
+            let labels = vec![("profile", profile), ("codec", codec_label(codec))];
+            rows.push((labels, of(codec_index(codec))));
+        }
+        rows.push((vec![("profile", profile), ("codec", "none")], of(CODECS.len())));
+    }
+    gauges("sidetone_media_sessions", "Media legs now open.", rows)
+}
+
+fn ports(plane: &PlaneCounters) -> MetricFamily {
+    let used = plane.port_pairs_used as u64;
+    let free = (plane.port_pairs as u64).saturating_sub(used);
+    let rows = [(vec![("state", "used")], used), (vec![("state", "free")], free)];
+    gauges("sidetone_media_port_pairs", "Pairs of ports for plain RTP and RTCP.", rows)
+}
+
+fn sum_arrays<const N: usize>(
+    plane: &PlaneCounters,
+    read: impl Fn(&ShardCounters) -> &[u64; N],
+) -> [u64; N] {
+    let mut total = [0; N];
+    for shard in &plane.shards {
+        for (sum, count) in total.iter_mut().zip(read(shard)) {
+            *sum += count;
+        }
+    }
+    total
+}
+
+type Labels<'a> = Vec<(&'a str, &'a str)>;
+
+pub(super) fn counters<'a>(
+    name: &str,
+    help: &str,
+    rows: impl IntoIterator<Item = (Labels<'a>, u64)>,
+) -> MetricFamily {
+    family(name, help, MetricType::COUNTER, rows, |metric, value| {
+        let mut counter = Counter::default();
+        counter.set_value(value);
+        metric.set_counter(counter);
+    })
+}
+
+pub(super) fn gauges<'a>(
+    name: &str,
+    help: &str,
+    rows: impl IntoIterator<Item = (Labels<'a>, u64)>,
+) -> MetricFamily {
+    family(name, help, MetricType::GAUGE, rows, |metric, value| {
+        let mut gauge = Gauge::default();
+        gauge.set_value(value);
+        metric.set_gauge(gauge);
+    })
+}
+
+fn family<'a>(
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    rows: impl IntoIterator<Item = (Labels<'a>, u64)>,
+    set: impl Fn(&mut Metric, f64),
+) -> MetricFamily {
+    let metrics = rows
+        .into_iter()
+        .map(|(labels, value)| {
+            let mut metric = Metric::from_label(labels.into_iter().map(pair).collect());
+            set(&mut metric, value as f64);
+            metric
+        })
+        .collect();
+    assemble(name, help, kind, metrics)
+}
+
+/// A histogram of counts that are not cumulative, one more than there are bounds.
+fn histogram(name: &str, help: &str, bounds: &[f64], counts: &[u64], sum: f64) -> MetricFamily {
+    let mut cumulative = 0;
+    let mut buckets = Vec::with_capacity(bounds.len());
+    for (bound, count) in bounds.iter().zip(counts) {
+        cumulative += count;
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(cumulative);
+        buckets.push(bucket);
+    }
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(buckets);
+    histogram.set_sample_count(counts.iter().sum());
+    histogram.set_sample_sum(sum);
+    let mut metric = Metric::from_label(Vec::new());
+    metric.set_histogram(histogram);
+    assemble(name, help, MetricType::HISTOGRAM, vec![metric])
+}
+
+fn assemble(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+fn pair((name, value): (&str, &str)) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value.to_owned());
+    pair
+}
+
+fn codec_label(codec: Codec) -> &'static str {
+    match codec {
+        Codec::Pcmu => "pcmu",
+        Codec::Pcma => "pcma",
+        Codec::Opus => "opus",
+    }
+}

@@ -1,0 +1,163 @@
+//! The dialplan and the sounds it plays, loaded as a whole before the first call.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use dialplan::{Globals, LoadOptions, Location, Plan, Source};
+use media::codec::Codec;
+use media::prompt::{PromptSettings, PromptStore};
+
+use crate::config::{CodecName, Config};
+use crate::tones;
+
+/// Why the dialplan cannot be used: one sentence with file and line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The file cannot be read.
+    #[error("{}: cannot read the dialplan ({source}); check dialplan.file", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Something in the file is wrong.
+    #[error(transparent)]
+    Plan(#[from] dialplan::Error),
+    /// The context of unauthenticated callers does not exist.
+    #[error("the dialplan has no context {context:?}; define it or change dialplan.context")]
+    NoContext {
+        /// The context.
+        context: String,
+    },
+    /// A sound or tone cannot be played.
+    #[error("{location}: {source}")]
+    Sound {
+        /// The action that plays it.
+        location: Location,
+        /// What is wrong with it.
+        source: media::Error,
+    },
+}
+
+/// The codecs that the configuration allows, in its order.
+#[must_use]
+pub fn codecs(config: &Config) -> Vec<Codec> {
+    let mut codecs = Vec::new();
+    for name in &config.media.codecs {
+        let codec = match name {
+            CodecName::Opus => Codec::Opus,
+            CodecName::Pcmu => Codec::Pcmu,
+            CodecName::Pcma => Codec::Pcma,
+        };
+        if !codecs.contains(&codec) {
+            codecs.push(codec);
+        }
+    }
+    codecs
+}
+
+/// Loads the dialplan, and decodes and encodes everything it is known to play.
+///
+/// # Errors
+/// The first thing that is wrong. Nothing is loaded then.
+pub fn load(config: &Config) -> Result<(Plan, PromptStore), PlanError> {
+    let plan = load_plan(config)?;
+    let prompts = PromptStore::new(config.sounds.dir.clone(), embedded_sound, settings(config));
+    for codec in codecs(config) {
+        for (sound, location) in plan.sounds() {
+            let prompt = prompts.prompt(sound.as_str());
+            let prompt = prompt.map_err(|source| unplayable(location, source))?;
+            prompt.track(codec).map_err(|source| unplayable(location, source))?;
+        }
+        for (script, location) in plan.tones() {
+            let tone = prompts.tone(&tones::script(script), codec);
+            tone.map_err(|source| unplayable(location, source))?;
+        }
+    }
+    Ok((plan, prompts))
+}
+
+fn load_plan(config: &Config) -> Result<Plan, PlanError> {
+    let source = match &config.dialplan.file {
+        Some(path) => Source {
+            file: path.display().to_string(),
+            text: std::fs::read_to_string(path)
+                .map_err(|source| PlanError::Unreadable { path: path.clone(), source })?,
+        },
+        None => Source {
+            file: "default-dialplan.xml".to_owned(),
+            text: include_str!("../../../config/default-dialplan.xml").to_owned(),
+        },
+    };
+    let mut globals: Globals =
+        config.dialplan.globals.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let folder = config.sounds.dir.as_ref().map_or("sounds".into(), |dir| dir.display().to_string());
+    globals.set("sounds_dir", folder);
+    let context = config.dialplan.context.clone();
+    let options = LoadOptions { context: context.clone(), globals, ..LoadOptions::default() };
+    let plan = Plan::load(&[source], &options)?;
+    if plan.context(&context).is_none() {
+        return Err(PlanError::NoContext { context });
+    }
+    Ok(plan)
+}
+
+fn unplayable(location: &Location, source: media::Error) -> PlanError {
+    PlanError::Sound { location: location.clone(), source }
+}
+
+fn settings(config: &Config) -> PromptSettings {
+    PromptSettings {
+        file_bytes_max: config.limits.sound_bytes_max,
+        duration_max_s: config.limits.sound_duration_max_s,
+        opus_complexity: config.media.opus_complexity,
+        ..PromptSettings::default()
+    }
+}
+
+#[derive(rust_embed::RustEmbed)]
+#[folder = "sounds/"]
+struct Sounds;
+
+fn embedded_sound(name: &str) -> Option<Cow<'static, [u8]>> {
+    Sounds::get(name).map(|file| file.data)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+    use super::*;
+
+    #[test]
+    fn the_default_plan_loads_with_its_sounds() {
+        let (plan, _) = load(&Config::default()).unwrap();
+        let numbers: Vec<String> =
+            plan.numbers("public").into_iter().map(|number| number.number).collect();
+        assert_eq!(numbers, ["07010002000", "9195", "9196", "9197"]);
+    }
+
+    #[test]
+    fn a_missing_context_is_named() {
+        let mut config = Config::default();
+        config.dialplan.context = "nowhere".to_owned();
+        let error = load(&config).unwrap_err().to_string();
+        assert!(error.contains("nowhere") && error.contains("dialplan.context"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_sound_is_named_with_its_line() {
+        let folder = std::env::temp_dir().join(format!("sidetone-plan-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("plan.xml");
+        let plan = "<include>\n<extension name=\"x\"><condition field=\"destination_number\" expression=\"^1$\">\n\
+                    <action application=\"playback\" data=\"none.wav\"/></condition></extension></include>";
+        std::fs::write(&file, plan).unwrap();
+        let mut config = Config::default();
+        config.dialplan.file = Some(file);
+        let error = load(&config).unwrap_err().to_string();
+        assert!(error.contains("plan.xml:3") && error.contains("none.wav"), "{error}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,301 @@
+//! A running server: everything started in order, and stopped in order.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use media::net::{MediaConfig, MediaPlane};
+use media::sdp::Capabilities;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
+use tracing::{info, warn};
+use transport::Limits;
+use transport::net::{HttpHandler, Listen, NetConfig, NetError, Network};
+
+use crate::address::{MediaAddress, media_addresses};
+use crate::banner::Addresses;
+use crate::calls::{Policy, Shared};
+use crate::certificate::{Certificate, CertificateError};
+use crate::config::{self, Config, ListenKind};
+use crate::health::Health;
+use crate::http;
+use crate::http::phone::Number;
+use crate::limits;
+use crate::metrics::{Collected, Metrics};
+use crate::plan::{self, PlanError};
+use crate::signaling::{self, Signaling};
+
+/// A server that answers calls until it is shut down.
+#[derive(Debug)]
+pub struct Server {
+    addresses: Addresses,
+    network: Network,
+    media: MediaPlane,
+    health: Arc<Health>,
+    stop: watch::Sender<bool>,
+    signaling: JoinHandle<()>,
+    control: JoinHandle<()>,
+}
+
+/// Why the server does not start: one sentence that says where and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listener's address cannot be taken.
+    #[error("{0}; end the program that uses the address, or change listen in the configuration")]
+    Listen(#[from] NetError),
+    /// The address of the control port cannot be taken.
+    #[error("cannot listen on {address} for metrics and health: {source}; change control.address")]
+    Control {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// There is no certificate to serve.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The dialplan or a sound of it cannot be used.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The media plane cannot start.
+    #[error("{0}; change media in the configuration, or end the program that uses the port")]
+    Media(#[from] media::net::StartError),
+    /// Two metrics have one name.
+    #[error("metrics cannot be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+impl Server {
+    /// Starts everything; when it returns, calls are answered. Must run on a Tokio runtime.
+    ///
+    /// # Errors
+    /// The first part that cannot start; everything started before it is stopped.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        crate::install_crypto_provider();
+        let open_files = limits::raise_open_files().unwrap_or_else(|error| {
+            warn!(%error, "the open-file limit cannot be raised");
+            ASSUMED_OPEN_FILES
+        });
+        let calls_max = limits::calls_max(config.limits.calls_max, open_files);
+        if calls_max < config.limits.calls_max {
+            warn!(calls_max, open_files, "the open-file limit carries fewer calls than configured");
+        }
+        let (plan, prompts) = plan::load(&config)?;
+        let numbers: Vec<Number> = plan
+            .numbers(&config.dialplan.context)
+            .into_iter()
+            .map(|number| Number { number: number.number, name: number.extension })
+            .collect();
+
+        let (events, inbound) = mpsc::channel(INBOUND_MAX);
+        let network = Network::new(net_config(&config), events);
+        let certificate = certificate(&config)?;
+        let phone = http::phone::router(numbers.clone(), config.web.phone);
+        let listen = listen_all(&network, &config, certificate.as_ref(), &phone)?;
+        let bound: Vec<IpAddr> = listen.iter().map(|(_, address)| address.ip()).collect();
+        let media_addresses = media_addresses(&config, &bound);
+        let media = start_media(&config, &media_addresses, calls_max)?;
+
+        let health = Arc::new(Health::new(calls_max));
+        let collected = Collected::new(media.clone(), network.clone());
+        let metrics = Arc::new(Metrics::new(collected, calls_max)?);
+        if let Some(certificate) = &certificate {
+            metrics.certificate_expiry(certificate.not_after_unix_s);
+        }
+        let (control_address, control) =
+            start_control(config.control.address, Arc::clone(&metrics), Arc::clone(&health)).await?;
+
+        let (stop, stopped) = watch::channel(false);
+        let shared = Shared {
+            plan,
+            public_context: config.dialplan.context.clone(),
+            prompts,
+            media: media.clone(),
+            capabilities: Capabilities { codecs: plan::codecs(&config), ..Default::default() },
+            metrics,
+            health: Arc::clone(&health),
+            policy: policy(&config),
+            stop: stopped,
+        };
+        let signaling = Signaling::new(signaling::Config::from(&config), network.clone(), shared);
+        let signaling = tokio::spawn(signaling.run(inbound));
+        let addresses = Addresses {
+            listen,
+            control: control_address,
+            media: media_addresses,
+            webrtc: media.webrtc_addresses().to_vec(),
+            rtp_ports: config.media.rtp_port_min..=config.media.rtp_port_max,
+            numbers,
+            is_self_made_certificate: certificate.is_some_and(|made| made.is_self_made),
+            has_phone: config.web.phone,
+        };
+        info!(calls_max, "started");
+        Ok(Server { addresses, network, media, health, stop, signaling, control })
+    }
+
+    /// Where the server is reached.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Takes no new calls, ends the live ones with BYE, waits for the answers, and stops. Takes
+    /// a few seconds at most.
+    pub async fn shut_down(self) {
+        self.health.drain();
+        self.stop.send_replace(true);
+        let mut signaling = self.signaling;
+        if tokio::time::timeout(SHUTDOWN_MAX, &mut signaling).await.is_err() {
+            warn!(calls = self.health.calls(), "peers did not answer BYE in time");
+            signaling.abort();
+        }
+        self.network.shutdown().await;
+        self.control.abort();
+        let media = self.media;
+        // Joining threads blocks.
+        if tokio::task::spawn_blocking(move || media.shutdown()).await.is_err() {
+            warn!("the media plane did not stop in order");
+        }
+        info!("stopped");
+    }
+}
+
+fn net_config(config: &Config) -> NetConfig {
+    let limits = &config.limits;
+    let ping_interval = Duration::from_secs(config.web.ping_interval_s);
+    NetConfig {
+        limits: Limits {
+            head_bytes_max: limits.head_bytes_max,
+            body_bytes_max: limits.body_bytes_max,
+            headers_max: limits.headers_max,
+            ..Limits::default()
+        },
+        connections_max: limits.connections_max,
+        connections_per_address_max: limits.connections_per_address_max,
+        ping_interval,
+        pong_timeout: ping_interval / 2,
+        origins: config.web.origins.clone(),
+        ..NetConfig::default()
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    let duration_max = config.calls.duration_max_s;
+    Policy {
+        connect_timeout: Duration::from_secs(config.media.connect_timeout_s),
+        gone_after: Duration::from_secs(config.calls.gone_after_s),
+        duration_max: (duration_max > 0).then(|| Duration::from_secs(duration_max)),
+    }
+}
+
+/// The certificate, if any listener needs one.
+fn certificate(config: &Config) -> Result<Option<Certificate>, CertificateError> {
+    if !config.listen.iter().any(|listen| listen.kind.is_secure()) {
+        return Ok(None);
+    }
+    let names: Vec<IpAddr> = config
+        .listen
+        .iter()
+        .filter(|listen| listen.kind.is_secure())
+        .flat_map(|listen| listen.address.sockets())
+        .map(|(address, _)| address.ip())
+        .filter(|ip| !ip.is_unspecified())
+        .chain(config.media.external_address)
+        .collect();
+    Certificate::obtain(config, &names).map(Some)
+}
+
+fn listen_all(
+    network: &Network,
+    config: &Config,
+    certificate: Option<&Certificate>,
+    phone: &Router,
+) -> Result<Vec<(ListenKind, SocketAddr)>, NetError> {
+    let mut bound = Vec::new();
+    for config::Listen { kind, address } in &config.listen {
+        for (socket, is_required) in address.sockets() {
+            let Some(listen) = listener(*kind, certificate, phone) else { continue };
+            match network.listen(listen, socket) {
+                Ok(address) => bound.push((*kind, address)),
+                Err(error) if is_required || !is_missing_family(&error) => return Err(error),
+                Err(error) => info!(%error, "not listened on, since this machine has no IPv6"),
+            }
+        }
+    }
+    Ok(bound)
+}
+
+fn listener(kind: ListenKind, certificate: Option<&Certificate>, phone: &Router) -> Option<Listen> {
+    let phone = phone.clone();
+    let handler = || {
+        HttpHandler::new(move |request, _| {
+            let phone = phone.clone();
+            async move {
+                match phone.oneshot(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            }
+        })
+    };
+    Some(match kind {
+        ListenKind::Udp => Listen::Udp,
+        ListenKind::Tcp => Listen::Tcp,
+        ListenKind::Tls => Listen::Tls(Arc::clone(&certificate?.tls)),
+        ListenKind::Http => Listen::Http(handler()),
+        ListenKind::Https => {
+            let mut tls = rustls::ServerConfig::clone(&certificate?.tls);
+            tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Listen::Https(Arc::new(tls), handler())
+        }
+    })
+}
+
+fn is_missing_family(error: &NetError) -> bool {
+    let NetError::Listen { source, .. } = error else { return false };
+    source.kind() == std::io::ErrorKind::AddrNotAvailable
+        || source.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
+fn start_media(
+    config: &Config,
+    addresses: &[MediaAddress],
+    calls_max: usize,
+) -> Result<MediaPlane, media::net::StartError> {
+    MediaPlane::start(MediaConfig {
+        shards: u16::try_from(config.shard_count()).unwrap_or(u16::MAX),
+        addresses: addresses.iter().map(|address| address.bound).collect(),
+        advertised: addresses.iter().map(|a| (a.bound, a.advertised)).collect(),
+        webrtc_port: config.media.webrtc_port,
+        rtp_ports: config.media.rtp_port_min..=config.media.rtp_port_max,
+        legs_max: calls_max,
+        ..MediaConfig::default()
+    })
+}
+
+async fn start_control(
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+) -> Result<(SocketAddr, JoinHandle<()>), StartError> {
+    let failed = |source| StartError::Control { address, source };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    let router = http::control::router(metrics, health);
+    let task = tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            warn!(%error, "the control port ended");
+        }
+    });
+    Ok((bound, task))
+}
+
+/// Messages from the network that may wait for the signalling loop; senders wait beyond it.
+const INBOUND_MAX: usize = 1_024;
+/// What is assumed when the system does not tell.
+const ASSUMED_OPEN_FILES: u64 = 1_024;
+/// How long live calls may take to end when the server stops.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(5);

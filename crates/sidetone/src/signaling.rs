@@ -1,0 +1,425 @@
+//! The signalling loop: one task between the sockets, the transactions, the legs and the calls.
+//!
+//! ```text
+//!   NetEvent ─► transactions ─► legs ─SipEvent─► call tasks
+//!   Wire     ◄─ transactions ◄─ legs ◄─SipCommand┘
+//! ```
+//!
+//! The loop owns every table and every SIP timer; the machines it drives are sans-I/O, so a test
+//! runs it on virtual time over a [`Wire`] of its own. It never waits for a call.
+
+mod admission;
+mod legs;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dialog::{DialogId, Failure, Settings, outside};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::debug;
+use transaction::{Event, ServerId, TransactionLayer};
+use transport::net::{NetEvent, Network, SendError};
+use transport::{Flow, FlowId, Message, Method, Name, ParseError, ResponseWriter};
+
+use crate::calls::{Shared, SipCommand};
+use crate::config;
+use crate::metrics::{Direction, Refusal};
+use legs::Legs;
+
+pub use legs::LegKey;
+
+/// Where messages are sent: the sockets, or a simulated network.
+pub trait Wire: Send + Sync + 'static {
+    /// Sends one message without waiting.
+    ///
+    /// # Errors
+    /// When the flow has ended or is overloaded.
+    fn send(&self, flow: &Flow, bytes: Bytes) -> Result<(), SendError>;
+
+    /// Ends a connection once what is queued is sent.
+    fn close(&self, id: FlowId);
+}
+
+impl Wire for Network {
+    fn send(&self, flow: &Flow, bytes: Bytes) -> Result<(), SendError> {
+        Network::send(self, flow, bytes)
+    }
+
+    fn close(&self, id: FlowId) {
+        Network::close(self, id);
+    }
+}
+
+/// What the loop needs of the configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Timer T1.
+    pub t1: Duration,
+    /// The Server header.
+    pub server: String,
+    /// What the tags of this node begin with, so that a front proxy can tell nodes apart.
+    pub node: String,
+    /// Session timers.
+    pub session: dialog::session_timer::SessionPolicy,
+    /// Transactions in memory at the most.
+    pub transactions_max: usize,
+    /// Seeds tags, branches and call identifiers.
+    pub seed: u64,
+}
+
+impl From<&config::Config> for Config {
+    fn from(config: &config::Config) -> Self {
+        Config {
+            t1: Duration::from_millis(config.sip.t1_ms),
+            server: config.sip.server.clone(),
+            node: config.sip.node.clone(),
+            session: dialog::session_timer::SessionPolicy {
+                min_se: config.sip.session_expires_min_s,
+                session_expires: Some(config.sip.session_expires_s),
+            },
+            transactions_max: config.limits.transactions_max,
+            seed: rand::rng().random(),
+        }
+    }
+}
+
+/// The loop before it runs.
+pub struct Signaling<W> {
+    wire: W,
+    shared: Arc<Shared>,
+    transactions: TransactionLayer,
+    legs: Legs,
+    commands: mpsc::Sender<(LegKey, SipCommand)>,
+    inbox: mpsc::Receiver<(LegKey, SipCommand)>,
+    counted: transaction::Counters,
+    rng: StdRng,
+    /// To tag of answers without a transaction: the same for a request that comes again.
+    stateless_tag: String,
+}
+
+impl<W: Wire> Signaling<W> {
+    /// A loop without any call.
+    #[must_use]
+    pub fn new(config: Config, wire: W, shared: Shared) -> Self {
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let layer = transaction::Config {
+            timers: transaction::Timers { t1: config.t1, ..Default::default() },
+            transactions_max: config.transactions_max,
+            ..Default::default()
+        };
+        let settings = Settings {
+            server: config.server,
+            node: config.node,
+            timers: layer.timers.clone(),
+            session: config.session,
+            ..Settings::default()
+        };
+        let stateless_tag = format!("{}s{:016x}", settings.node, config.seed);
+        Signaling {
+            wire,
+            shared: Arc::new(shared),
+            transactions: TransactionLayer::new(layer, config.seed),
+            legs: Legs::new(Arc::new(settings)),
+            rng: StdRng::seed_from_u64(config.seed ^ LEGS_STREAM),
+            stateless_tag,
+            commands,
+            inbox,
+            counted: transaction::Counters::default(),
+        }
+    }
+
+    /// Runs until the network ends, or until the process is stopped and every leg has ended.
+    pub async fn run(mut self, mut inbound: mpsc::Receiver<NetEvent>) {
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stop = self.shared.stop.clone();
+        loop {
+            let is_stopping = *stop.borrow();
+            if is_stopping && self.legs.is_empty() && self.shared.health.calls() == 0 {
+                break;
+            }
+            let deadline = self.deadline(is_stopping);
+            tokio::select! {
+                event = inbound.recv() => match event {
+                    Some(event) => self.on_events(event, &mut inbound),
+                    None => break,
+                },
+                Some((key, command)) = self.inbox.recv() => self.on_commands(key, command),
+                () = sleep_until(deadline) => {}
+                _ = beat.tick() => self.beat(),
+                _ = stop.changed(), if !is_stopping => {}
+            }
+            let now = now();
+            self.transactions.handle_timeout(now);
+            self.legs.handle_timeout(now);
+            self.pump(now);
+        }
+    }
+
+    fn deadline(&self, is_stopping: bool) -> Option<Instant> {
+        // The end of the last call's task is nothing the loop is told of.
+        let poll = is_stopping.then(|| now() + STOP_POLL);
+        let timers = [self.transactions.poll_timeout(), self.legs.poll_timeout(), poll];
+        timers.into_iter().flatten().min()
+    }
+
+    fn beat(&mut self) {
+        let health = &self.shared.health;
+        health.beat();
+        let plane = self.shared.media.counters();
+        if plane.shards_alive < plane.shards.len() {
+            health.media_died();
+        }
+        let metrics = &self.shared.metrics;
+        metrics.readiness(health.readiness());
+        metrics.transactions(self.transactions.len());
+        let counters = *self.transactions.counters();
+        let before = std::mem::replace(&mut self.counted, counters);
+        metrics.retransmissions(
+            Direction::In,
+            counters.request_retransmissions_received - before.request_retransmissions_received,
+        );
+        let sent = |counters: &transaction::Counters| {
+            counters.request_retransmissions_sent + counters.response_retransmissions_sent
+        };
+        metrics.retransmissions(Direction::Out, sent(&counters) - sent(&before));
+    }
+
+    /// Takes what has arrived, a bounded number of messages at a time so that timers run.
+    fn on_events(&mut self, first: NetEvent, inbound: &mut mpsc::Receiver<NetEvent>) {
+        let now = now();
+        self.on_event(first, now);
+        for _ in 1..BATCH {
+            let Ok(event) = inbound.try_recv() else { break };
+            self.on_event(event, now);
+        }
+    }
+
+    fn on_event(&mut self, event: NetEvent, now: Instant) {
+        match event {
+            NetEvent::Opened { .. } => {}
+            NetEvent::Message { flow, message } => self.on_message(message, flow, now),
+            NetEvent::Unparsable { flow, error } => self.on_unparsable(&flow, &error),
+            NetEvent::Closed { flow, reason } => {
+                debug!(flow = flow.id.0, reason = reason.label(), "flow closed");
+                self.transactions.handle_flow_closed(flow.id, now);
+                self.legs.handle_flow_closed(flow.id, now);
+            }
+        }
+        self.pump(now);
+    }
+
+    fn on_message(&mut self, message: Message, flow: Flow, now: Instant) {
+        let policy = transport::Policy { supported: &[dialog::SUPPORTED] };
+        let Err(rejection) = transport::validate(&message, &policy) else {
+            self.transactions.handle_message(message, flow, now);
+            return;
+        };
+        let metrics = &self.shared.metrics;
+        metrics.parse_error(flow.kind, rejection.label);
+        debug!(reason = rejection.label, remote = %flow.remote, "message refused");
+        if message.is_request() && *message.method() != Method::Ack {
+            metrics.request(Direction::In, flow.kind, message.method());
+            metrics.response(Direction::Out, message.method(), rejection.status);
+            if *message.method() == Method::Invite {
+                metrics.call_rejected(Refusal::Malformed);
+            }
+            let response = ResponseWriter::reject(&message, &flow, &rejection);
+            self.answer_without_transaction(&message, &flow, response);
+        }
+    }
+
+    fn on_unparsable(&mut self, flow: &Flow, error: &ParseError) {
+        self.shared.metrics.parse_error(flow.kind, error.reason());
+        debug!(reason = error.reason(), remote = %flow.remote, "not a sip message");
+        if let Some(request) = error.answerable() {
+            let response = ResponseWriter::to(request, flow, error.status());
+            self.answer_without_transaction(request, flow, response);
+        }
+        if flow.kind.is_reliable() {
+            self.wire.close(flow.id);
+        }
+    }
+
+    /// A stateless answer (RFC 3261 §8.2.7): what comes again is answered in the same way.
+    fn answer_without_transaction(&self, request: &Message, flow: &Flow, response: ResponseWriter) {
+        let bytes = response
+            .to_tag(&self.stateless_tag)
+            .header(Name::Server, &self.legs.settings().server)
+            .finish();
+        let back = transport::routing::response_flow(request, flow);
+        self.send(&back, bytes);
+    }
+
+    fn send(&self, flow: &Flow, bytes: Bytes) {
+        if let Err(error) = self.wire.send(flow, bytes) {
+            debug!(%error, remote = %flow.remote, "not sent");
+        }
+    }
+
+    fn on_commands(&mut self, key: LegKey, command: SipCommand) {
+        let now = now();
+        self.legs.command(key, command, now);
+        while let Ok((key, command)) = self.inbox.try_recv() {
+            self.legs.command(key, command, now);
+        }
+    }
+
+    /// Carries everything the machines have to say to one another and to the network.
+    fn pump(&mut self, now: Instant) {
+        loop {
+            let mut is_idle = true;
+            while let Some(event) = self.transactions.poll_event() {
+                is_idle = false;
+                self.on_transaction_event(event, now);
+            }
+            is_idle &= !self.legs.run_actions(&mut self.transactions, &self.shared.metrics, now);
+            while let Some(transmit) = self.transactions.poll_transmit() {
+                is_idle = false;
+                self.send(&transmit.flow, transmit.bytes);
+            }
+            if is_idle {
+                return;
+            }
+        }
+    }
+
+    fn on_transaction_event(&mut self, event: Event, now: Instant) {
+        let metrics = &self.shared.metrics;
+        match event {
+            Event::Request { id, message, flow } => {
+                metrics.request(Direction::In, flow.kind, message.method());
+                self.on_request(id, message, flow, now);
+            }
+            Event::Ack { message, flow } => {
+                metrics.request(Direction::In, flow.kind, &Method::Ack);
+                self.legs.handle_ack(&message, &flow, now);
+            }
+            Event::Cancel { invite, message } => {
+                let kind = message.via().and_then(|via| via.kind());
+                let kind = kind.unwrap_or(transport::TransportKind::Udp);
+                metrics.request(Direction::In, kind, &Method::Cancel);
+                metrics.response(Direction::Out, &Method::Cancel, 200);
+                self.legs.handle_cancel(invite, &message, now);
+            }
+            Event::Response { id, message, .. } => {
+                if let Some(status) = message.status() {
+                    metrics.response(Direction::In, message.method(), status);
+                }
+                self.legs.handle_response(id, &message, now);
+            }
+            Event::Timeout { id } => self.legs.handle_failure(id, Failure::Timeout, now),
+            Event::TransportFailed { id } => {
+                self.legs.handle_failure(id, Failure::Transport, now);
+            }
+            Event::Unanswered { id } => self.legs.handle_unanswered(id, now),
+            Event::ClientTerminated { id } => self.legs.forget_client(id),
+            Event::ServerTerminated { id } => self.legs.forget_server(id),
+            Event::Overflow { message, flow } => self.on_overflow(&message, &flow),
+        }
+    }
+
+    fn on_request(&mut self, id: ServerId, message: Message, flow: Flow, now: Instant) {
+        if let Some(dialog) = DialogId::of_request(&message) {
+            if !self.legs.handle_request(&dialog, id, &message, &flow, now) {
+                self.refuse(id, &message, &flow, &dialog::Refusal::UnknownDialog, now);
+            }
+            return;
+        }
+        match message.method() {
+            Method::Invite => self.on_invite(id, message, flow, now),
+            Method::Options => self.on_options(id, &message, &flow, now),
+            method => {
+                let refusal = refusal_of(method);
+                self.refuse(id, &message, &flow, &refusal, now);
+            }
+        }
+    }
+
+    fn on_overflow(&self, request: &Message, flow: &Flow) {
+        let metrics = &self.shared.metrics;
+        metrics.request(Direction::In, flow.kind, request.method());
+        if *request.method() == Method::Ack {
+            return;
+        }
+        if *request.method() == Method::Invite {
+            metrics.call_rejected(Refusal::Transactions);
+        }
+        metrics.response(Direction::Out, request.method(), 503);
+        let response = ResponseWriter::to(request, flow, 503)
+            .header(Name::RetryAfter, RETRY_AFTER_S);
+        self.answer_without_transaction(request, flow, response);
+    }
+
+    /// OPTIONS asks what an INVITE would be answered (RFC 3261 §11): the truth about readiness.
+    fn on_options(&mut self, id: ServerId, request: &Message, flow: &Flow, now: Instant) {
+        if self.shared.health.readiness().is_err() {
+            let refusal = dialog::Refusal::Overloaded { retry_after_s: RETRY_AFTER_S };
+            return self.refuse(id, request, flow, &refusal, now);
+        }
+        let settings = Arc::clone(self.legs.settings());
+        let (status, bytes) = outside::capabilities(request, flow, &settings, &mut self.rng);
+        self.respond(id, request, status, bytes, now);
+    }
+
+    fn refuse(
+        &mut self,
+        id: ServerId,
+        request: &Message,
+        flow: &Flow,
+        refusal: &dialog::Refusal,
+        now: Instant,
+    ) {
+        let settings = Arc::clone(self.legs.settings());
+        let (status, bytes) = outside::refuse(request, flow, refusal, &settings, &mut self.rng);
+        self.respond(id, request, status, bytes, now);
+    }
+
+    /// Gives the final response of a transaction that no leg answers.
+    fn respond(&mut self, id: ServerId, request: &Message, status: u16, bytes: Bytes, now: Instant) {
+        self.shared.metrics.response(Direction::Out, request.method(), status);
+        if let Err(error) = self.transactions.respond(id, status, bytes, now) {
+            debug!(%error, "response not sent");
+        }
+    }
+}
+
+/// How a request without a dialog is refused: one that belongs into a dialog has lost it, others
+/// are of methods that are not served.
+fn refusal_of(method: &Method) -> dialog::Refusal {
+    match method {
+        Method::Bye | Method::Update | Method::Info | Method::Prack | Method::Cancel => {
+            dialog::Refusal::UnknownDialog
+        }
+        other => dialog::Refusal::of_method(other),
+    }
+}
+
+/// The time, virtual in tests.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells the random numbers of legs from those of the transaction layer.
+const LEGS_STREAM: u64 = 0x6c65_6773;
+/// How often the loop looks whether the last call has ended when the process stops.
+const STOP_POLL: Duration = Duration::from_millis(10);
+/// How often the loop shows that it is alive.
+const BEAT: Duration = Duration::from_secs(1);
+/// Messages handled before timers get their turn.
+const BATCH: usize = 64;
+/// Commands of all calls that may wait for the loop; a call waits beyond it.
+const COMMANDS_MAX: usize = 1_024;
+/// Seconds a caller that was refused for overload is asked to wait.
+const RETRY_AFTER_S: u8 = 5;

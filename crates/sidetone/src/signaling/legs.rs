@@ -1,0 +1,300 @@
+//! The table of all SIP legs: by dialog, by transaction, by connection, by deadline.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use dialog::{Action, Body, DialogId, Event, Failure, Leg, Purpose, Settings};
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+use transaction::{ClientId, ServerId, TransactionLayer};
+use transport::{Flow, FlowId, Message, Method};
+
+use crate::calls::{self, SipCommand, SipEvent};
+use crate::metrics::{Direction, Metrics};
+
+/// Names a leg for as long as the process lives; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LegKey(u64);
+
+/// The table.
+pub(super) struct Legs {
+    settings: Arc<Settings>,
+    table: HashMap<LegKey, Entry>,
+    by_dialog: HashMap<DialogId, LegKey>,
+    /// Requests of the peers within dialogs, and what began the legs.
+    by_server: HashMap<ServerId, (LegKey, Method)>,
+    by_client: HashMap<ClientId, (LegKey, Purpose)>,
+    /// Legs whose peer was heard last on a connection.
+    by_flow: BTreeSet<(FlowId, LegKey)>,
+    deadlines: BTreeSet<(Instant, LegKey)>,
+    /// Legs with something to say.
+    changed: Vec<LegKey>,
+    next: u64,
+}
+
+struct Entry {
+    leg: Leg,
+    events: mpsc::Sender<SipEvent>,
+    flow: FlowId,
+    deadline: Option<Instant>,
+}
+
+impl Legs {
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Legs {
+            settings,
+            table: HashMap::new(),
+            by_dialog: HashMap::new(),
+            by_server: HashMap::new(),
+            by_client: HashMap::new(),
+            by_flow: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            changed: Vec::new(),
+            next: 0,
+        }
+    }
+
+    pub(super) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// The key the next inserted leg gets.
+    pub(super) fn next_key(&self) -> LegKey {
+        LegKey(self.next)
+    }
+
+    pub(super) fn insert(&mut self, leg: Leg, invite: ServerId, events: mpsc::Sender<SipEvent>) {
+        let key = self.next_key();
+        self.next += 1;
+        let flow = leg.flow().id;
+        self.by_dialog.insert(leg.id().clone(), key);
+        self.by_server.insert(invite, (key, Method::Invite));
+        self.by_flow.insert((flow, key));
+        self.table.insert(key, Entry { leg, events, flow, deadline: None });
+        self.changed.push(key);
+    }
+
+    /// Does what a call asked of its leg; one that has ended is past it.
+    pub(super) fn command(&mut self, key: LegKey, command: SipCommand, now: Instant) {
+        let Some(entry) = self.table.get_mut(&key) else { return };
+        let leg = &mut entry.leg;
+        let done = match command {
+            SipCommand::Accept { description } => {
+                leg.accept(&Body::sdp(description), Vec::new(), now)
+            }
+            SipCommand::Reject { status, headers } => leg.reject(status, headers, now),
+            SipCommand::AnswerOffer { description } => {
+                leg.answer_offer(&Body::sdp(description), now)
+            }
+            SipCommand::RejectOffer { status, headers } => leg.reject_offer(status, headers),
+            SipCommand::HangUp { cause } => {
+                leg.hang_up(Some(&calls::reason(cause)), now);
+                Ok(())
+            }
+        };
+        if let Err(error) = done {
+            // The peer was faster: it cancelled, hung up, or took its offer back.
+            debug!(%error, "command to a leg came too late");
+        }
+        self.changed.push(key);
+    }
+
+    /// Hands a request to the leg of its dialog; `false` if there is none.
+    pub(super) fn handle_request(
+        &mut self,
+        dialog: &DialogId,
+        id: ServerId,
+        request: &Message,
+        flow: &Flow,
+        now: Instant,
+    ) -> bool {
+        let Some(key) = self.by_dialog.get(dialog).copied() else { return false };
+        let Some(entry) = self.table.get_mut(&key) else { return false };
+        self.by_server.insert(id, (key, request.method().clone()));
+        entry.leg.handle_request(id, request.clone(), *flow, now);
+        self.changed.push(key);
+        true
+    }
+
+    pub(super) fn handle_ack(&mut self, ack: &Message, flow: &Flow, now: Instant) {
+        let key = DialogId::of_request(ack).and_then(|dialog| self.by_dialog.get(&dialog).copied());
+        self.with(key, |leg| leg.handle_ack(ack, *flow, now));
+    }
+
+    pub(super) fn handle_cancel(&mut self, invite: ServerId, cancel: &Message, now: Instant) {
+        let key = self.by_server.get(&invite).map(|(key, _)| *key);
+        self.with(key, |leg| leg.handle_cancel(invite, cancel, now));
+    }
+
+    pub(super) fn handle_unanswered(&mut self, id: ServerId, now: Instant) {
+        let key = self.by_server.get(&id).map(|(key, _)| *key);
+        self.with(key, |leg| leg.handle_unanswered(id, now));
+    }
+
+    pub(super) fn handle_response(&mut self, id: ClientId, response: &Message, now: Instant) {
+        let Some((key, purpose)) = self.by_client.get(&id).copied() else { return };
+        self.with(Some(key), |leg| leg.handle_response(purpose, response, now));
+    }
+
+    pub(super) fn handle_failure(&mut self, id: ClientId, failure: Failure, now: Instant) {
+        let Some((key, purpose)) = self.by_client.get(&id).copied() else { return };
+        self.with(Some(key), |leg| leg.handle_failure(purpose, failure, now));
+    }
+
+    pub(super) fn forget_client(&mut self, id: ClientId) {
+        self.by_client.remove(&id);
+    }
+
+    pub(super) fn forget_server(&mut self, id: ServerId) {
+        self.by_server.remove(&id);
+    }
+
+    pub(super) fn handle_flow_closed(&mut self, flow: FlowId, now: Instant) {
+        let range = (flow, LegKey(0))..=(flow, LegKey(u64::MAX));
+        let keys: Vec<LegKey> = self.by_flow.range(range).map(|(_, key)| *key).collect();
+        for key in keys {
+            self.with(Some(key), |leg| leg.handle_flow_closed(flow, now));
+            if let Some(entry) = self.table.get_mut(&key) {
+                entry.tell(SipEvent::FlowClosed, now);
+            }
+        }
+    }
+
+    fn with(&mut self, key: Option<LegKey>, act: impl FnOnce(&mut Leg)) {
+        let Some(key) = key else { return };
+        if let Some(entry) = self.table.get_mut(&key) {
+            act(&mut entry.leg);
+            self.changed.push(key);
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        while let Some((deadline, key)) = self.deadlines.first().copied()
+            && deadline <= now
+        {
+            self.deadlines.pop_first();
+            if let Some(entry) = self.table.get_mut(&key) {
+                entry.deadline = None;
+                entry.leg.handle_timeout(now);
+                self.changed.push(key);
+            }
+        }
+    }
+
+    /// Carries out what the legs want; `false` if none wanted anything.
+    pub(super) fn run_actions(
+        &mut self,
+        transactions: &mut TransactionLayer,
+        metrics: &Metrics,
+        now: Instant,
+    ) -> bool {
+        let mut is_any = false;
+        while let Some(key) = self.changed.pop() {
+            is_any = true;
+            self.run_leg(key, transactions, metrics, now);
+        }
+        is_any
+    }
+
+    fn run_leg(
+        &mut self,
+        key: LegKey,
+        transactions: &mut TransactionLayer,
+        metrics: &Metrics,
+        now: Instant,
+    ) {
+        let Some(entry) = self.table.get_mut(&key) else { return };
+        while let Some(action) = entry.leg.poll_action() {
+            match action {
+                Action::Respond { id, status, bytes } => {
+                    if let Some((_, method)) = self.by_server.get(&id) {
+                        metrics.response(Direction::Out, method, status);
+                    }
+                    if let Err(error) = transactions.respond(id, status, bytes, now) {
+                        debug!(%error, "response not sent");
+                    }
+                }
+                Action::Request { purpose, bytes, flow } => {
+                    let method = match purpose {
+                        Purpose::Bye => Method::Bye,
+                        Purpose::Refresh => Method::Update,
+                    };
+                    metrics.request(Direction::Out, flow.kind, &method);
+                    match transactions.request(bytes, flow, now) {
+                        Ok(id) => {
+                            self.by_client.insert(id, (key, purpose));
+                        }
+                        Err(error) => {
+                            debug!(%error, "request not sent");
+                            entry.leg.handle_failure(purpose, Failure::Transport, now);
+                        }
+                    }
+                }
+            }
+        }
+        let mut is_over = false;
+        while let Some(event) = entry.leg.poll_event() {
+            is_over |= matches!(event, Event::Ended { .. });
+            entry.tell(SipEvent::Leg(event), now);
+        }
+        if is_over {
+            self.remove(key);
+        } else {
+            self.index(key);
+        }
+    }
+
+    /// Follows the leg to another connection and to its next deadline.
+    fn index(&mut self, key: LegKey) {
+        let Some(entry) = self.table.get_mut(&key) else { return };
+        let flow = entry.leg.flow().id;
+        if flow != entry.flow {
+            self.by_flow.remove(&(entry.flow, key));
+            self.by_flow.insert((flow, key));
+            entry.flow = flow;
+        }
+        let deadline = entry.leg.poll_timeout();
+        if deadline != entry.deadline {
+            if let Some(before) = entry.deadline {
+                self.deadlines.remove(&(before, key));
+            }
+            if let Some(next) = deadline {
+                self.deadlines.insert((next, key));
+            }
+            entry.deadline = deadline;
+        }
+    }
+
+    fn remove(&mut self, key: LegKey) {
+        let Some(entry) = self.table.remove(&key) else { return };
+        self.by_dialog.remove(entry.leg.id());
+        self.by_flow.remove(&(entry.flow, key));
+        if let Some(deadline) = entry.deadline {
+            self.deadlines.remove(&(deadline, key));
+        }
+    }
+}
+
+impl Entry {
+    /// Tells the call. One that cannot take it (its task failed, or it fell far behind) has lost
+    /// its leg: that is ended here, so that nothing hangs.
+    fn tell(&mut self, event: SipEvent, now: Instant) {
+        if let Err(error) = self.events.try_send(event)
+            && !matches!(self.leg.state(), dialog::state::State::Terminated)
+        {
+            if !self.events.is_closed() {
+                warn!(%error, "a call does not take its events; ending it");
+            }
+            self.leg.hang_up(None, now);
+        }
+    }
+}
