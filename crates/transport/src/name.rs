@@ -1,7 +1,7 @@
 //! Header field names: the ones we know, their compact forms, and how they are looked up.
 
-/// Declares [`Name`] from one table: variant, name as we write it, compact form, and whether one
-/// message may carry it once only.
+/// Declares [`Name`] from one table: variant, name as we write it, compact form, and whether a second
+/// one in a message is refused.
 macro_rules! names {
     ($($(#[$doc:meta])* $variant:ident $text:literal $compact:tt $count:ident,)*) => {
         /// A header field name. Reading ignores case and knows the compact forms (RFC 3261 §7.3.3).
@@ -24,7 +24,8 @@ macro_rules! names {
                 }
             }
 
-            /// Whether a message may carry this header field, and one value of it, once only.
+            /// Whether a message may carry this header field once only. It says so of those that
+            /// are acted on: two User-Agents harm nobody.
             pub fn is_single(self) -> bool {
                 match self {
                     $(Name::$variant => names!(@single $count),)*
@@ -58,7 +59,7 @@ names! {
     AlertInfo "Alert-Info" - many,
     Allow "Allow" - many,
     AllowEvents "Allow-Events" b'u' many,
-    AnswerMode "Answer-Mode" - one,
+    AnswerMode "Answer-Mode" - many,
     AuthenticationInfo "Authentication-Info" - many,
     Authorization "Authorization" - many,
     CallId "Call-ID" b'i' one,
@@ -70,36 +71,36 @@ names! {
     ContentLength "Content-Length" b'l' one,
     ContentType "Content-Type" b'c' one,
     CSeq "CSeq" - one,
-    Date "Date" - one,
+    Date "Date" - many,
     Diversion "Diversion" - many,
     ErrorInfo "Error-Info" - many,
     Event "Event" b'o' one,
     Expires "Expires" - one,
     FeatureCaps "Feature-Caps" - many,
-    FlowTimer "Flow-Timer" - one,
+    FlowTimer "Flow-Timer" - many,
     From "From" b'f' one,
     Geolocation "Geolocation" - many,
     HistoryInfo "History-Info" - many,
     Identity "Identity" b'y' many,
-    IdentityInfo "Identity-Info" b'n' one,
+    IdentityInfo "Identity-Info" b'n' many,
     InReplyTo "In-Reply-To" - many,
     InfoPackage "Info-Package" - one,
     Join "Join" - one,
-    MaxBreadth "Max-Breadth" - one,
+    MaxBreadth "Max-Breadth" - many,
     MaxForwards "Max-Forwards" - one,
-    MimeVersion "MIME-Version" - one,
+    MimeVersion "MIME-Version" - many,
     MinExpires "Min-Expires" - one,
     MinSe "Min-SE" - one,
-    Organization "Organization" - one,
+    Organization "Organization" - many,
     PAccessNetworkInfo "P-Access-Network-Info" - many,
     PAssertedIdentity "P-Asserted-Identity" - many,
     PAssociatedUri "P-Associated-URI" - many,
-    PCalledPartyId "P-Called-Party-ID" - one,
-    PChargingVector "P-Charging-Vector" - one,
+    PCalledPartyId "P-Called-Party-ID" - many,
+    PChargingVector "P-Charging-Vector" - many,
     PEarlyMedia "P-Early-Media" - many,
     PPreferredIdentity "P-Preferred-Identity" - many,
     Path "Path" - many,
-    Priority "Priority" - one,
+    Priority "Priority" - many,
     Privacy "Privacy" - many,
     ProxyAuthenticate "Proxy-Authenticate" - many,
     ProxyAuthenticationInfo "Proxy-Authentication-Info" - many,
@@ -110,13 +111,13 @@ names! {
     Reason "Reason" - many,
     RecordRoute "Record-Route" - many,
     RecvInfo "Recv-Info" - many,
-    ReferSub "Refer-Sub" - one,
+    ReferSub "Refer-Sub" - many,
     ReferTo "Refer-To" b'r' one,
     ReferredBy "Referred-By" b'b' one,
     RejectContact "Reject-Contact" b'j' many,
     RemotePartyId "Remote-Party-ID" - many,
     Replaces "Replaces" - one,
-    ReplyTo "Reply-To" - one,
+    ReplyTo "Reply-To" - many,
     RequestDisposition "Request-Disposition" b'd' many,
     Require "Require" - many,
     ResourcePriority "Resource-Priority" - many,
@@ -125,20 +126,20 @@ names! {
     SecurityClient "Security-Client" - many,
     SecurityServer "Security-Server" - many,
     SecurityVerify "Security-Verify" - many,
-    Server "Server" - one,
+    Server "Server" - many,
     ServiceRoute "Service-Route" - many,
     SessionExpires "Session-Expires" b'x' one,
-    SessionId "Session-ID" - one,
+    SessionId "Session-ID" - many,
     SipEtag "SIP-ETag" - one,
     SipIfMatch "SIP-If-Match" - one,
-    Subject "Subject" b's' one,
+    Subject "Subject" b's' many,
     SubscriptionState "Subscription-State" - one,
     Supported "Supported" b'k' many,
     TargetDialog "Target-Dialog" - one,
-    Timestamp "Timestamp" - one,
+    Timestamp "Timestamp" - many,
     To "To" b't' one,
     Unsupported "Unsupported" - many,
-    UserAgent "User-Agent" - one,
+    UserAgent "User-Agent" - many,
     UserToUser "User-to-User" - many,
     Via "Via" b'v' many,
     WwwAuthenticate "WWW-Authenticate" - many,

@@ -139,6 +139,8 @@ fn is_display(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use super::*;
 
     fn read(text: &str) -> NameAddr {

@@ -107,6 +107,8 @@ pub fn next_hop(uri: &Uri) -> Result<NextHop, Error> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use bytes::Bytes;
 
     use super::*;

@@ -122,7 +122,8 @@ impl Uri {
         self.user.clone().and_then(|range| self.as_str().get(range))
     }
 
-    /// The user part with its escapes resolved.
+    /// The user part with its escapes resolved. It may hold any character, NUL and line ends among
+    /// them (RFC 4475 §3.1.1.4).
     pub fn user_decoded(&self) -> Option<Cow<'_, str>> {
         self.user().map(decode)
     }
@@ -351,6 +352,8 @@ fn escape_user(user: &str, text: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use super::*;
 
     fn uri(text: &str) -> Uri {

@@ -229,6 +229,8 @@ fn extensions(message: &Message, policy: &Policy<'_>) -> Result<(), Rejection> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use bytes::Bytes;
 
     use super::*;

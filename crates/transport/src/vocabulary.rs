@@ -117,6 +117,8 @@ fn params<'a>(params: impl Iterator<Item = crate::Param<'a>>) -> Vec<rsip::Param
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use super::*;
 
     #[test]

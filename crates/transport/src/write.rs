@@ -351,6 +351,8 @@ impl fmt::Write for Clean<'_> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use super::*;
     use crate::{FlowId, Framing, Limits};
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use rsip::prelude::*;
 use transport::framing::{StreamDecoder, StreamEvent};
 use transport::{
     Flow, FlowId, Framing, Limits, Message, Method, Name, NameAddr, Policy, RequestWriter,
@@ -314,6 +315,46 @@ proptest! {
         prop_assert_eq!(via.host().trim_matches(['[', ']']).parse().ok(), Some(address.ip()));
         let read = via.branch().map(|branch| branch.into_owned());
         prop_assert_eq!(read, Some(branch));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Where rsip can read at all, it and the index read the same.
+    #[test]
+    fn rsip_agrees_on_plain_messages(
+        user in "[a-z0-9]{1,8}",
+        host in "[a-z]{1,8}(\\.[a-z]{2,5}){0,2}",
+        tag in "[a-zA-Z0-9]{1,10}",
+        method in prop::sample::select(Method::KNOWN.to_vec()),
+        number in 1..(1u32 << 31),
+        body in "[a-z=\r\n]{0,40}",
+    ) {
+        let uri: Uri = format!("sip:{user}@{host}").parse().unwrap();
+        let bytes = RequestWriter::new(method.clone(), &uri)
+            .via(TransportKind::Tcp, format_args!("{host}:5070"), "z9hG4bKx")
+            .header(Name::From, format_args!("<sip:{user}@{host}>;tag={tag}"))
+            .header(Name::To, format_args!("<{uri}>"))
+            .header(Name::CallId, format_args!("{tag}@{host}"))
+            .cseq(number)
+            .body("text/plain", body.as_bytes())
+            .finish();
+        let ours = Message::parse(bytes.clone(), Framing::Stream, &Limits::default()).unwrap();
+        prop_assert_eq!(validate(&ours, &Policy::default()), Ok(()));
+        let theirs = rsip::Request::try_from(bytes).unwrap();
+        prop_assert_eq!(Some(theirs.method), transport::vocabulary::method(ours.method()));
+        let uri = ours.request_uri().unwrap().unwrap();
+        prop_assert_eq!(Some(theirs.uri.clone()), transport::vocabulary::uri(&uri));
+        prop_assert_eq!(theirs.headers.iter().count(), ours.lines().count());
+        prop_assert_eq!(theirs.call_id_header().unwrap().value(), ours.call_id());
+        prop_assert_eq!(theirs.cseq_header().unwrap().seq().unwrap(), number);
+        let from = theirs.from_header().unwrap().tag().unwrap().map(|tag| tag.to_string());
+        prop_assert_eq!(from, ours.from_tag().map(|tag| tag.into_owned()));
+        let via = theirs.via_header().unwrap().typed().unwrap();
+        let read = transport::vocabulary::via(&ours.via().unwrap()).unwrap();
+        prop_assert_eq!((via.transport, via.uri.host_with_port), (read.transport, read.uri.host_with_port));
+        prop_assert_eq!(theirs.body, ours.body());
     }
 }
 
