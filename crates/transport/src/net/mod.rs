@@ -12,7 +12,7 @@
 //! cut off. Whether a message is valid, and where an answer goes, is decided elsewhere.
 //!
 //! Not here, on purpose: name resolution, the choice of a transport, connections to WebSocket or
-//! TLS peers, and SIP over SCTP.
+//! TLS peers, SIP over SCTP, and the STUN keep-alives of RFC 5626 on UDP.
 
 mod admission;
 mod config;

@@ -138,7 +138,7 @@ async fn a_peer_that_only_ends_its_half_is_still_answered() {
 
 #[tokio::test]
 async fn silence_and_unfinished_messages_end_the_connection() {
-    let short = Duration::from_millis(60);
+    let short = Duration::from_millis(250);
     let cases: [(&[u8], usize, CloseReason); 4] = [
         (b"", 0, CloseReason::MessageTimeout),
         (b"\r\n\r\n", 0, CloseReason::MessageTimeout),
@@ -164,7 +164,7 @@ async fn silence_and_unfinished_messages_end_the_connection() {
 #[tokio::test]
 async fn trickling_bytes_buy_no_time() {
     for before in [&b""[..], &request("first")] {
-        let mut rig = Rig::with(|config| config.message_timeout = Duration::from_millis(100));
+        let mut rig = Rig::with(|config| config.message_timeout = Duration::from_millis(300));
         let server = rig.listen(Listen::Tcp);
         let mut client = TcpStream::connect(server).await.unwrap();
         client.write_all(before).await.unwrap();

@@ -72,7 +72,7 @@ async fn plain_http_at_a_tls_port_is_told_so() {
 
 #[tokio::test]
 async fn garbage_and_silence_at_a_tls_port_never_open_a_flow() {
-    let rig = Rig::with(|config| config.handshake_timeout = Duration::from_millis(100));
+    let rig = Rig::with(|config| config.handshake_timeout = Duration::from_millis(400));
     let (config, _) = certificate();
     let server = rig.listen(Listen::Tls(config));
     for bytes in [&b"OPTIONS sip:a SIP/2.0\r\n\r\n"[..], b"\x16\x03\x01\x00\x05hello", b"\x16"] {

@@ -43,7 +43,7 @@ async fn a_bad_opening_handshake_is_answered_with_a_sentence() {
     let sip = "Sec-WebSocket-Protocol: sip\r\n";
     let version = "Sec-WebSocket-Version: 13\r\n";
     let cases = [
-        (format!("{version}"), "400", "subprotocol sip"),
+        (version.to_owned(), "400", "subprotocol sip"),
         (format!("{version}Sec-WebSocket-Protocol: mqtt\r\n"), "400", "subprotocol sip"),
         (format!("{sip}{version}Origin: https://evil.test\r\n"), "403", "origin"),
         (format!("{sip}Sec-WebSocket-Version: 8\r\n"), "426", "version 13"),
