@@ -1,0 +1,13 @@
+//! Legs as their call sees them, on virtual time.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "test code")]
+
+mod legs {
+    mod answering;
+    mod ending;
+    mod lossy;
+    mod offers;
+    mod properties;
+    mod requests;
+    mod session;
+    mod support;
+}

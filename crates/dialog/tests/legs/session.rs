@@ -1,0 +1,115 @@
+//! Session timers.
+
+use dialog::{Cause, Failure, Party, Purpose};
+use transport::{Name, TransportKind};
+
+use super::support::{Rig, ended, invite, message_of, response_to};
+
+/// What JsSIP asks for.
+const BROWSER: &str = "Session-Expires: 90\r\nSupported: timer,ice,outbound\r\n";
+
+#[test]
+fn rfc4028_9_the_interval_of_a_browser_is_agreed() {
+    let mut rig = Rig::with(&invite(BROWSER), TransportKind::Ws);
+    rig.accept();
+    let success = rig.only_message();
+    assert_eq!(success.header(Name::SessionExpires).unwrap(), "90;refresher=uac");
+    assert!(success.lists(Name::Require, "timer"));
+}
+
+#[test]
+fn rfc4028_10_a_session_nobody_refreshes_ends_with_bye() {
+    let mut rig = agreed(BROWSER);
+    let sent = rig.run(120.0);
+    assert_eq!(sent, [(60.0, "BYE".to_owned())], "90 s less a third");
+    rig.leg.handle_failure(Purpose::Bye, Failure::Timeout, rig.now);
+    assert_eq!(rig.events(), [ended(Party::Local, Cause::SessionExpired)]);
+    assert_eq!(rig.leg.poll_timeout(), None);
+}
+
+#[test]
+fn rfc4028_9_an_update_refreshes_the_session() {
+    let mut rig = agreed(BROWSER);
+    rig.run(45.0);
+    rig.receive("UPDATE", "Session-Expires: 90;refresher=uac\r\nSupported: timer\r\n", "");
+    let response = rig.only_message();
+    assert_eq!(response.header(Name::SessionExpires).unwrap(), "90;refresher=uac");
+    assert_eq!(rig.run(100.0), [(105.0, "BYE".to_owned())]);
+}
+
+#[test]
+fn rfc4028_9_too_short_an_interval_gets_422_with_min_se() {
+    let more = "Session-Expires: 30\r\nSupported: timer\r\n";
+    let refused = Rig::attempt(&invite(more), TransportKind::Udp).err().unwrap();
+    let response = super::support::parse(refused.bytes);
+    assert_eq!(response.status(), Some(422));
+    assert_eq!(response.header(Name::MinSe).unwrap(), "90");
+    let mut rig = agreed(BROWSER);
+    rig.receive("UPDATE", more, "");
+    assert_eq!(rig.words(), ["422"]);
+    assert_eq!(rig.run(100.0), [(60.0, "BYE".to_owned())], "the old interval goes on");
+}
+
+#[test]
+fn rfc4028_7_4_as_the_refresher_we_send_an_update_at_half_the_interval() {
+    let mut rig = agreed("Session-Expires: 100;refresher=uas\r\nSupported: timer\r\n");
+    rig.now += std::time::Duration::from_secs(50);
+    rig.leg.handle_timeout(rig.now);
+    let actions = rig.actions();
+    let update = message_of(&actions[0]);
+    assert_eq!(update.method().as_str(), "UPDATE");
+    assert_eq!(update.header(Name::SessionExpires).unwrap(), "100;refresher=uac");
+    assert!(update.has(Name::Contact));
+    let more = "Session-Expires: 100;refresher=uac\r\n";
+    rig.leg.handle_response(Purpose::Refresh, &response_to(&actions[0], 200, more), rig.now);
+    assert_eq!(rig.run(51.0), [(100.0, "UPDATE".to_owned())], "and again");
+}
+
+#[test]
+fn rfc4028_7_4_a_422_raises_the_interval() {
+    let mut rig = agreed("Session-Expires: 100;refresher=uas\r\nSupported: timer\r\n");
+    rig.now += std::time::Duration::from_secs(50);
+    rig.leg.handle_timeout(rig.now);
+    let refused = response_to(&rig.actions()[0], 422, "Min-SE: 600\r\n");
+    rig.leg.handle_response(Purpose::Refresh, &refused, rig.now);
+    let update = rig.only_message();
+    assert_eq!(update.header(Name::SessionExpires).unwrap(), "600;refresher=uac");
+    rig.leg.handle_response(Purpose::Refresh, &refused, rig.now);
+    assert_eq!(rig.words(), [""; 0], "asked once only");
+}
+
+#[test]
+fn rfc3261_12_2_1_2_a_refresh_that_tells_of_no_dialog_ends_the_leg() {
+    for status in [408, 481] {
+        let mut rig = agreed("Session-Expires: 100;refresher=uas\r\nSupported: timer\r\n");
+        rig.now += std::time::Duration::from_secs(50);
+        rig.leg.handle_timeout(rig.now);
+        let refused = response_to(&rig.actions()[0], status, "");
+        rig.leg.handle_response(Purpose::Refresh, &refused, rig.now);
+        assert_eq!(rig.words(), ["BYE"]);
+        rig.leg.handle_failure(Purpose::Bye, Failure::Timeout, rig.now);
+        assert_eq!(rig.events(), [ended(Party::Local, Cause::DialogLost { status })]);
+    }
+}
+
+#[test]
+fn a_refresh_that_failed_for_now_is_tried_again_before_the_end() {
+    let mut rig = agreed("Session-Expires: 100;refresher=uas\r\nSupported: timer\r\n");
+    rig.now += std::time::Duration::from_secs(50);
+    rig.leg.handle_timeout(rig.now);
+    rig.done();
+    rig.leg.handle_failure(Purpose::Refresh, Failure::Transport, rig.now);
+    let sent = rig.run(30.0);
+    let words: Vec<&str> = sent.iter().map(|(_, what)| what.as_str()).collect();
+    assert_eq!(words, ["UPDATE", "BYE"]);
+}
+
+/// A confirmed leg of an INVITE with these header lines; time starts with its 200.
+fn agreed(more: &str) -> Rig {
+    let mut rig = Rig::with(&invite(more), TransportKind::Ws);
+    rig.accept();
+    rig.ack(1);
+    rig.done();
+    rig.events();
+    rig
+}

@@ -1,0 +1,237 @@
+//! A leg under test, and the peer that calls it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dialog::{Action, Body, Cause, Event, Leg, Party, Refused, Settings};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use transaction::{Config, ServerId, TransactionLayer};
+use transport::{Flow, FlowId, Framing, Limits, Message, Name, TransportKind};
+
+/// A leg, its clock, and a source of transactions.
+pub struct Rig {
+    pub leg: Leg,
+    pub start: Instant,
+    pub now: Instant,
+    pub kind: TransportKind,
+    ids: TransactionLayer,
+    branches: u32,
+    cseq: u32,
+}
+
+impl Rig {
+    pub fn new() -> Rig {
+        Rig::with(&invite(""), TransportKind::Udp)
+    }
+
+    pub fn with(text: &str, kind: TransportKind) -> Rig {
+        Rig::attempt(text, kind).unwrap_or_else(|refused| panic!("refused: {}", refused.status))
+    }
+
+    pub fn attempt(text: &str, kind: TransportKind) -> Result<Rig, Refused> {
+        let start = Instant::now();
+        let mut ids = TransactionLayer::new(Config::default(), 1);
+        let id = id_of(&mut ids, 0, start);
+        let settings = Settings { node: "n1.".to_owned(), ..Settings::default() };
+        let mut rng = StdRng::seed_from_u64(7);
+        let leg = Leg::new(
+            id,
+            message(text),
+            flow(kind),
+            "192.0.2.1:5060",
+            Arc::new(settings),
+            &mut rng,
+        )?;
+        Ok(Rig { leg, start, now: start, kind, ids, branches: 0, cseq: 1 })
+    }
+
+    /// Accepts the call and lets its ACK arrive.
+    pub fn confirmed() -> Rig {
+        let mut rig = Rig::new();
+        rig.accept();
+        rig.ack(1);
+        rig.events();
+        rig.done();
+        rig
+    }
+
+    pub fn accept(&mut self) {
+        self.leg.accept(&answer(), Vec::new(), self.now).unwrap();
+    }
+
+    pub fn ack(&mut self, cseq: u32) {
+        self.ack_with(cseq, "");
+    }
+
+    pub fn ack_with(&mut self, cseq: u32, body: &str) {
+        let text = self.in_dialog("ACK", cseq, "", body);
+        self.leg.handle_ack(&message(&text), flow(self.kind), self.now);
+    }
+
+    /// A request of the dialog with the next CSeq; gives its transaction.
+    pub fn receive(&mut self, method: &str, more: &str, body: &str) -> ServerId {
+        self.cseq += 1;
+        self.receive_numbered(method, self.cseq, more, body)
+    }
+
+    pub fn receive_numbered(
+        &mut self,
+        method: &str,
+        cseq: u32,
+        more: &str,
+        body: &str,
+    ) -> ServerId {
+        let text = self.in_dialog(method, cseq, more, body);
+        self.branches += 1;
+        let id = id_of(&mut self.ids, self.branches, self.now);
+        self.leg.handle_request(id, message(&text), flow(self.kind), self.now);
+        id
+    }
+
+    pub fn cancel(&mut self, invite: ServerId) {
+        let text = self.in_dialog("CANCEL", 1, "Reason: SIP;cause=200\r\n", "");
+        self.leg.handle_cancel(invite, &message(&text), self.now);
+    }
+
+    /// The transaction of the INVITE.
+    pub fn invite_id(&mut self) -> ServerId {
+        let mut ids = TransactionLayer::new(Config::default(), 1);
+        id_of(&mut ids, 0, self.start)
+    }
+
+    fn in_dialog(&self, method: &str, cseq: u32, more: &str, body: &str) -> String {
+        let tag = &self.leg.id().local_tag;
+        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        format!(
+            "{method} sip:192.0.2.1:5060 SIP/2.0\r\n\
+             Via: SIP/2.0/UDP 192.0.2.2:5062;rport;branch=z9hG4bKin{cseq}{method}\r\n\
+             From: <sip:alice@example.com>;tag=a1\r\n\
+             To: <sip:100@example.com>;tag={tag}\r\n\
+             Call-ID: call-1\r\nCSeq: {cseq} {method}\r\n{more}{kind}\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    /// What the leg wants done: `(seconds, what)`, where what is a status or a method.
+    pub fn done(&mut self) -> Vec<(f64, String)> {
+        let at = ((self.now - self.start).as_secs_f64() * 1000.0).round() / 1000.0;
+        self.actions().iter().map(|action| (at, what(action))).collect()
+    }
+
+    /// The same without the times.
+    pub fn words(&mut self) -> Vec<String> {
+        self.actions().iter().map(what).collect()
+    }
+
+    pub fn actions(&mut self) -> Vec<Action> {
+        std::iter::from_fn(|| self.leg.poll_action()).collect()
+    }
+
+    /// The message of the one thing that the leg wants done.
+    pub fn only_message(&mut self) -> Message {
+        let actions = self.actions();
+        assert_eq!(actions.len(), 1, "{actions:?}");
+        message_of(&actions[0])
+    }
+
+    pub fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.leg.poll_event()).collect()
+    }
+
+    /// Runs the clock for `seconds`; gives what was wanted, and when.
+    pub fn run(&mut self, seconds: f64) -> Vec<(f64, String)> {
+        let end = self.now + Duration::from_secs_f64(seconds);
+        let mut done = self.done();
+        while let Some(deadline) = self.leg.poll_timeout().filter(|deadline| *deadline <= end) {
+            self.now = self.now.max(deadline);
+            self.leg.handle_timeout(self.now);
+            done.extend(self.done());
+        }
+        self.now = end;
+        done
+    }
+}
+
+/// The names of transactions are the layer's to give.
+fn id_of(ids: &mut TransactionLayer, number: u32, now: Instant) -> ServerId {
+    let text = invite("")
+        .replace("branch=z9hG4bK1", &format!("branch=z9hG4bKid{number}"))
+        .replace("Call-ID: call-1", &format!("Call-ID: id{number}"));
+    ids.handle_message(message(&text), flow(TransportKind::Udp), now);
+    match ids.poll_event() {
+        Some(transaction::Event::Request { id, .. }) => id,
+        other => panic!("expected a request, got {other:?}"),
+    }
+}
+
+pub fn flow(kind: TransportKind) -> Flow {
+    Flow {
+        id: FlowId(kind as u64),
+        kind,
+        local: "192.0.2.1:5060".parse().unwrap(),
+        remote: "192.0.2.2:5062".parse().unwrap(),
+    }
+}
+
+pub fn invite(more: &str) -> String {
+    invite_with_body(more, "v=0 offer")
+}
+
+pub fn invite_with_body(more: &str, body: &str) -> String {
+    let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+    format!(
+        "INVITE sip:100@example.com SIP/2.0\r\n\
+         Via: SIP/2.0/UDP 192.0.2.2:5062;rport;branch=z9hG4bK1\r\n\
+         From: <sip:alice@example.com>;tag=a1\r\nTo: <sip:100@example.com>\r\n\
+         Call-ID: call-1\r\nCSeq: 1 INVITE\r\nContact: <sip:alice@192.0.2.2:5070>\r\n\
+         {more}{kind}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+pub fn message(text: &str) -> Message {
+    parse(Bytes::from(text.to_owned()))
+}
+
+pub fn parse(bytes: Bytes) -> Message {
+    Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap()
+}
+
+pub fn message_of(action: &Action) -> Message {
+    match action {
+        Action::Respond { bytes, .. } | Action::Request { bytes, .. } => parse(bytes.clone()),
+    }
+}
+
+/// A response to a request of ours.
+pub fn response_to(action: &Action, status: u16, more: &str) -> Message {
+    let request = message_of(action);
+    let text = |name| request.header(name).unwrap().into_owned();
+    message(&format!(
+        "SIP/2.0 {status} X\r\nVia: {}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {}\r\n{more}\r\n",
+        text(Name::Via),
+        text(Name::From),
+        text(Name::To),
+        text(Name::CallId),
+        text(Name::CSeq)
+    ))
+}
+
+pub fn answer() -> Body {
+    Body::sdp("v=0 answer")
+}
+
+pub fn ended(by: Party, cause: Cause) -> Event {
+    Event::Ended { by, cause, reason: None }
+}
+
+fn what(action: &Action) -> String {
+    let message = message_of(action);
+    match message.status() {
+        Some(status) => status.to_string(),
+        None => message.method().to_string(),
+    }
+}
