@@ -71,6 +71,8 @@ pub enum Cause {
     },
     /// The stream closed and no other came.
     FlowClosed,
+    /// The INVITE wanted an answer sooner (RFC 3261 §13.3.1).
+    Expired,
     /// The INVITE's transaction ended without a final response.
     Unanswered,
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::Rng;
+use tracing::debug;
 use transaction::ServerId;
 use transport::{Flow, FlowId, Message, Name, ResponseWriter, TransportKind};
 
@@ -55,6 +56,8 @@ pub struct Leg {
     refusal: Option<(u16, Headers)>,
     /// The provisional response to repeat, and when.
     provisional: Option<(u16, Instant)>,
+    /// Until when the INVITE wants an answer (RFC 3261 §13.3.1).
+    expiry: Option<Instant>,
     session: Option<Session>,
     /// The Reason of the BYE to come.
     bye_reason: Option<Box<str>>,
@@ -99,6 +102,7 @@ impl Leg {
         contact: &str,
         settings: Arc<Settings>,
         rng: &mut impl Rng,
+        now: Instant,
     ) -> Result<Leg, Refused> {
         let tag = format!("{}{:016x}", settings.node, rng.next_u64());
         let parts = Dialog::of_uas(&invite, &tag)
@@ -113,6 +117,8 @@ impl Leg {
         };
         let offer_answer =
             offer_answer::step(OfferAnswer::Stable, offer).unwrap_or(OfferAnswer::Stable);
+        let seconds = invite.number(Name::Expires);
+        let expiry = seconds.map(|seconds| now + Duration::from_secs(seconds.into()));
         Ok(Leg {
             state: State::Early,
             offer_answer,
@@ -128,6 +134,7 @@ impl Leg {
             ack_body: None,
             refusal: None,
             provisional: None,
+            expiry,
             session: None,
             bye_reason: None,
             end: None,
@@ -165,12 +172,21 @@ impl Leg {
 
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        // A confirmed leg lives long and says little.
+        if action.is_none() {
+            self.actions.shrink_to_fit();
+        }
+        action
     }
 
     /// The next thing to know.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if event.is_none() {
+            self.events.shrink_to_fit();
+        }
+        event
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
@@ -178,11 +194,12 @@ impl Leg {
         let success = self.success.as_ref().and_then(Success::deadline);
         let session = self.session.as_ref().map(Session::deadline);
         let provisional = self.provisional.map(|(_, deadline)| deadline);
-        [success, session, provisional].into_iter().flatten().min()
+        [success, session, provisional, self.expiry].into_iter().flatten().min()
     }
 
     /// Does what is due. Extra calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.check_expiry(now);
         self.repeat_provisional(now);
         self.repeat_success(now);
         self.check_session(now);
@@ -200,6 +217,14 @@ impl Leg {
         }
     }
 
+    fn check_expiry(&mut self, now: Instant) {
+        if self.expiry.is_some_and(|expiry| expiry <= now) {
+            self.refusal = Some((Refusal::Terminated.status(), Headers::new()));
+            self.ends(Party::Remote, Cause::Expired, None);
+            self.run(Input::Reject, now);
+        }
+    }
+
     /// Ends the leg without a word to a peer that cannot be reached.
     fn abandon(&mut self, now: Instant) {
         self.refusal = Some((Refusal::Unavailable.status(), Headers::new()));
@@ -210,12 +235,18 @@ impl Leg {
     /// Takes the step of `input`. Whatever ends the leg also ends the requests that wait for us.
     fn run(&mut self, input: Input, now: Instant) {
         let (next, actions) = state::step(self.state, input);
+        if next != self.state {
+            debug!(call_id = %self.dialog.id().call_id, from = ?self.state, to = ?next, "leg");
+        }
         self.state = next;
         for &action in actions {
             self.act(action, now);
         }
-        if matches!(next, State::Terminating | State::Terminated) {
+        if next != State::Early {
             self.provisional = None;
+            self.expiry = None;
+        }
+        if matches!(next, State::Terminating | State::Terminated) {
             self.refuse_pending();
         }
     }

@@ -107,11 +107,9 @@ impl SessionRequest {
                 None => return Ok(None),
             },
         };
-        let refresher = if self.is_supported {
-            self.refresher.unwrap_or(Refresher::Uac)
-        } else {
-            Refresher::Uas
-        };
+        // Who names a refresher knows session timers, whatever it lists.
+        let default = if self.is_supported { Refresher::Uac } else { Refresher::Uas };
+        let refresher = self.refresher.unwrap_or(default);
         let is_required = refresher == Refresher::Uac;
         Ok(Some(SessionInterval { seconds, refresher, is_required }))
     }

@@ -41,7 +41,6 @@ impl Leg {
     pub fn accept(&mut self, body: &Body, headers: Headers, now: Instant) -> Result<(), Error> {
         self.expect_early()?;
         let invite = self.invite.take().ok_or(Error::WrongState { state: self.state })?;
-        self.provisional = None;
         self.prepare_success(&invite, Some(body), headers);
         self.start_session(invite.session, now);
         self.step_offer(offer_answer::Input::Accept);

@@ -123,8 +123,8 @@ impl Leg {
                 let asked = response.number(Name::MinSe).unwrap_or(u32::MAX);
                 self.lengthen_session(asked);
             }
-            // The peer has no UPDATE: it ends the session when it wants to.
-            405 | 501 => {}
+            // Without UPDATE there is nothing to refresh with; silence of the media ends the call.
+            405 | 501 => self.session = None,
             _ => self.retry_refresh(now),
         }
     }

@@ -102,6 +102,19 @@ fn rfc3261_13_3_1_3_a_rejection_carries_what_the_call_adds() {
 }
 
 #[test]
+fn rfc3261_13_3_1_an_invite_that_expires_gets_487() {
+    let mut rig = Rig::with(&invite("Expires: 20\r\n"), TransportKind::Udp);
+    rig.leg.ring(rig.now).unwrap();
+    assert_eq!(rig.run(30.0), [(0.0, "180".to_owned()), (20.0, "487".to_owned())]);
+    assert_eq!(rig.events(), [ended(Party::Remote, Cause::Expired)]);
+    let mut rig = Rig::with(&invite("Expires: 20\r\n"), TransportKind::Udp);
+    rig.accept();
+    rig.ack(1);
+    rig.done();
+    assert_eq!(rig.run(30.0), [], "an answer was in time");
+}
+
+#[test]
 fn commands_after_the_final_response_are_refused() {
     let mut rig = Rig::new();
     rig.accept();

@@ -141,7 +141,7 @@ impl Call {
                     let settings = Arc::new(Settings::default());
                     let rng = &mut self.rng;
                     let mut leg =
-                        Leg::new(id, message, flow, "192.0.2.1:5060", settings, rng).unwrap();
+                        Leg::new(id, message, flow, "192.0.2.1:5060", settings, rng, now).unwrap();
                     leg.accept(&answer(), Vec::new(), now).unwrap();
                     self.leg = Some(leg);
                 }

@@ -93,6 +93,16 @@ fn rfc3261_12_2_1_2_a_refresh_that_tells_of_no_dialog_ends_the_leg() {
 }
 
 #[test]
+fn a_peer_without_update_keeps_its_call() {
+    let mut rig = agreed("Session-Expires: 100;refresher=uas\r\nSupported: timer\r\n");
+    rig.now += std::time::Duration::from_secs(50);
+    rig.leg.handle_timeout(rig.now);
+    let refused = response_to(&rig.actions()[0], 405, "");
+    rig.leg.handle_response(Purpose::Refresh, &refused, rig.now);
+    assert_eq!(rig.run(1000.0), []);
+}
+
+#[test]
 fn a_refresh_that_failed_for_now_is_tried_again_before_the_end() {
     let mut rig = agreed("Session-Expires: 100;refresher=uas\r\nSupported: timer\r\n");
     rig.now += std::time::Duration::from_secs(50);

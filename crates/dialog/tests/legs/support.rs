@@ -43,6 +43,7 @@ impl Rig {
             "192.0.2.1:5060",
             Arc::new(settings),
             &mut rng,
+            start,
         )?;
         Ok(Rig { leg, start, now: start, kind, ids, branches: 0, cseq: 1 })
     }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use rand::Rng as _;
+use tracing::debug;
 use transport::{Flow, Framing, Limits, Message, Method, ResponseWriter, routing};
 
 use super::{Event, Key, Owner, TransactionLayer, slot_of};
@@ -98,11 +99,13 @@ impl TransactionLayer {
         let merge = key::of_merge(&message, self.merge_secret);
         if merge.is_some_and(|merge| self.merges.contains_key(&merge)) {
             self.counters.merged_requests += 1;
+            debug!(call_id = message.call_id(), "merged request");
             self.answer(&message, &flow, 482);
             return;
         }
         if self.is_full() {
             self.counters.overflows += 1;
+            debug!(transactions = self.len(), "transactions_max reached");
             self.events.push_back(Event::Overflow { message, flow });
             return;
         }
