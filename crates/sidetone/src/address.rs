@@ -52,8 +52,12 @@ fn of_family(config: &Config, bound: &[IpAddr], v6: bool) -> Option<MediaAddress
     }
     if listening.iter().any(IpAddr::is_unspecified) {
         return match (route_address(v6), interface_address(v6)) {
-            (Some(ip), _) => here(ip, "the address of the default route, since all are listened on"),
-            (None, Some(ip)) => here(ip, "the first interface that is up, since all are listened on"),
+            (Some(ip), _) => {
+                here(ip, "the address of the default route, since all are listened on")
+            }
+            (None, Some(ip)) => {
+                here(ip, "the first interface that is up, since all are listened on")
+            }
             (None, None) => here(loopback(v6), "this machine has no other address"),
         };
     }
@@ -70,8 +74,7 @@ fn route_address(v6: bool) -> Option<IpAddr> {
     } else {
         Ipv4Addr::new(192, 0, 2, 1).into()
     };
-    let any: IpAddr =
-        if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let any: IpAddr = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
     let socket = std::net::UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
     socket.connect(SocketAddr::new(far, 9)).ok()?;
     let ip = socket.local_addr().ok()?.ip();

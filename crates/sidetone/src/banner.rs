@@ -78,7 +78,12 @@ impl fmt::Display for Banner<'_> {
         }
         let ports: Vec<String> = webrtc.iter().map(SocketAddr::to_string).collect();
         writeln!(f, "             WebRTC on UDP {}", ports.join(", "))?;
-        writeln!(f, "             plain RTP on UDP ports {} to {}", rtp_ports.start(), rtp_ports.end())?;
+        writeln!(
+            f,
+            "             plain RTP on UDP ports {} to {}",
+            rtp_ports.start(),
+            rtp_ports.end()
+        )?;
         writeln!(f, "  Metrics    http://{control}/metrics")?;
         write!(f, "\nPress Ctrl-C to stop.")
     }

@@ -6,6 +6,7 @@
 //! ```
 
 mod live;
+mod media;
 mod offer;
 mod port;
 mod report;
@@ -13,11 +14,10 @@ mod report;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::media::prompt::PromptStore;
+use ::media::sdp::Capabilities;
 use bytes::Bytes;
 use dialplan::{Facts, Plan};
-use media::net::MediaPlane;
-use media::prompt::PromptStore;
-use media::sdp::Capabilities;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use transport::Flow;
@@ -25,6 +25,7 @@ use transport::Flow;
 use crate::health::Health;
 use crate::metrics::{Metrics, Refusal};
 
+pub use media::{MediaLeg, MediaLegs};
 pub use port::{SipCommand, SipEvent, SipPort};
 
 /// What all calls share.
@@ -37,7 +38,7 @@ pub struct Shared {
     /// Sounds and tones.
     pub prompts: PromptStore,
     /// Where media legs are opened.
-    pub media: MediaPlane,
+    pub media: Arc<dyn MediaLegs>,
     /// What may be negotiated.
     pub capabilities: Capabilities,
     /// Where calls are counted.

@@ -64,7 +64,9 @@ pub enum CertificateError {
         source: std::io::Error,
     },
     /// There is no folder to keep a self-made certificate in.
-    #[error("no folder to keep the certificate in; set state_dir in the configuration or the variable STATE_DIRECTORY")]
+    #[error(
+        "no folder to keep the certificate in; set state_dir in the configuration or the variable STATE_DIRECTORY"
+    )]
     NoStateDir,
     /// Making a certificate failed.
     #[error("cannot make a certificate ({0}); set tls.certificate and tls.key")]
@@ -115,7 +117,11 @@ pub fn state_dir(config: &Config) -> Option<PathBuf> {
     variable("HOME").map(|home| PathBuf::from(home).join(".local/state/sidetone"))
 }
 
-fn load(certificate: &Path, key: &Path, is_self_made: bool) -> Result<Certificate, CertificateError> {
+fn load(
+    certificate: &Path,
+    key: &Path,
+    is_self_made: bool,
+) -> Result<Certificate, CertificateError> {
     let bad_pem = |path: &Path, what, key, reason: String| CertificateError::Pem {
         path: path.to_owned(),
         what,
@@ -134,13 +140,10 @@ fn load(certificate: &Path, key: &Path, is_self_made: bool) -> Result<Certificat
     let not_after_unix_s = parsed.validity().not_after.timestamp();
     let private = PrivateKeyDer::from_pem_file(key)
         .map_err(|e| bad_pem(key, "private key", "key", e.to_string()))?;
-    let tls = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(|e| CertificateError::Pair {
-            path: certificate.to_owned(),
-            reason: e.to_string(),
-        })?;
+    let tls =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private).map_err(
+            |e| CertificateError::Pair { path: certificate.to_owned(), reason: e.to_string() },
+        )?;
     let path = certificate.to_owned();
     Ok(Certificate { tls: Arc::new(tls), not_after_unix_s, path, is_self_made })
 }

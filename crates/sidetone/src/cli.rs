@@ -71,7 +71,13 @@ mod tests {
         let shown: Vec<String> = config.listen.iter().map(|l| l.address.to_string()).collect();
         assert_eq!(
             shown,
-            ["192.0.2.4:5060", "192.0.2.4:5060", "192.0.2.4:5061", "192.0.2.4:8088", "192.0.2.4:8089"]
+            [
+                "192.0.2.4:5060",
+                "192.0.2.4:5060",
+                "192.0.2.4:5061",
+                "192.0.2.4:8088",
+                "192.0.2.4:8089"
+            ]
         );
         assert!(config.control.address.ip().is_loopback());
     }

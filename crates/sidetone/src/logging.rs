@@ -1,7 +1,11 @@
 //! The log: text on a terminal, one JSON object a line elsewhere, on standard error.
+//!
+//! A thread of its own writes it, so that a reader that is stuck holds up no call; what it falls
+//! behind with is dropped.
 
 use std::io::IsTerminal;
 
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
@@ -11,7 +15,9 @@ use crate::config::{Log, LogFormat};
 #[non_exhaustive]
 pub enum LogError {
     /// `log.level` is not a filter.
-    #[error("log.level {level:?} is not a filter such as \"info\" or \"info,transport=debug\" ({reason})")]
+    #[error(
+        "log.level {level:?} is not a filter such as \"info\" or \"info,transport=debug\" ({reason})"
+    )]
     Level {
         /// What was configured.
         level: String,
@@ -20,27 +26,26 @@ pub enum LogError {
     },
 }
 
-/// Starts the log of the process.
+/// Starts the log of the process; what waits is written when the guard is dropped.
 ///
 /// # Errors
 /// When `log.level` cannot be read.
-pub fn start(log: &Log) -> Result<(), LogError> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| LogError::Level {
-        level: log.level.clone(),
-        reason: error.to_string(),
-    })?;
+pub fn start(log: &Log) -> Result<WorkerGuard, LogError> {
+    let filter = EnvFilter::try_new(&log.level)
+        .map_err(|error| LogError::Level { level: log.level.clone(), reason: error.to_string() })?;
     let is_text = match log.format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // A second start in one process (tests) keeps the first log.
     let _ = if is_text {
-        builder.with_target(false).try_init()
+        let is_terminal = std::io::stderr().is_terminal();
+        builder.with_target(false).with_ansi(is_terminal).try_init()
     } else {
         builder.json().flatten_event(true).with_current_span(false).try_init()
     };
-    Ok(())
+    Ok(guard)
 }

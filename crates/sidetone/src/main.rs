@@ -1,5 +1,6 @@
 //! The binary: arguments, configuration, run until a signal.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -25,31 +26,32 @@ fn run(arguments: &RunArguments) -> Result<(), Box<dyn std::error::Error>> {
         None => Config::default(),
     };
     arguments.apply(&mut config);
-    logging::start(&config.log)?;
+    let _log = logging::start(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let server = Server::start(config).await?;
-        if let Some(path) = &arguments.ready_file {
-            banner::write_ready_file(server.addresses(), path)?;
-        }
-        println!("{}", banner::Banner(server.addresses()));
-        wait_for_a_signal().await?;
-        println!("Ending live calls; press Ctrl-C again to stop at once.");
-        tokio::select! {
-            () = server.shut_down() => Ok(()),
-            second = wait_for_a_signal() => {
-                second?;
-                std::process::exit(130)
-            }
-        }
-    })
+    runtime.block_on(serve(config, arguments))
 }
 
-async fn wait_for_a_signal() -> std::io::Result<()> {
+async fn serve(config: Config, arguments: &RunArguments) -> Result<(), Box<dyn std::error::Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
+    let server = Server::start(config).await?;
+    if let Some(path) = &arguments.ready_file {
+        banner::write_ready_file(server.addresses(), path)?;
     }
+    say(banner::Banner(server.addresses()));
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    say("Ending live calls; press Ctrl-C again to stop at once.");
+    tokio::select! {
+        () = server.shut_down() => Ok(()),
+        _ = interrupt.recv() => std::process::exit(130),
+        _ = terminate.recv() => std::process::exit(143),
+    }
+}
+
+/// A reader that is gone is no reason to stop.
+fn say(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }

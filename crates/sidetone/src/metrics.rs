@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use transport::{Fault, Method, TransportKind};
 
@@ -22,7 +22,6 @@ pub use collected::Collected;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    collected: Collected,
     sip_requests: IntCounterVec,
     sip_responses: IntCounterVec,
     sip_parse_errors: IntCounterVec,
@@ -116,7 +115,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When two families have one name; a fault of this module that its test finds.
-    pub fn new(collected: Collected, calls_max: usize) -> prometheus::Result<Self> {
+    pub fn new(calls_max: usize) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let f = Families { registry: &registry };
         let metrics = Metrics {
@@ -222,7 +221,6 @@ impl Metrics {
                 &["reason"],
             )?,
             registry: registry.clone(),
-            collected,
         };
         f.constants()?;
         metrics.calls_limit.set(i64::try_from(calls_max).unwrap_or(i64::MAX));
@@ -398,13 +396,13 @@ impl Metrics {
         }
     }
 
-    /// Everything in the text format of Prometheus.
+    /// Everything in the text format of Prometheus, with what shards and listeners counted.
     ///
     /// # Errors
     /// When the encoder finds an inconsistent family.
-    pub fn render(&self) -> prometheus::Result<String> {
+    pub fn render(&self, collected: &Collected) -> prometheus::Result<String> {
         let mut families = self.registry.gather();
-        families.extend(self.collected.families());
+        families.extend(collected.families());
         families.sort_by(|a, b| a.name().cmp(b.name()));
         let mut text = Vec::with_capacity(64 << 10);
         TextEncoder::new().encode(&families, &mut text)?;
@@ -497,12 +495,8 @@ impl EndCause {
 }
 
 impl MediaStage {
-    const ALL: [MediaStage; 4] = [
-        MediaStage::Ice,
-        MediaStage::Dtls,
-        MediaStage::FirstPacketIn,
-        MediaStage::FirstPacketOut,
-    ];
+    const ALL: [MediaStage; 4] =
+        [MediaStage::Ice, MediaStage::Dtls, MediaStage::FirstPacketIn, MediaStage::FirstPacketOut];
 
     fn label(self) -> &'static str {
         match self {
@@ -519,7 +513,12 @@ struct Families<'a> {
 }
 
 impl Families<'_> {
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
         let family = IntCounterVec::new(Opts::new(name, help), labels)?;
         self.registry.register(Box::new(family.clone()))?;
         Ok(family)
@@ -543,7 +542,12 @@ impl Families<'_> {
         Ok(family)
     }
 
-    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+    fn float_gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<GaugeVec> {
         let family = GaugeVec::new(Opts::new(name, help), labels)?;
         self.registry.register(Box::new(family.clone()))?;
         Ok(family)
@@ -571,11 +575,8 @@ impl Families<'_> {
 
     /// What never changes while the process lives, and what the system knows of it.
     fn constants(&self) -> prometheus::Result<()> {
-        let build = self.gauges(
-            "sidetone_build_info",
-            "Build metadata; value is always 1.",
-            &["version"],
-        )?;
+        let build =
+            self.gauges("sidetone_build_info", "Build metadata; value is always 1.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let started =
             self.float_gauge("sidetone_start_time_seconds", "Unix time the process became ready.")?;
@@ -586,9 +587,7 @@ impl Families<'_> {
 }
 
 fn code_label(status: u16) -> &'static str {
-    CODES
-        .binary_search_by_key(&status, |(code, _)| *code)
-        .map_or("other", |index| CODES[index].1)
+    CODES.binary_search_by_key(&status, |(code, _)| *code).map_or("other", |index| CODES[index].1)
 }
 
 /// The status codes that are counted one by one.
@@ -622,11 +621,23 @@ const CODES: [(u16, &str); 25] = [
 
 /// The labels of [`transport::Rejection`].
 const REJECTIONS: [&str; 15] = [
-    "call_id", "contact", "cseq", "cseq_method", "expires", "extension", "from", "max_forwards",
-    "repeated_header", "request_uri", "route", "to", "uri_scheme", "version", "via",
+    "call_id",
+    "contact",
+    "cseq",
+    "cseq_method",
+    "expires",
+    "extension",
+    "from",
+    "max_forwards",
+    "repeated_header",
+    "request_uri",
+    "route",
+    "to",
+    "uri_scheme",
+    "version",
+    "via",
 ];
 
 const DTMF_METHODS: [&str; 2] = ["rfc4733", "info"];
 const READY_REASONS: [&str; 4] = ["ok", "draining", "overload", "failed"];
-const SETUP_FAILURES: [&str; 5] =
-    ["timeout", "fingerprint", "handshake", "peer_closed", "no_leg"];
+const SETUP_FAILURES: [&str; 5] = ["timeout", "fingerprint", "handshake", "peer_closed", "no_leg"];

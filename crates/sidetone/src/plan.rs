@@ -64,7 +64,10 @@ pub fn codecs(config: &Config) -> Vec<Codec> {
 /// The first thing that is wrong. Nothing is loaded then.
 pub fn load(config: &Config) -> Result<(Plan, PromptStore), PlanError> {
     let plan = load_plan(config)?;
-    let prompts = PromptStore::new(config.sounds.dir.clone(), embedded_sound, settings(config));
+    // Everything the plan names stays encoded, so that no call ever waits for it.
+    let cached_max = plan.sounds().count().max(plan.tones().count());
+    let settings = PromptSettings { cached_max, ..settings(config) };
+    let prompts = PromptStore::new(config.sounds.dir.clone(), embedded_sound, settings);
     for codec in codecs(config) {
         for (sound, location) in plan.sounds() {
             let prompt = prompts.prompt(sound.as_str());
@@ -93,7 +96,8 @@ fn load_plan(config: &Config) -> Result<Plan, PlanError> {
     };
     let mut globals: Globals =
         config.dialplan.globals.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    let folder = config.sounds.dir.as_ref().map_or("sounds".into(), |dir| dir.display().to_string());
+    let folder =
+        config.sounds.dir.as_ref().map_or("sounds".into(), |dir| dir.display().to_string());
     globals.set("sounds_dir", folder);
     let context = config.dialplan.context.clone();
     let options = LoadOptions { context: context.clone(), globals, ..LoadOptions::default() };

@@ -101,19 +101,21 @@ impl Server {
 
         let health = Arc::new(Health::new(calls_max));
         let collected = Collected::new(media.clone(), network.clone());
-        let metrics = Arc::new(Metrics::new(collected, calls_max)?);
+        let metrics = Arc::new(Metrics::new(calls_max)?);
         if let Some(certificate) = &certificate {
             metrics.certificate_expiry(certificate.not_after_unix_s);
         }
+        let control_router =
+            http::control::router(Arc::clone(&metrics), collected, Arc::clone(&health));
         let (control_address, control) =
-            start_control(config.control.address, Arc::clone(&metrics), Arc::clone(&health)).await?;
+            start_control(config.control.address, control_router).await?;
 
         let (stop, stopped) = watch::channel(false);
         let shared = Shared {
             plan,
             public_context: config.dialplan.context.clone(),
             prompts,
-            media: media.clone(),
+            media: Arc::new(media.clone()),
             capabilities: Capabilities { codecs: plan::codecs(&config), ..Default::default() },
             metrics,
             health: Arc::clone(&health),
@@ -126,7 +128,7 @@ impl Server {
             listen,
             control: control_address,
             media: media_addresses,
-            webrtc: media.webrtc_addresses().to_vec(),
+            webrtc: Vec::new(),
             rtp_ports: config.media.rtp_port_min..=config.media.rtp_port_max,
             numbers,
             is_self_made_certificate: certificate.is_some_and(|made| made.is_self_made),
@@ -171,7 +173,6 @@ fn net_config(config: &Config) -> NetConfig {
             head_bytes_max: limits.head_bytes_max,
             body_bytes_max: limits.body_bytes_max,
             headers_max: limits.headers_max,
-            ..Limits::default()
         },
         connections_max: limits.connections_max,
         connections_per_address_max: limits.connections_per_address_max,
@@ -278,13 +279,11 @@ fn start_media(
 
 async fn start_control(
     address: SocketAddr,
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
+    router: Router,
 ) -> Result<(SocketAddr, JoinHandle<()>), StartError> {
     let failed = |source| StartError::Control { address, source };
     let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    let router = http::control::router(metrics, health);
     let task = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             warn!(%error, "the control port ended");

@@ -23,7 +23,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 use transaction::{Event, ServerId, TransactionLayer};
 use transport::net::{NetEvent, Network, SendError};
-use transport::{Flow, FlowId, Message, Method, Name, ParseError, ResponseWriter};
+use transport::{Flow, FlowId, Message, Method, Name, ParseError, ResponseWriter, TransportKind};
 
 use crate::calls::{Shared, SipCommand};
 use crate::config;
@@ -109,7 +109,6 @@ impl<W: Wire> Signaling<W> {
         let layer = transaction::Config {
             timers: transaction::Timers { t1: config.t1, ..Default::default() },
             transactions_max: config.transactions_max,
-            ..Default::default()
         };
         let settings = Settings {
             server: config.server,
@@ -170,8 +169,7 @@ impl<W: Wire> Signaling<W> {
     fn beat(&mut self) {
         let health = &self.shared.health;
         health.beat();
-        let plane = self.shared.media.counters();
-        if plane.shards_alive < plane.shards.len() {
+        if !self.shared.media.is_alive() {
             health.media_died();
         }
         let metrics = &self.shared.metrics;
@@ -240,7 +238,8 @@ impl<W: Wire> Signaling<W> {
             let response = ResponseWriter::to(request, flow, error.status());
             self.answer_without_transaction(request, flow, response);
         }
-        if flow.kind.is_reliable() {
+        // A WebSocket keeps its framing whatever a frame carries.
+        if matches!(flow.kind, TransportKind::Tcp | TransportKind::Tls) {
             self.wire.close(flow.id);
         }
     }
@@ -301,7 +300,7 @@ impl<W: Wire> Signaling<W> {
             }
             Event::Cancel { invite, message } => {
                 let kind = message.via().and_then(|via| via.kind());
-                let kind = kind.unwrap_or(transport::TransportKind::Udp);
+                let kind = kind.unwrap_or(TransportKind::Udp);
                 metrics.request(Direction::In, kind, &Method::Cancel);
                 metrics.response(Direction::Out, &Method::Cancel, 200);
                 self.legs.handle_cancel(invite, &message, now);
@@ -350,8 +349,8 @@ impl<W: Wire> Signaling<W> {
             metrics.call_rejected(Refusal::Transactions);
         }
         metrics.response(Direction::Out, request.method(), 503);
-        let response = ResponseWriter::to(request, flow, 503)
-            .header(Name::RetryAfter, RETRY_AFTER_S);
+        let response =
+            ResponseWriter::to(request, flow, 503).header(Name::RetryAfter, RETRY_AFTER_S);
         self.answer_without_transaction(request, flow, response);
     }
 
@@ -380,7 +379,14 @@ impl<W: Wire> Signaling<W> {
     }
 
     /// Gives the final response of a transaction that no leg answers.
-    fn respond(&mut self, id: ServerId, request: &Message, status: u16, bytes: Bytes, now: Instant) {
+    fn respond(
+        &mut self,
+        id: ServerId,
+        request: &Message,
+        status: u16,
+        bytes: Bytes,
+        now: Instant,
+    ) {
         self.shared.metrics.response(Direction::Out, request.method(), status);
         if let Err(error) = self.transactions.respond(id, status, bytes, now) {
             debug!(%error, "response not sent");

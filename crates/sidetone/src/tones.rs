@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn a_finite_tone_lasts_as_long_as_it_is_written() {
         let written = dialplan::ToneScript::parse("%(1000,0,1004)|3").unwrap();
-        let track = script(&written).track(Codec::Pcmu).unwrap();
+        let track = script(&written).track(Codec::Pcmu, 0).unwrap();
         let Repeat::Times(times) = repeats(&track, duration(&written)) else { panic!("endless") };
         assert_eq!(track.duration() * times, Duration::from_secs(3));
     }
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn an_endless_tone_repeats_for_ever() {
         let written = dialplan::ToneScript::parse("%(1000,0,1004)|-1").unwrap();
-        let track = script(&written).track(Codec::Pcma).unwrap();
+        let track = script(&written).track(Codec::Pcma, 0).unwrap();
         assert_eq!(repeats(&track, duration(&written)), Repeat::Forever);
     }
 }

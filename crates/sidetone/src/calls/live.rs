@@ -7,10 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dialog::Body;
 use dialplan::{Call, Cause, Ended, EndedBy, Facts, Level, SoundName, ToneScript, Variables};
-use media::net::LegHandle;
+use media::codec::Codec;
+use media::prompt::Track;
 use media::sdp::{self, Capabilities, Direction, Negotiated, RemoteMedia};
 use media::shard::{
-    Command, LegEvent, LegKind, LegParameters, LegStatistics, PlayEnd, PlayToken, Repeat,
+    Command, LegEvent, LegFailure, LegKind, LegParameters, LegStatistics, PlayEnd, PlayToken,
+    Repeat,
 };
 use rand::RngExt;
 use tokio::sync::watch;
@@ -20,7 +22,7 @@ use transport::{Flow, Name};
 
 use super::offer::{self, Refused};
 use super::report::Report;
-use super::{Invitation, Shared, SipCommand, SipEvent, SipPort};
+use super::{Invitation, MediaLeg, Shared, SipCommand, SipEvent, SipPort};
 use crate::metrics::{CallResult, EndCause, MediaStage, Refusal};
 use crate::tones;
 
@@ -35,7 +37,7 @@ pub(super) struct LiveCall {
     invited_at: Instant,
     answered_at: Option<Instant>,
     negotiated: Option<Negotiated>,
-    media: Option<LegHandle>,
+    media: Option<Box<dyn MediaLeg>>,
     /// Identifies our session descriptions (RFC 8866 §5.2).
     session_id: u64,
     session_version: u64,
@@ -43,6 +45,8 @@ pub(super) struct LiveCall {
     is_connected: bool,
     is_flow_closed: bool,
     is_quiet: bool,
+    /// When a caller that closed its media, and has not said BYE, counts as gone.
+    gone_at: Option<Instant>,
     /// What ended the call, when it was not the dialplan.
     end: Option<EndCause>,
     /// Nothing more can be sent on the SIP leg.
@@ -77,6 +81,7 @@ impl LiveCall {
             is_connected: false,
             is_flow_closed: false,
             is_quiet: false,
+            gone_at: None,
             end: None,
             is_leg_over: false,
         }
@@ -131,7 +136,11 @@ impl LiveCall {
             }
         };
         if !self.offer.is_empty() {
-            match offer::agree(&Body::sdp(std::mem::take(&mut self.offer)), &shared.capabilities, None) {
+            match offer::agree(
+                &Body::sdp(std::mem::take(&mut self.offer)),
+                &shared.capabilities,
+                None,
+            ) {
                 Ok(negotiated) => self.negotiated = Some(negotiated),
                 Err(Refused { status, headers, reason }) => {
                     self.reject(status, headers).await;
@@ -146,7 +155,9 @@ impl LiveCall {
             self.hang_up_leg(outcome.ended.cause).await;
         }
         let reason = match outcome.during {
-            Some((application, _)) => format!("{} during {application}", outcome.ended.cause.name()),
+            Some((application, _)) => {
+                format!("{} during {application}", outcome.ended.cause.name())
+            }
             None => outcome.ended.cause.name().to_owned(),
         };
         Ok((cause, reason))
@@ -181,7 +192,7 @@ impl LiveCall {
         parameters.signalling_remote = Some(self.flow.remote.ip());
         parameters.quiet_after = self.shared.policy.gone_after;
         let leg = self.shared.media.open(parameters)?;
-        let local = self.local_description(&leg);
+        let local = self.local_description(leg.as_ref());
         let description = match &self.negotiated {
             Some(negotiated) => negotiated.answer(&local),
             None => sdp::offer(&local, capabilities),
@@ -261,7 +272,7 @@ impl LiveCall {
         loop {
             let duration_max = self.shared.policy.duration_max;
             let last = duration_max.and_then(|most| Some(self.answered_at? + most));
-            let next = [deadline, last].into_iter().flatten().min();
+            let next = [deadline, last, self.gone_at].into_iter().flatten().min();
             let mut stop = self.shared.stop.clone();
             let notice = tokio::select! {
                 biased;
@@ -271,6 +282,9 @@ impl LiveCall {
                     return Err(self.end_by_system(EndCause::Shutdown, Cause::SYSTEM_SHUTDOWN));
                 }
                 () = sleep_until(next) => {
+                    if self.gone_at.is_some_and(|gone| Instant::now() >= gone) {
+                        return Err(self.gone());
+                    }
                     if last.is_some_and(|last| Instant::now() >= last) {
                         return Err(self.end_by_system(EndCause::TooLong, Cause::ALLOTTED_TIMEOUT));
                     }
@@ -333,7 +347,9 @@ impl LiveCall {
             }
             dialog::Cause::Cancelled => (EndCause::Caller, Cause::ORIGINATOR_CANCEL),
             dialog::Cause::HungUp => (EndCause::Failure, Cause::NORMAL_TEMPORARY_FAILURE),
-            dialog::Cause::Rejected { status } => (EndCause::Failure, Cause::from_sip_status(status)),
+            dialog::Cause::Rejected { status } => {
+                (EndCause::Failure, Cause::from_sip_status(status))
+            }
             dialog::Cause::Unacknowledged => (EndCause::NoAck, Cause::RECOVERY_ON_TIMER_EXPIRE),
             dialog::Cause::SessionExpired => {
                 (EndCause::SessionExpired, Cause::RECOVERY_ON_TIMER_EXPIRE)
@@ -341,7 +357,9 @@ impl LiveCall {
             dialog::Cause::DialogLost { .. } | dialog::Cause::FlowClosed => {
                 (EndCause::Gone, Cause::RECOVERY_ON_TIMER_EXPIRE)
             }
-            dialog::Cause::Unanswered => (EndCause::Failure, Cause::RECOVERY_ON_TIMER_EXPIRE),
+            dialog::Cause::Expired | dialog::Cause::Unanswered => {
+                (EndCause::Failure, Cause::RECOVERY_ON_TIMER_EXPIRE)
+            }
         };
         self.end.get_or_insert(end);
         match end {
@@ -380,7 +398,7 @@ impl LiveCall {
             (Some(leg), Some(negotiated)) => {
                 let codecs = vec![negotiated.codec];
                 let capabilities = Capabilities { codecs, ..self.shared.capabilities.clone() };
-                sdp::offer(&self.local_description(leg), &capabilities)
+                sdp::offer(&self.local_description(leg.as_ref()), &capabilities)
             }
             _ => {
                 let refusal = dialog::Refusal::NotAcceptableHere { warning: None };
@@ -391,8 +409,8 @@ impl LiveCall {
         self.sip.command(SipCommand::AnswerOffer { description }).await;
     }
 
-    fn local_description(&self, leg: &LegHandle) -> sdp::LocalDescription {
-        leg.local.describe(self.session_id, self.session_version, Direction::SendRecv)
+    fn local_description(&self, leg: &dyn MediaLeg) -> sdp::LocalDescription {
+        leg.local().describe(self.session_id, self.session_version, Direction::SendRecv)
     }
 
     fn agree_on_answer(&self, answer: &Body) -> Result<Negotiated, Refused> {
@@ -405,7 +423,9 @@ impl LiveCall {
 
     fn describe(&self) -> String {
         match (&self.media, &self.negotiated) {
-            (Some(leg), Some(negotiated)) => negotiated.answer(&self.local_description(leg)),
+            (Some(leg), Some(negotiated)) => {
+                negotiated.answer(&self.local_description(leg.as_ref()))
+            }
             _ => String::new(),
         }
     }
@@ -444,6 +464,12 @@ impl LiveCall {
                 self.end_if_gone()?;
             }
             Some(LegEvent::Heard) => self.is_quiet = false,
+            // A page that hangs up closes its media before its BYE arrives.
+            Some(LegEvent::Failed { reason: LegFailure::PeerClosed }) => {
+                self.is_quiet = true;
+                self.gone_at = Some(Instant::now() + self.shared.policy.gone_after);
+                self.end_if_gone()?;
+            }
             Some(LegEvent::Failed { reason }) => {
                 metrics.media_setup_failed(reason.label());
                 info!(call_id = self.facts.uuid, reason = reason.label(), "media failed");
@@ -462,9 +488,13 @@ impl LiveCall {
     fn end_if_gone(&mut self) -> Result<(), Ended> {
         let is_silent = self.media.is_none() || self.is_quiet;
         if self.is_flow_closed && is_silent {
-            return Err(self.end_by_system(EndCause::Gone, Cause::RECOVERY_ON_TIMER_EXPIRE));
+            return Err(self.gone());
         }
         Ok(())
+    }
+
+    fn gone(&mut self) -> Ended {
+        self.end_by_system(EndCause::Gone, Cause::RECOVERY_ON_TIMER_EXPIRE)
     }
 
     fn media_is_gone(&mut self, error: &dyn std::fmt::Display) -> Ended {
@@ -486,32 +516,17 @@ impl LiveCall {
     }
 
     /// Plays a track of the leg's codec, again from its start if the codec changes meanwhile.
-    async fn play_track(&mut self, playable: Playable) -> Result<(), Ended> {
+    async fn play_track(&mut self, playable: Playable<'_>) -> Result<(), Ended> {
         loop {
             let Some(codec) = self.negotiated.as_ref().map(|negotiated| negotiated.codec) else {
                 return Ok(());
             };
-            let shared = Arc::clone(&self.shared);
-            let wanted = playable.clone();
-            // Encoding a track that was not preloaded takes long.
-            let track = tokio::task::spawn_blocking(move || match wanted {
-                Playable::Sound(name) => {
-                    let track = shared.prompts.prompt(&name)?.track(codec)?;
-                    Ok::<_, media::Error>((track, Repeat::Once))
-                }
-                Playable::Tones { script, duration } => {
-                    let track = shared.prompts.tone(&script, codec)?;
-                    let repeat = tones::repeats(&track, duration);
-                    Ok((track, repeat))
-                }
-            });
-            let (track, repeat) = match track.await {
-                Ok(Ok(found)) => found,
-                Ok(Err(error)) => {
+            let (track, repeat) = match playable.track(&self.shared, codec) {
+                Ok(found) => found,
+                Err(error) => {
                     warn!(call_id = self.facts.uuid, %error, "sound skipped");
                     return Ok(());
                 }
-                Err(error) => return Err(self.media_is_gone(&error)),
             };
             self.plays += 1;
             let token = PlayToken(self.plays);
@@ -533,7 +548,7 @@ impl LiveCall {
         let mut leg = self.media.take()?;
         leg.command(Command::Close).ok()?;
         let closed = async {
-            while let Some(event) = leg.events.recv().await {
+            while let Some(event) = leg.events().recv().await {
                 if let LegEvent::Closed(statistics) = event {
                     return Some(*statistics);
                 }
@@ -544,10 +559,26 @@ impl LiveCall {
     }
 }
 
-#[derive(Clone)]
-enum Playable {
-    Sound(String),
-    Tones { script: media::source::tone::ToneScript, duration: Option<Duration> },
+enum Playable<'a> {
+    Sound(&'a SoundName),
+    Tones(&'a ToneScript),
+}
+
+impl Playable<'_> {
+    /// What was encoded when the plan was loaded, so that this only looks it up.
+    fn track(&self, shared: &Shared, codec: Codec) -> Result<(Arc<Track>, Repeat), media::Error> {
+        match self {
+            Playable::Sound(name) => {
+                let track = shared.prompts.prompt(name.as_str())?.track(codec)?;
+                Ok((track, Repeat::Once))
+            }
+            Playable::Tones(script) => {
+                let track = shared.prompts.tone(&tones::script(script), codec)?;
+                let repeat = tones::repeats(&track, tones::duration(script));
+                Ok((track, repeat))
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -608,13 +639,12 @@ impl Call for LiveCall {
 
     async fn play(&mut self, sound: &SoundName) -> Result<(), Ended> {
         self.answer().await?;
-        self.play_track(Playable::Sound(sound.as_str().to_owned())).await
+        self.play_track(Playable::Sound(sound)).await
     }
 
     async fn tones(&mut self, script: &ToneScript) -> Result<(), Ended> {
         self.answer().await?;
-        let duration = tones::duration(script);
-        self.play_track(Playable::Tones { script: tones::script(script), duration }).await
+        self.play_track(Playable::Tones(script)).await
     }
 
     async fn echo(&mut self, delay: Duration) -> Ended {
@@ -643,9 +673,9 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn next_media_event(leg: Option<&mut LegHandle>) -> Option<LegEvent> {
+async fn next_media_event(leg: Option<&mut Box<dyn MediaLeg>>) -> Option<LegEvent> {
     match leg {
-        Some(leg) => leg.events.recv().await,
+        Some(leg) => leg.events().recv().await,
         None => std::future::pending().await,
     }
 }

@@ -117,10 +117,7 @@ impl Config {
                 limits.head_bytes_max < 1_024 || limits.headers_max < 16,
                 "limits.head_bytes_max must be at least 1024 and limits.headers_max at least 16",
             ),
-            (
-                self.sip.t1_ms == 0 || self.sip.t1_ms > 10_000,
-                "sip.t1_ms must be from 1 to 10000",
-            ),
+            (self.sip.t1_ms == 0 || self.sip.t1_ms > 10_000, "sip.t1_ms must be from 1 to 10000"),
             (
                 self.sip.session_expires_min_s < 90,
                 "sip.session_expires_min_s must be at least 90 (RFC 4028)",
@@ -134,7 +131,8 @@ impl Config {
                 "sip.server must not contain control characters",
             ),
             (
-                !self.sip.node.bytes().all(|b| b.is_ascii_alphanumeric()) || self.sip.node.len() > 16,
+                !self.sip.node.bytes().all(|b| b.is_ascii_alphanumeric())
+                    || self.sip.node.len() > 16,
                 "sip.node must be at most 16 letters and digits",
             ),
             (self.web.ping_interval_s == 0, "web.ping_interval_s must be at least 1"),

@@ -10,21 +10,21 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 use crate::health::Health;
-use crate::metrics::Metrics;
+use crate::metrics::{Collected, Metrics};
 
 /// Routes of the control port.
-pub fn router(metrics: Arc<Metrics>, health: Arc<Health>) -> Router {
+pub fn router(metrics: Arc<Metrics>, collected: Collected, health: Arc<Health>) -> Router {
+    let scraped = Arc::new((metrics, collected));
     Router::new()
-        .route("/metrics", get(scrape).with_state(metrics))
+        .route("/metrics", get(scrape).with_state(scraped))
         .route("/livez", get(livez).with_state(Arc::clone(&health)))
         .route("/readyz", get(readyz).with_state(health))
-        .fallback(async || {
-            (StatusCode::NOT_FOUND, "There is /metrics, /livez and /readyz here.\n")
-        })
+        .fallback(async || (StatusCode::NOT_FOUND, "There is /metrics, /livez and /readyz here.\n"))
 }
 
-async fn scrape(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
-    match metrics.render() {
+async fn scrape(State(scraped): State<Arc<(Arc<Metrics>, Collected)>>) -> impl IntoResponse {
+    let (metrics, collected) = &*scraped;
+    match metrics.render(collected) {
         Ok(text) => {
             (StatusCode::OK, [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
         }

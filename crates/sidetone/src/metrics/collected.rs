@@ -3,10 +3,11 @@
 use media::codec::{CODECS, Codec};
 use media::net::{MediaPlane, PlaneCounters};
 use media::shard::{
-    Discard, HandshakeResult, LegKind, ShardCounters, StunResult,
-    TICK_LAG_BOUNDS_US, codec_index,
+    Discard, HandshakeResult, LegKind, ShardCounters, StunResult, TICK_LAG_BOUNDS_US, codec_index,
 };
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
 use transport::net::Network;
 
 /// Where the counters are.
@@ -63,9 +64,8 @@ fn media_families(plane: &PlaneCounters) -> Vec<MetricFamily> {
         counters(
             "sidetone_stun_messages_total",
             "STUN messages received, by what became of them.",
-            StunResult::ALL.map(|result| {
-                (vec![("result", result.label())], sum(&|shard| shard.stun(result)))
-            }),
+            StunResult::ALL
+                .map(|result| (vec![("result", result.label())], sum(&|shard| shard.stun(result)))),
         ),
         counters(
             "sidetone_dtls_handshakes_total",
@@ -96,7 +96,10 @@ fn media_families(plane: &PlaneCounters) -> Vec<MetricFamily> {
             "Media threads, by whether they run.",
             [
                 (vec![("state", "alive")], plane.shards_alive as u64),
-                (vec![("state", "dead")], (plane.shards.len() - plane.shards_alive.min(plane.shards.len())) as u64),
+                (
+                    vec![("state", "dead")],
+                    (plane.shards.len() - plane.shards_alive.min(plane.shards.len())) as u64,
+                ),
             ],
         ),
         histogram(
@@ -109,23 +112,33 @@ fn media_families(plane: &PlaneCounters) -> Vec<MetricFamily> {
     ]
 }
 
+type ByCodec = [u64; CODECS.len()];
+
 fn by_codec(
     name: &str,
     help: &str,
     plane: &PlaneCounters,
-    read: impl Fn(&ShardCounters) -> (&[u64; CODECS.len()], &[u64; CODECS.len()]),
+    read: impl Fn(&ShardCounters) -> (&ByCodec, &ByCodec),
 ) -> MetricFamily {
-    let mut rows = Vec::new();
-    for codec in CODECS {
-        let index = codec_index(codec);
-        let label = codec_label(codec);
-        let total = |pick: fn((&[u64; CODECS.len()], &[u64; CODECS.len()]), usize) -> u64| {
-            plane.shards.iter().map(|shard| pick(read(shard), index)).sum()
-        };
-        rows.push((vec![("direction", "in"), ("codec", label)], total(|(i, _), at| i[at])));
-        rows.push((vec![("direction", "out"), ("codec", label)], total(|(_, o), at| o[at])));
+    let mut received = ByCodec::default();
+    let mut sent = ByCodec::default();
+    for shard in &plane.shards {
+        let (shard_in, shard_out) = read(shard);
+        add(&mut received, shard_in);
+        add(&mut sent, shard_out);
     }
+    let rows = CODECS.iter().flat_map(|codec| {
+        let (index, label) = (codec_index(*codec), codec_label(*codec));
+        [("in", received[index]), ("out", sent[index])]
+            .map(|(direction, count)| (vec![("direction", direction), ("codec", label)], count))
+    });
     counters(name, help, rows)
+}
+
+fn add<const N: usize>(total: &mut [u64; N], counts: &[u64; N]) {
+    for (sum, count) in total.iter_mut().zip(counts) {
+        *sum += count;
+    }
 }
 
 fn sessions(plane: &PlaneCounters) -> MetricFamily {
@@ -154,9 +167,7 @@ fn sum_arrays<const N: usize>(
 ) -> [u64; N] {
     let mut total = [0; N];
     for shard in &plane.shards {
-        for (sum, count) in total.iter_mut().zip(read(shard)) {
-            *sum += count;
-        }
+        add(&mut total, read(shard));
     }
     total
 }

@@ -12,7 +12,9 @@ pub(super) fn families(network: &Network) -> Vec<MetricFamily> {
             &all,
             "sidetone_sip_messages_total",
             "SIP messages read from and handed to the network.",
-            |kind| vec![("direction", "in", kind.messages_in), ("direction", "out", kind.messages_out)],
+            |kind| {
+                vec![("direction", "in", kind.messages_in), ("direction", "out", kind.messages_out)]
+            },
         ),
         per_kind(
             &all,
@@ -48,16 +50,12 @@ pub(super) fn families(network: &Network) -> Vec<MetricFamily> {
             &all,
             "sidetone_sip_dropped_total",
             "Messages and connections dropped before they counted as one.",
-            |kind| {
-                kind.dropped.iter().map(|(reason, n)| ("reason", reason.label(), *n)).collect()
-            },
+            |kind| kind.dropped.iter().map(|(reason, n)| ("reason", reason.label(), *n)).collect(),
         ),
         gauges(
             "sidetone_sip_connections",
             "Open stream connections.",
-            all.iter().map(|kind| {
-                (vec![("transport", kind.kind.label())], kind.connections_open)
-            }),
+            all.iter().map(|kind| (vec![("transport", kind.kind.label())], kind.connections_open)),
         ),
     ]
 }
@@ -74,7 +72,9 @@ fn per_kind(
 ) -> MetricFamily {
     let rows = all.iter().flat_map(|kind| {
         let transport = ("transport", kind.kind.label());
-        rows(kind).into_iter().map(move |(label, value, count)| (vec![transport, (label, value)], count))
+        rows(kind)
+            .into_iter()
+            .map(move |(label, value, count)| (vec![transport, (label, value)], count))
     });
     counters(name, help, rows)
 }

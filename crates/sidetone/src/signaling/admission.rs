@@ -27,7 +27,7 @@ impl<W: Wire> Signaling<W> {
         };
         let contact = flow.local.to_string();
         let settings = Arc::clone(self.legs.settings());
-        match Leg::new(id, invite.clone(), flow, &contact, settings, &mut self.rng) {
+        match Leg::new(id, invite.clone(), flow, &contact, settings, &mut self.rng, now) {
             Ok(leg) => self.start_call(leg, id, &invite, flow, place, now),
             Err(refused) => {
                 self.shared.metrics.call_rejected(Refusal::Malformed);

@@ -1,0 +1,70 @@
+//! The media plane as calls see it, so that a test can put a simulated one in its place.
+
+use std::fmt::Debug;
+
+use media::net::{CommandError, LegHandle, MediaPlane, OpenError};
+use media::sdp::Negotiated;
+use media::shard::{Command, LegEvent, LegParameters, LocalMedia};
+use tokio::sync::mpsc;
+
+/// Where media legs are opened.
+pub trait MediaLegs: Debug + Send + Sync {
+    /// Opens a leg, without waiting.
+    ///
+    /// # Errors
+    /// A bound is reached or the system refuses a socket.
+    fn open(&self, parameters: LegParameters) -> Result<Box<dyn MediaLeg>, OpenError>;
+
+    /// Whether every thread of the plane runs.
+    fn is_alive(&self) -> bool;
+}
+
+/// An open leg. Dropping it closes it.
+pub trait MediaLeg: Send {
+    /// Our side, as the session description must say it.
+    fn local(&self) -> &LocalMedia;
+
+    /// What the leg reports.
+    fn events(&mut self) -> &mut mpsc::Receiver<LegEvent>;
+
+    /// Tells the leg what to do, without waiting.
+    ///
+    /// # Errors
+    /// The shard is overloaded or gone.
+    fn command(&self, command: Command) -> Result<(), CommandError>;
+
+    /// Tells the leg what a later offer and answer changed.
+    ///
+    /// # Errors
+    /// The shard is overloaded or gone.
+    fn update(&mut self, negotiated: Negotiated) -> Result<(), CommandError>;
+}
+
+impl MediaLegs for MediaPlane {
+    fn open(&self, parameters: LegParameters) -> Result<Box<dyn MediaLeg>, OpenError> {
+        MediaPlane::open(self, parameters).map(|leg| Box::new(leg) as Box<dyn MediaLeg>)
+    }
+
+    fn is_alive(&self) -> bool {
+        let counters = self.counters();
+        counters.shards_alive == counters.shards.len()
+    }
+}
+
+impl MediaLeg for LegHandle {
+    fn local(&self) -> &LocalMedia {
+        &self.local
+    }
+
+    fn events(&mut self) -> &mut mpsc::Receiver<LegEvent> {
+        &mut self.events
+    }
+
+    fn command(&self, command: Command) -> Result<(), CommandError> {
+        LegHandle::command(self, command)
+    }
+
+    fn update(&mut self, negotiated: Negotiated) -> Result<(), CommandError> {
+        LegHandle::update(self, negotiated)
+    }
+}
