@@ -195,6 +195,17 @@ fn rfc3261_17_1_4_a_closed_flow_fails_its_requests_and_no_others() {
 }
 
 #[test]
+fn a_closed_flow_leaves_the_successor_of_an_ended_request_alone() {
+    let mut rig = Rig::new();
+    start(&mut rig, &request("BYE", BRANCH), TransportKind::Tcp);
+    answer(&mut rig, "BYE", 200);
+    start(&mut rig, &request("BYE", "z9hG4bKother"), TransportKind::Ws);
+    rig.events();
+    rig.layer.handle_flow_closed(FlowId(TransportKind::Tcp as u64), rig.now);
+    assert!(rig.events().is_empty());
+}
+
+#[test]
 fn what_starts_no_transaction_is_refused() {
     let mut rig = Rig::new();
     let now = rig.now;

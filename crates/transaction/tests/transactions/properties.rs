@@ -27,6 +27,9 @@ proptest! {
         for step in steps {
             world.take(step);
             prop_assert!(world.rig.layer.len() <= TRANSACTIONS_MAX);
+            if world.rig.layer.is_empty() {
+                prop_assert_eq!(world.rig.layer.poll_timeout(), None, "a timer of nobody");
+            }
         }
         world.rig.run(LIFE_MAX_S);
         world.drain();
