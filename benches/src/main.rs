@@ -12,7 +12,7 @@ use serde::Serialize;
 use benches::allocator::Counting;
 use benches::error::Error;
 use benches::plain_calls::{PlainLoad, PlainOptions};
-use benches::report::{Report, Row, Section};
+use benches::report::{Row, Section};
 use benches::scenario::{self, Plan};
 use benches::webrtc_calls::{WebRtcLoad, WebRtcOptions};
 use benches::{baseline, micro};
@@ -131,8 +131,10 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Plain(arguments) => plain(arguments),
         Command::Webrtc(arguments) => webrtc(arguments),
         Command::Baseline { receivers } => {
-            let baseline = baseline::measure(receivers)?;
-            print!("{}", Report { baseline, sections: Vec::new(), failures: Vec::new() });
+            let baseline = Some(baseline::measure(receivers)?);
+            let title = format!("{receivers} receivers");
+            let load = serde_json::Value::Null;
+            print!("{}", Section { title, baseline, rows: Vec::new(), load });
             Ok(true)
         }
         Command::Micro => {
@@ -195,7 +197,7 @@ fn micro_section() -> Section {
     let micros = micro::run();
     let rows: Vec<Row> = micro::rows(&micros).collect();
     let load = serde_json::to_value(&micros).unwrap_or_default();
-    Section { title: "Operations without a network".to_owned(), rows, load }
+    Section { title: "Operations without a network".to_owned(), baseline: None, rows, load }
 }
 
 fn json(value: &impl Serialize) -> String {

@@ -224,7 +224,7 @@ impl Machine {
                 (start + TICK * saturate(tick)).saturating_duration_since(Instant::now()),
             );
             let now = Instant::now();
-            // A tick that was slept through is not made up for.
+            let first = tick;
             tick = tick.max(ticks(now - start));
             if stopped_at.is_none()
                 && (self.shared.stop.load(Ordering::Relaxed) || now - start > self.options.time_max)
@@ -248,7 +248,8 @@ impl Machine {
                 }
             }
             if self.options.is_talking {
-                self.talk(tick);
+                // Who slept too long sends late what was due, a frame at most.
+                (first.max(tick.saturating_sub(19))..=tick).for_each(|tick| self.talk(tick));
             }
         }
     }
@@ -412,7 +413,7 @@ impl Machine {
 
     /// Legs are looked at once in ten milliseconds: SIP timers are coarse.
     fn handle_timeouts(&mut self, tick: u64, now: Instant) -> Result<(), Error> {
-        if tick % 10 != 0 && self.options.hold.is_none() {
+        if !tick.is_multiple_of(10) && self.options.hold.is_none() {
             return Ok(());
         }
         for index in self.oldest..self.legs.len() {

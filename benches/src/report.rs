@@ -9,8 +9,6 @@ use crate::baseline::Baseline;
 /// Everything that one run measured.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// What a bare datagram costs.
-    pub baseline: Baseline,
     /// One part for each scenario.
     pub sections: Vec<Section>,
     /// What did not work at all: calls lost, a server that died. Empty: the run counts.
@@ -22,6 +20,8 @@ pub struct Report {
 pub struct Section {
     /// What was done.
     pub title: String,
+    /// What a bare datagram cost right before, with as many receivers as there are calls.
+    pub baseline: Option<Baseline>,
     /// What was measured.
     pub rows: Vec<Row>,
     /// The load generator's own report.
@@ -72,21 +72,11 @@ impl Row {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Baseline { tight_ns, paced_ns, received } = self.baseline;
-        writeln!(f, "Bare sendto of 172 bytes, the unit of the multiples")?;
-        writeln!(
-            f,
-            "{}",
-            Row::new("thread CPU per datagram", tight_ns / 1e3, "µs").times(tight_ns / 1e3)
-        )?;
-        let paced = Row::new("in the rhythm of a media thread", paced_ns / 1e3, "µs");
-        writeln!(f, "{}", paced.times(tight_ns / 1e3))?;
-        writeln!(f, "{}", Row::new("arrived", received * 100.0, "%"))?;
         for section in &self.sections {
-            write!(f, "\n{section}")?;
+            writeln!(f, "{section}")?;
         }
         for failure in &self.failures {
-            write!(f, "\nFAILED: {failure}")?;
+            writeln!(f, "FAILED: {failure}")?;
         }
         Ok(())
     }
@@ -95,8 +85,21 @@ impl fmt::Display for Report {
 impl fmt::Display for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.title)?;
+        if let Some(baseline) = &self.baseline {
+            baseline_rows(baseline).iter().try_for_each(|row| writeln!(f, "{row}"))?;
+        }
         self.rows.iter().try_for_each(|row| writeln!(f, "{row}"))
     }
+}
+
+fn baseline_rows(baseline: &Baseline) -> [Row; 3] {
+    let Baseline { tight_ns, paced_ns, received } = *baseline;
+    let unit = tight_ns / 1e3;
+    [
+        Row::new("bare sendto of 172 bytes, thread CPU", unit, "µs").times(unit),
+        Row::new("the same in the rhythm of a media thread", paced_ns / 1e3, "µs").times(unit),
+        Row::new("of these arrived", received * 100.0, "%"),
+    ]
 }
 
 impl fmt::Display for Row {

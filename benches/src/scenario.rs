@@ -37,8 +37,7 @@ pub struct Plan {
 /// # Errors
 /// When nothing could be measured; calls that fail are in the report.
 pub fn run(plan: &Plan) -> Result<Report, Error> {
-    let baseline = baseline::measure(plan.plain_calls)?;
-    let mut report = Report { baseline, sections: Vec::new(), failures: Vec::new() };
+    let mut report = Report { sections: Vec::new(), failures: Vec::new() };
     listen_plain(plan, &mut report)?;
     listen_webrtc(plan, &mut report)?;
     echo_plain(plan, &mut report)?;
@@ -78,6 +77,7 @@ fn plain(
     scenario: &PlainScenario,
     figures: impl FnOnce(&mut Vec<Row>, &Measured, &Baseline),
 ) -> Result<(), Error> {
+    let baseline = baseline::measure(scenario.calls)?;
     let server = Server::start(&plan.binary, plan.shards)?;
     let options = PlainOptions {
         server: server.udp()?,
@@ -99,12 +99,12 @@ fn plain(
     measured.growth(before, scenario.calls);
     let load = load.finish()?;
     let mut rows = Vec::new();
-    figures(&mut rows, &measured, &report.baseline);
+    figures(&mut rows, &measured, &baseline);
     measured.threads(&mut rows);
     plain_rows(&mut rows, &load, scenario.is_talking);
     lost_calls(&mut report.failures, &title, load.calls, load.answered, load.failed + load.hung_up);
     end(server, &title, &mut report.failures)?;
-    report.sections.push(Section { title, rows, load: json(&load) });
+    report.sections.push(Section { title, baseline: Some(baseline), rows, load: json(&load) });
     Ok(())
 }
 
@@ -125,6 +125,7 @@ fn webrtc(
     number: &str,
     is_talking: bool,
 ) -> Result<(), Error> {
+    let baseline = baseline::measure(plan.webrtc_calls)?;
     let server = Server::start(&plan.binary, plan.shards)?;
     let options = WebRtcOptions {
         url: format!("ws://{}/", server.web()?),
@@ -144,7 +145,7 @@ fn webrtc(
     let mut measured = Measured::over(plan.window, &server, || load.progress().packets)?;
     measured.growth(before, plan.webrtc_calls);
     let load = load.finish()?;
-    let cost = per_packet(&measured, &report.baseline);
+    let cost = per_packet(&measured, &baseline);
     let cost = if is_talking { cost } else { cost.target(2.0) };
     let mut rows = vec![cost, measured.per_call().target(64.0)];
     measured.threads(&mut rows);
@@ -158,7 +159,7 @@ fn webrtc(
     );
     report.failures.extend(load.failures.iter().map(|reason| format!("{title}: {reason}")));
     end(server, &title, &mut report.failures)?;
-    report.sections.push(Section { title, rows, load: json(&load) });
+    report.sections.push(Section { title, baseline: Some(baseline), rows, load: json(&load) });
     Ok(())
 }
 
@@ -167,6 +168,7 @@ fn set_up(plan: &Plan, report: &mut Report) -> Result<(), Error> {
     let seconds = plan.window.as_secs_f64();
     let calls = (plan.setup_rate * seconds) as usize;
     let title = format!("{calls} calls set up and ended, {} a second", plan.setup_rate);
+    let baseline = baseline::measure(plan.plain_calls)?;
     let server = Server::start(&plan.binary, plan.shards)?;
     let options = PlainOptions {
         server: server.udp()?,
@@ -185,8 +187,7 @@ fn set_up(plan: &Plan, report: &mut Report) -> Result<(), Error> {
     let growth = server.memory().rss_kb - before.rss_kb;
     let ended = load.ended as f64;
     let mut rows = vec![
-        Row::new("server CPU per call", micros(cpu) / ended, "µs")
-            .times(report.baseline.tight_ns / 1e3),
+        Row::new("server CPU per call", micros(cpu) / ended, "µs").times(baseline.tight_ns / 1e3),
         Row::new("calls set up and ended", ended / elapsed.as_secs_f64(), "1/s"),
         Row::new("memory kept when all have ended", growth, "kB"),
     ];
@@ -199,7 +200,7 @@ fn set_up(plan: &Plan, report: &mut Report) -> Result<(), Error> {
         load.failed + load.bye_lost,
     );
     end(server, &title, &mut report.failures)?;
-    report.sections.push(Section { title, rows, load: json(&load) });
+    report.sections.push(Section { title, baseline: Some(baseline), rows, load: json(&load) });
     Ok(())
 }
 

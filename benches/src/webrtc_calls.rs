@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::error::Error;
 use crate::plain_calls::quantile_ms;
 use crate::stream::{Pacing, Stream, StreamTotals};
+pub use client::{opus_only, track};
 
 /// What load to make.
 #[derive(Debug, Clone)]

@@ -180,6 +180,24 @@ impl PeerConnectionEventHandler for Handler {
 async fn peer_connection(
     events: Arc<Events>,
 ) -> webrtc::error::Result<(Box<dyn PeerConnection>, Arc<TrackLocalStaticRTP>)> {
+    let (media, codec) = opus_only()?;
+    let peer = PeerConnectionBuilder::new()
+        .with_media_engine(media)
+        .with_handler(Arc::new(Handler(events)))
+        .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
+        .build()
+        .await?;
+    let track = track(codec, rand::random());
+    let track = Arc::new(TrackLocalStaticRTP::new(track));
+    peer.add_track(Arc::clone(&track) as Arc<dyn TrackLocal>).await?;
+    Ok((Box::new(peer), track))
+}
+
+/// What a client can do: Opus, and nothing else.
+///
+/// # Errors
+/// What the `webrtc` crate says.
+pub fn opus_only() -> webrtc::error::Result<(MediaEngine, RTCRtpCodec)> {
     let mut media = MediaEngine::default();
     let codec = RTCRtpCodec {
         mime_type: MIME_TYPE_OPUS.to_owned(),
@@ -190,30 +208,19 @@ async fn peer_connection(
     };
     let parameters = RTCRtpCodecParameters { rtp_codec: codec.clone(), payload_type: PAYLOAD_TYPE };
     media.register_codec(parameters, RtpCodecKind::Audio)?;
-    let peer = PeerConnectionBuilder::new()
-        .with_media_engine(media)
-        .with_handler(Arc::new(Handler(events)))
-        .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
-        .build()
-        .await?;
+    Ok((media, codec))
+}
+
+/// A local audio track with this SSRC.
+#[must_use]
+pub fn track(codec: RTCRtpCodec, ssrc: u32) -> MediaStreamTrack {
     let encoding = RTCRtpEncodingParameters {
-        rtp_coding_parameters: RTCRtpCodingParameters {
-            ssrc: Some(rand::random()),
-            ..Default::default()
-        },
+        rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
         codec,
         ..Default::default()
     };
-    let track = MediaStreamTrack::new(
-        "bench".to_owned(),
-        "audio".to_owned(),
-        "audio".to_owned(),
-        RtpCodecKind::Audio,
-        vec![encoding],
-    );
-    let track = Arc::new(TrackLocalStaticRTP::new(track));
-    peer.add_track(Arc::clone(&track) as Arc<dyn TrackLocal>).await?;
-    Ok((Box::new(peer), track))
+    let (stream, name) = ("bench".to_owned(), "audio".to_owned());
+    MediaStreamTrack::new(stream, name.clone(), name, RtpCodecKind::Audio, vec![encoding])
 }
 
 /// The offer, once its candidates are known.
