@@ -99,6 +99,7 @@ impl TransactionLayer {
                 Owner::Server(slot) => self.server_timeout(slot, purpose, now),
             }
         }
+        self.shrink_if_empty();
     }
 
     /// A connection is gone: its client transactions fail (RFC 3261 §17.1.4). Server transactions
@@ -148,6 +149,17 @@ impl TransactionLayer {
         self.len() >= self.config.transactions_max.min(SLOTS_MAX)
     }
 
+    /// Gives back what a flood has left, once nothing is going on.
+    fn shrink_if_empty(&mut self) {
+        if self.is_empty() && self.servers.capacity() + self.clients.capacity() > SLOTS_KEPT {
+            self.servers.shrink_to_fit();
+            self.clients.shrink_to_fit();
+            self.server_keys.shrink_to_fit();
+            self.client_keys.shrink_to_fit();
+            self.merges.shrink_to_fit();
+        }
+    }
+
     fn next_generation(&mut self) -> u32 {
         self.generation = self.generation.wrapping_add(1);
         self.generation
@@ -160,6 +172,9 @@ impl TransactionLayer {
 
 /// A slot is named by 32 bits.
 const SLOTS_MAX: usize = u32::MAX as usize;
+
+/// The room that an empty table keeps.
+const SLOTS_KEPT: usize = 1024;
 
 /// The name of a slot. The bound keeps the cast exact.
 fn slot_of(index: usize) -> u32 {
