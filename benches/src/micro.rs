@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use dialplan::{Facts, LoadOptions, Plan, Source};
 use serde::Serialize;
 use transport::{Flow, FlowId, Framing, Limits, Message, Policy, ResponseWriter, TransportKind};
 
@@ -34,6 +35,8 @@ pub fn run() -> Vec<Micro> {
     };
     let parse = |bytes: &Bytes, framing| Message::parse(bytes.clone(), framing, &limits).ok();
     let invite = parse(&phone, Framing::Datagram);
+    let plan = plan();
+    let facts = Facts { destination_number: (NUMBERS - 1).to_string(), ..Facts::default() };
     vec![
         measure("index an INVITE of a phone", || parse(black_box(&phone), Framing::Datagram)),
         measure("index an INVITE of a browser", || parse(black_box(&browser), Framing::WebSocket)),
@@ -47,6 +50,9 @@ pub fn run() -> Vec<Micro> {
                     .body("application/sdp", SDP)
                     .finish()
             })
+        }),
+        measure("match the last of 1000 extensions", || {
+            plan.as_ref().map(|plan| plan.route("public", black_box(&facts)).is_ok())
         }),
     ]
 }
@@ -125,6 +131,23 @@ fn browser_invite() -> Bytes {
     Bytes::from(head)
 }
 
+/// A dialplan with one extension for each number, each with an expression of its own.
+fn plan() -> Option<Plan> {
+    let extensions: String = (0..NUMBERS)
+        .map(|number| {
+            format!(
+                "<extension name='n{number}'><condition field='destination_number' \
+                 expression='^({number})$'><action application='answer'/></condition></extension>"
+            )
+        })
+        .collect();
+    let text = format!("<include><context name='public'>{extensions}</context></include>");
+    let source = Source { file: "bench.xml".to_owned(), text };
+    Plan::load(&[source], &LoadOptions::default()).ok()
+}
+
+const NUMBERS: u32 = 1000;
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test code")]
@@ -140,5 +163,15 @@ mod tests {
             transport::validate(&message, &Policy { supported: &[] }).unwrap();
             assert!(message.body().ends_with(b"\r\n"));
         }
+    }
+
+    #[test]
+    fn the_dialplan_that_is_measured_matches_its_last_number_only_by_its_last_extension() {
+        let facts = Facts { destination_number: "999".to_owned(), ..Facts::default() };
+        let plan = plan().unwrap();
+        assert_eq!(plan.context("public").unwrap().extensions.len(), 1000);
+        assert!(plan.route("public", &facts).is_ok());
+        let facts = Facts { destination_number: "1000".to_owned(), ..Facts::default() };
+        assert!(plan.route("public", &facts).is_err());
     }
 }

@@ -60,7 +60,7 @@ impl PlainUas {
             while !stop_rtp.load(Ordering::Relaxed) {
                 let Ok((length, from)) = rtp.recv_from(&mut buffer) else { continue };
                 count += 1;
-                if drop_every == 0 || count % drop_every != 0 {
+                if drop_every == 0 || !count.is_multiple_of(drop_every) {
                     rtp.send_to(&buffer[..length], from).unwrap();
                 }
             }
