@@ -14,7 +14,7 @@ use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use transport::{Fault, Method, TransportKind};
+use transport::{Fault, Method, Rejection, TransportKind};
 
 pub use collected::Collected;
 
@@ -244,7 +244,7 @@ impl Metrics {
             self.media_oneway.with_label_values(&[direction]);
         }
         let faults = Fault::ALL.iter().map(|fault| fault.label());
-        for reason in faults.chain(REJECTIONS) {
+        for reason in faults.chain(Rejection::LABELS) {
             for kind in TransportKind::ALL {
                 self.sip_parse_errors.with_label_values(&[kind.label(), reason]);
             }
@@ -617,25 +617,6 @@ const CODES: [(u16, &str); 25] = [
     (500, "500"),
     (501, "501"),
     (503, "503"),
-];
-
-/// The labels of [`transport::Rejection`].
-const REJECTIONS: [&str; 15] = [
-    "call_id",
-    "contact",
-    "cseq",
-    "cseq_method",
-    "expires",
-    "extension",
-    "from",
-    "max_forwards",
-    "repeated_header",
-    "request_uri",
-    "route",
-    "to",
-    "uri_scheme",
-    "version",
-    "via",
 ];
 
 const DTMF_METHODS: [&str; 2] = ["rfc4733", "info"];

@@ -24,6 +24,28 @@ pub struct Rejection {
 }
 
 impl Rejection {
+    /// Every label there is.
+    pub const LABELS: [&'static str; 18] = [
+        "call_id",
+        "contact",
+        "cseq",
+        "cseq_method",
+        "expires",
+        "extension",
+        "from",
+        "max_forwards",
+        "missing_header",
+        "repeated_header",
+        "request_uri",
+        "route",
+        "to",
+        "too_many_values",
+        "uri_scheme",
+        "version",
+        "via",
+        "via_count",
+    ];
+
     fn new(status: u16, label: &'static str, phrase: &'static str) -> Rejection {
         Rejection { status, label, phrase, headers: Vec::new() }
     }

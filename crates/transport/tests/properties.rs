@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use rsip::prelude::*;
 use transport::framing::{StreamDecoder, StreamEvent};
 use transport::{
-    Flow, FlowId, Framing, Limits, Message, Method, Name, NameAddr, Policy, RequestWriter,
-    ResponseWriter, Token, TransportKind, Uri, Via, validate,
+    Flow, FlowId, Framing, Limits, Message, Method, Name, NameAddr, Policy, Rejection,
+    RequestWriter, ResponseWriter, Token, TransportKind, Uri, Via, validate,
 };
 
 const INVITE: &str = "INVITE sip:07010002000@192.0.2.1;transport=ws SIP/2.0\r\n\
@@ -43,7 +43,10 @@ fn touch(message: &Message) {
     let _ = (message.vias().count(), message.via(), message.contact(), message.content_type());
     let _ =
         (message.from_tag(), message.to_tag(), message.call_id(), message.cseq(), message.body());
-    let _ = (validate(message, &Policy::default()), transport::next_max_forwards(message));
+    if let Err(rejection) = validate(message, &Policy::default()) {
+        assert!(Rejection::LABELS.contains(&rejection.label), "{}", rejection.label);
+    }
+    let _ = transport::next_max_forwards(message);
     let _ =
         (transport::routing::response_flow(message, &flow), transport::routing::route_set(message));
     let _ = ResponseWriter::to(message, &flow, 400).to_tag("t").finish();
