@@ -264,7 +264,7 @@ fn say(phone: &Phone, frequency_hz: f64, n: u32) {
 /// The packets once each and in the order they were sent.
 pub fn reassembled(packets: &[Packet]) -> Vec<Packet> {
     let mut packets = packets.to_vec();
-    packets.sort_by_key(|packet| timestamp(packet));
+    packets.sort_by_key(timestamp);
     packets.dedup_by_key(|packet| timestamp(packet));
     packets
 }
