@@ -1,1 +1,226 @@
-//! DTMF events (RFC 4733).
+//! DTMF received as RTP events (RFC 4733 §2).
+
+use std::time::{Duration, Instant};
+
+use crate::rtp::RtpTimestamp;
+
+/// A key that was pressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DtmfEvent {
+    /// One of `0-9`, `*`, `#`, `A-D`.
+    pub digit: char,
+    /// How long it was pressed.
+    pub duration: Duration,
+}
+
+/// Puts events together out of packets. Holds one event, whatever comes.
+///
+/// An event is known by its RTP timestamp: it is reported once, at the first packet with the end
+/// bit; when those are lost, at the next event or after [`END_LOST_AFTER`] of silence.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DtmfReceiver {
+    current: Option<Current>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    timestamp: RtpTimestamp,
+    code: u8,
+    /// Ticks of the segments before this one (RFC 4733 §2.5.1.3).
+    earlier: u32,
+    duration: u16,
+    clock_rate_hz: u32,
+    is_reported: bool,
+    last_packet: Instant,
+}
+
+impl DtmfReceiver {
+    /// Takes a packet in and returns the events that it ends: at most the one before and its own.
+    pub fn handle_packet(
+        &mut self,
+        timestamp: RtpTimestamp,
+        payload: &[u8],
+        clock_rate_hz: u32,
+        now: Instant,
+    ) -> [Option<DtmfEvent>; 2] {
+        let [code, flags, d0, d1, ..] = *payload else { return [None; 2] };
+        if usize::from(code) >= DIGITS.len() {
+            return [None; 2];
+        }
+        let duration = u16::from_be_bytes([d0, d1]);
+        let is_end = flags & END_BIT != 0;
+        let mut before = None;
+        match &mut self.current {
+            Some(current) if current.timestamp == timestamp => {
+                current.duration = current.duration.max(duration);
+                current.last_packet = now;
+            }
+            Some(current) if current.is_after(timestamp, now) => return [None; 2],
+            Some(current) if current.is_continued_by(timestamp, code) => {
+                current.earlier = current.earlier.saturating_add(u32::from(current.duration));
+                current.timestamp = timestamp;
+                current.duration = duration;
+                current.last_packet = now;
+            }
+            _ => {
+                before = self.report();
+                self.current = Some(Current {
+                    timestamp,
+                    code,
+                    earlier: 0,
+                    duration,
+                    clock_rate_hz: clock_rate_hz.max(1),
+                    is_reported: false,
+                    last_packet: now,
+                });
+            }
+        }
+        [before, if is_end { self.report() } else { None }]
+    }
+
+    /// Reports an event whose end never came.
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<DtmfEvent> {
+        if self.poll_timeout()? <= now { self.report() } else { None }
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let current = self.current.filter(|current| !current.is_reported)?;
+        Some(current.last_packet + END_LOST_AFTER)
+    }
+
+    fn report(&mut self) -> Option<DtmfEvent> {
+        let current = self.current.as_mut().filter(|current| !current.is_reported)?;
+        current.is_reported = true;
+        let ticks = u64::from(current.earlier) + u64::from(current.duration);
+        Some(DtmfEvent {
+            digit: char::from(DIGITS[usize::from(current.code)]),
+            duration: Duration::from_micros(ticks * 1_000_000 / u64::from(current.clock_rate_hz)),
+        })
+    }
+}
+
+impl Current {
+    /// Whether a packet is of an event that is over.
+    fn is_after(&self, timestamp: RtpTimestamp, now: Instant) -> bool {
+        let is_recent = now.saturating_duration_since(self.last_packet) < LATE_MAX;
+        is_recent && timestamp.distance_from(self.timestamp) < 0
+    }
+
+    fn is_continued_by(&self, timestamp: RtpTimestamp, code: u8) -> bool {
+        let next = self.timestamp.plus(u32::from(self.duration));
+        !self.is_reported && self.code == code && self.duration == u16::MAX && next == timestamp
+    }
+}
+
+/// Silence after which the end of an event counts as lost: senders repeat every 20 to 50 ms.
+pub const END_LOST_AFTER: Duration = Duration::from_millis(200);
+/// A packet later than this belongs to another timeline.
+const LATE_MAX: Duration = Duration::from_secs(2);
+// RFC 4733 §3.2, table 3.
+const DIGITS: &[u8; 16] = b"0123456789*#ABCD";
+const END_BIT: u8 = 0x80;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Fixture {
+        receiver: DtmfReceiver,
+        now: Instant,
+        events: Vec<(char, u64)>,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            Self { receiver: DtmfReceiver::default(), now: Instant::now(), events: Vec::new() }
+        }
+
+        fn packet(&mut self, timestamp: u32, code: u8, end: bool, duration: u16, clock: u32) {
+            self.now += Duration::from_millis(20);
+            let [d0, d1] = duration.to_be_bytes();
+            let payload = [code, if end { 0x8a } else { 0x0a }, d0, d1];
+            let timestamp = RtpTimestamp(timestamp);
+            let events = self.receiver.handle_packet(timestamp, &payload, clock, self.now);
+            self.take(events.into_iter().flatten());
+        }
+
+        fn take(&mut self, events: impl Iterator<Item = DtmfEvent>) {
+            self.events
+                .extend(events.map(|event| (event.digit, event.duration.as_millis() as u64)));
+        }
+    }
+
+    #[test]
+    fn rfc4733_2_5_1_4_repeated_ends_are_one_event() {
+        for clock in [8_000_u32, 48_000] {
+            let mut fixture = Fixture::new();
+            let ticks = (clock / 50) as u16;
+            for n in 1..=4 {
+                fixture.packet(1000, 5, false, n * ticks, clock);
+            }
+            for _ in 0..3 {
+                fixture.packet(1000, 5, true, 5 * ticks, clock);
+            }
+            assert_eq!(fixture.events, [('5', 100)]);
+        }
+    }
+
+    #[test]
+    fn the_same_key_pressed_twice_is_two_events() {
+        let mut fixture = Fixture::new();
+        fixture.packet(1000, 11, true, 800, 8000);
+        fixture.packet(3000, 11, true, 400, 8000);
+        fixture.packet(1000, 11, true, 800, 8000);
+        assert_eq!(fixture.events, [('#', 100), ('#', 50)]);
+    }
+
+    #[test]
+    fn a_lost_end_is_made_good_by_the_next_event_or_by_time() {
+        let mut fixture = Fixture::new();
+        fixture.packet(1000, 1, false, 160, 8000);
+        fixture.packet(5000, 2, true, 320, 8000);
+        assert_eq!(fixture.events, [('1', 20), ('2', 40)]);
+        fixture.packet(9000, 3, false, 480, 8000);
+        let due = fixture.receiver.poll_timeout().unwrap();
+        assert_eq!(fixture.receiver.handle_timeout(due - Duration::from_millis(1)), None);
+        let event = fixture.receiver.handle_timeout(due);
+        fixture.take(event.into_iter());
+        assert_eq!(fixture.events.last(), Some(&('3', 60)));
+        assert_eq!(fixture.receiver.poll_timeout(), None);
+        fixture.packet(9000, 3, true, 640, 8000);
+        assert_eq!(fixture.events.len(), 3);
+    }
+
+    #[test]
+    fn rfc4733_2_5_1_3_a_long_event_in_segments_is_one() {
+        let mut fixture = Fixture::new();
+        fixture.packet(0, 9, false, u16::MAX, 8000);
+        fixture.packet(65_535, 9, false, 160, 8000);
+        fixture.packet(65_535, 9, true, 8000, 8000);
+        assert_eq!(fixture.events, [('9', 9191)]);
+    }
+
+    #[test]
+    fn other_events_and_short_payloads_are_passed_over() {
+        let mut fixture = Fixture::new();
+        fixture.packet(0, 16, true, 100, 8000);
+        fixture.packet(0, 255, true, 100, 8000);
+        let now = fixture.now;
+        let short = fixture.receiver.handle_packet(RtpTimestamp(1), &[1, 0x80, 0], 8000, now);
+        assert_eq!((short, fixture.events.len()), ([None; 2], 0));
+    }
+
+    proptest! {
+        #[test]
+        fn an_event_is_reported_once_in_any_order(order in Just((1..=8_u16).collect::<Vec<_>>()).prop_shuffle()) {
+            let mut fixture = Fixture::new();
+            for n in order {
+                fixture.packet(1000, 7, n > 5, n * 160, 8000);
+            }
+            prop_assert_eq!(fixture.events.len(), 1);
+        }
+    }
+}

@@ -1,14 +1,40 @@
-//! The sans-I/O core of one media shard.
+//! The sans-I/O core of one media shard: legs, packets in, packets out, events.
+//!
+//! ```text
+//!              handle_packet ─► receive ─► stun, dtls, srtp ─► echo, bridge ─► send ─► Transmits
+//!   handle_command ─► control ─► play ─► slots of 1 ms ─────────────────────────┘
+//!              handle_timeout ─► slots, deadlines            poll_event, poll_timeout
+//! ```
+//!
+//! A shard owns its legs and shares nothing: what another thread must know it counts
+//! ([`ShardCounters`]) or reports ([`LegEvent`]). No packet path allocates, locks or logs.
 
 mod command;
+mod control;
+mod core;
 mod counters;
+mod delay;
+mod handshake;
+mod leg;
+mod outbound;
+mod pen;
+mod receive;
+mod schedule;
+mod send;
+mod source;
+mod transmit;
 
+pub use self::core::{OpenLeg, Shard, ShardConfig};
 pub use crate::ice::IceCredentials;
 pub use command::{
     Command, ECHO_DELAY_MAX, LegEvent, LegFailure, LegId, LegKind, LegParameters, LegStatistics,
     LocalMedia, PlayEnd, PlayToken, Repeat, Update,
 };
+pub(crate) use counters::LiveCounters;
 pub use counters::{
     CONNECT_BOUNDS_MS, Discard, HandshakeResult, ShardCounters, StunResult, TICK_LAG_BOUNDS_US,
     codec_index,
+};
+pub use transmit::{
+    LegKey, Media, MediaKind, PACKET_BYTES_MAX, PacketBuffer, Path, RECEIVE_BYTES_MAX, Transmits,
 };

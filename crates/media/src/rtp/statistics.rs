@@ -24,6 +24,7 @@ pub struct ReceiveStatistics {
     base: u64,
     highest: ExtendedSequenceNumber,
     received: u64,
+    bytes: u64,
     /// What would come next if a jump were a restart.
     restart: Option<(Ssrc, SequenceNumber)>,
     transit: Option<i64>,
@@ -56,7 +57,7 @@ pub struct ReportBlock {
 }
 
 impl ReceiveStatistics {
-    /// Takes note of a packet from `ssrc`; `epoch` is any fixed instant before `now`.
+    /// Takes note of a packet from `ssrc`.
     ///
     /// A packet of another source or far from the stream is on probation until the next one
     /// follows it directly (RFC 3550 §A.1); `authentic` packets start a stream at once.
@@ -89,6 +90,7 @@ impl ReceiveStatistics {
             base: u64::from(number.0) + WRAP,
             highest: ExtendedSequenceNumber(u64::from(number.0) + WRAP),
             received: 1,
+            bytes: self.bytes,
             earlier_received,
             earlier_lost,
             ..Self::default()
@@ -111,9 +113,25 @@ impl ReceiveStatistics {
         self.transit = Some(transit);
     }
 
+    /// Counts the payload of a packet that is used.
+    pub fn count_payload(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    /// Payload bytes of packets used, over all streams of the leg.
+    pub fn bytes_total(&self) -> u64 {
+        self.bytes
+    }
+
     /// The stream heard at present.
     pub fn ssrc(&self) -> Option<Ssrc> {
         self.ssrc
+    }
+
+    /// Whether a number, widened elsewhere, is ahead of every packet of the stream.
+    pub fn is_newest(&self, number: ExtendedSequenceNumber) -> bool {
+        let highest = self.highest.sequence_number();
+        self.ssrc.is_none() || number.sequence_number().distance_from(highest) > 0
     }
 
     /// Interarrival jitter in ticks of the clock rate.

@@ -14,10 +14,8 @@ use crate::{
 pub struct LegId {
     /// The shard that owns the leg.
     pub shard: u16,
-    /// Its place in the shard's table.
-    pub index: u32,
-    /// Tells it from legs that had the place before.
-    pub generation: u32,
+    /// Its number among all legs of the process.
+    pub serial: u64,
 }
 
 /// How a leg's media travels.
@@ -287,8 +285,6 @@ pub struct LegStatistics {
     pub jitter_out: Duration,
     /// Round trip by RTCP, where the peer reports.
     pub round_trip: Option<Duration>,
-    /// Frames skipped because a clock tick came too late to catch up.
-    pub frames_skipped: u64,
 }
 
 /// The longest delay of [`Command::Echo`].

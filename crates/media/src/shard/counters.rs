@@ -145,8 +145,8 @@ pub(crate) struct LiveCounters {
     pub(crate) send_failures: Counter,
     pub(crate) events_dropped: Counter,
     pub(crate) legs: [[Counter; CODECS + 1]; KINDS],
-    pub(crate) ice_connect_us: [Counter; CONNECT_BOUNDS_MS.len() + 1],
-    pub(crate) dtls_connect_us: [Counter; CONNECT_BOUNDS_MS.len() + 1],
+    pub(crate) ice_connect: [Counter; CONNECT_BOUNDS_MS.len() + 1],
+    pub(crate) dtls_connect: [Counter; CONNECT_BOUNDS_MS.len() + 1],
 }
 
 /// Upper bounds of the buckets of [`ShardCounters::ice_connect`] and
@@ -238,8 +238,8 @@ impl LiveCounters {
             send_failures: self.send_failures.get(),
             events_dropped: self.events_dropped.get(),
             legs: self.legs.each_ref().map(read),
-            ice_connect: read(&self.ice_connect_us),
-            dtls_connect: read(&self.dtls_connect_us),
+            ice_connect: read(&self.ice_connect),
+            dtls_connect: read(&self.dtls_connect),
         }
     }
 }

@@ -1,0 +1,351 @@
+//! What a shard does when it is told something about a leg, or when a leg's time has come.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    command::{Command, ECHO_DELAY_MAX, LegEvent, PlayEnd, PlayToken, Repeat, Update},
+    core::Shard,
+    delay::DelayRing,
+    leg::{Format, Leg, Mode, Play, Transport},
+    transmit::{LegKey, Path, Transmits},
+};
+use crate::{
+    dtls::Association,
+    dtmf::DtmfEvent,
+    prompt::Track,
+    rtcp::{Report, SenderInfo},
+    rtp::ReportBlock,
+    sdp::{Negotiated, RemoteMedia, RemoteWebRtc},
+    srtp::RTCP_TRAILER_BYTES_MAX,
+};
+
+impl Shard {
+    /// Does what a leg is told.
+    pub fn handle_command(
+        &mut self,
+        key: LegKey,
+        command: Command,
+        now: Instant,
+        transmits: &mut impl Transmits,
+    ) {
+        match command {
+            Command::Play { track, repeat, token } => self.play(key, track, repeat, token),
+            Command::Stop => self.set_mode(key, Mode::Idle),
+            Command::Echo { delay: None } => self.set_mode(key, Mode::Echo),
+            Command::Echo { delay: Some(delay) } => {
+                let ring = DelayRing::new(delay.min(ECHO_DELAY_MAX));
+                self.set_mode(key, Mode::DelayedEcho(Box::new(ring)));
+            }
+            Command::Bridge { peer } => self.set_mode(key, Mode::Bridge(peer)),
+            Command::Update(update) => self.update(key, *update, now, transmits),
+            Command::Close => return self.close(key, now, transmits),
+        }
+        self.schedule(key, now);
+        self.arm(key);
+    }
+
+    fn play(&mut self, key: LegKey, track: Arc<Track>, repeat: Repeat, token: PlayToken) {
+        self.set_mode(key, Mode::Idle);
+        let Some(leg) = self.leg(key) else { return };
+        if leg.codec().is_some_and(|codec| codec != track.codec) {
+            let end = PlayEnd::CodecMismatch;
+            return self.event(key, LegEvent::PlayDone { token, end });
+        }
+        let left = match repeat {
+            Repeat::Once => Some(0),
+            Repeat::Times(times) => Some(times.saturating_sub(1)),
+            Repeat::Forever => None,
+        };
+        leg.outbound.begin_talk();
+        leg.mode = Mode::Play(Play { track, next: 0, left, token });
+    }
+
+    fn set_mode(&mut self, key: LegKey, mode: Mode) {
+        let Some(leg) = self.leg(key) else { return };
+        if let Mode::Play(play) = std::mem::replace(&mut leg.mode, mode) {
+            let end = PlayEnd::Interrupted;
+            self.event(key, LegEvent::PlayDone { token: play.token, end });
+        }
+    }
+
+    fn update(
+        &mut self,
+        key: LegKey,
+        update: Update,
+        now: Instant,
+        transmits: &mut impl Transmits,
+    ) {
+        let remote_ufrag = match &update.negotiated.remote {
+            RemoteMedia::WebRtc(remote) => Some(remote.ufrag.clone()),
+            RemoteMedia::Plain { .. } => None,
+        };
+        if let Some(credentials) = update.ice
+            && let Some(leg) = self.leg(key)
+            && let Transport::WebRtc(webrtc) = &mut leg.transport
+        {
+            let ufrag = credentials.ufrag.clone();
+            let retired = webrtc.session.ice.restart(credentials, remote_ufrag);
+            self.by_ufrag.insert(ufrag, key);
+            if let Some(retired) = retired {
+                self.by_ufrag.remove(&retired.ufrag);
+            }
+        }
+        self.negotiated(key, update.negotiated, None, now);
+        self.start_handshake(key, now, transmits);
+    }
+
+    /// Takes over what both sides agreed on.
+    pub(super) fn negotiated(
+        &mut self,
+        key: LegKey,
+        negotiated: Negotiated,
+        signalling: Option<IpAddr>,
+        now: Instant,
+    ) {
+        let configs = self.config.dtls.clone();
+        let Some(leg) = self.legs.get_mut(key.index()).filter(|leg| leg.key == key) else { return };
+        let before = leg.codec();
+        let format = Format::new(&negotiated);
+        leg.format = Some(format);
+        leg.sends = negotiated.direction.sends();
+        match (&mut leg.transport, negotiated.remote) {
+            (Transport::Plain(plain), RemoteMedia::Plain { rtp, rtcp, rtcp_mux }) => {
+                plain.source.signal(usable(rtp), signalling);
+                plain.rtcp_signalled = usable(rtcp);
+                plain.rtcp_mux = rtcp_mux;
+                if plain.source.is_certain() {
+                    leg.is_started = true;
+                } else if !leg.is_started {
+                    leg.cold.starts_at.get_or_insert(now + FIRST_PACKET_WAIT);
+                }
+            }
+            (Transport::WebRtc(webrtc), RemoteMedia::WebRtc(remote)) => {
+                let session = &mut webrtc.session;
+                let RemoteWebRtc { ufrag, fingerprints, role, .. } = remote;
+                session.ice.set_remote_ufrag(ufrag);
+                // Another certificate means another association; the keys hold until it is there.
+                if session.fingerprints != fingerprints {
+                    session.fingerprints.clone_from(&fingerprints);
+                    let association = Association::new(configs, role, fingerprints);
+                    session.association = Some(Box::new(association));
+                    session.association_ends = None;
+                    session.dtls_began = None;
+                }
+            }
+            // A leg stays what it was opened as.
+            (Transport::Plain(_), RemoteMedia::WebRtc(_))
+            | (Transport::WebRtc(_), RemoteMedia::Plain { .. }) => {}
+        }
+        self.recount(key, before);
+        if before.is_some_and(|before| before != format.codec) {
+            self.end_play_of_another_codec(key);
+        }
+        if self.leg(key).is_some_and(|leg| leg.cold.rtcp_at.is_none()) {
+            let first = now + self.around(RTCP_INTERVAL / 2);
+            if let Some(leg) = self.leg(key) {
+                leg.cold.rtcp_at = Some(first);
+            }
+        }
+    }
+
+    fn recount(&mut self, key: LegKey, before: Option<crate::codec::Codec>) {
+        let counters = Arc::clone(&self.counters);
+        if let Some(leg) = self.leg(key) {
+            counters.leg(leg.kind(), before).subtract(1);
+            counters.leg(leg.kind(), leg.codec()).add(1);
+        }
+    }
+
+    fn end_play_of_another_codec(&mut self, key: LegKey) {
+        let Some(leg) = self.leg(key) else { return };
+        let Mode::Play(play) = &leg.mode else { return };
+        if Some(play.track.codec) != leg.codec() {
+            let (token, end) = (play.token, PlayEnd::CodecMismatch);
+            leg.mode = Mode::Idle;
+            self.event(key, LegEvent::PlayDone { token, end });
+        }
+    }
+
+    /// From now on the leg sends: the peer listens, or had its time.
+    pub(super) fn start_sending(&mut self, key: LegKey, now: Instant) {
+        let Some(leg) = self.legs.get_mut(key.index()).filter(|leg| leg.key == key) else { return };
+        if leg.is_started {
+            return;
+        }
+        leg.is_started = true;
+        leg.cold.starts_at = None;
+        self.schedule(key, now);
+    }
+
+    pub(super) fn report_dtmf(&mut self, key: LegKey, event: DtmfEvent) {
+        self.counters.dtmf_in.add(1);
+        let DtmfEvent { digit, duration } = event;
+        self.event(key, LegEvent::Dtmf { digit, duration });
+    }
+
+    /// Does whatever of the leg is due; the caller arms the next deadline.
+    pub(super) fn handle_deadline(
+        &mut self,
+        key: LegKey,
+        now: Instant,
+        transmits: &mut impl Transmits,
+    ) {
+        let Some(leg) = self.leg(key) else { return };
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let (starts, reports) = (is_due(leg.cold.starts_at), is_due(leg.cold.rtcp_at));
+        let silence = now.saturating_duration_since(leg.last_heard);
+        let falls_quiet = !leg.is_quiet && silence >= leg.cold.quiet_after;
+        leg.is_quiet |= falls_quiet;
+        let dtmf = leg.cold.dtmf.handle_timeout(now);
+        if falls_quiet {
+            self.event(key, LegEvent::Quiet { since: silence });
+        }
+        if let Some(event) = dtmf {
+            self.report_dtmf(key, event);
+        }
+        if starts {
+            self.start_sending(key, now);
+        }
+        if reports {
+            self.send_report(key, false, now, transmits);
+            let next = now + self.around(RTCP_INTERVAL);
+            if let Some(leg) = self.leg(key) {
+                leg.cold.rtcp_at = Some(next);
+            }
+        }
+        self.handshake_timeout(key, now, transmits);
+    }
+
+    /// Sends RTCP: what we sent, what we heard, and at the end that this is the end.
+    fn send_report(
+        &mut self,
+        key: LegKey,
+        bye: bool,
+        now: Instant,
+        transmits: &mut impl Transmits,
+    ) {
+        let ntp = self.ntp(now);
+        let at_ms = self.clock.tick(now);
+        let counters = Arc::clone(&self.counters);
+        let Some(leg) = self.leg(key) else { return };
+        let Some((path, to)) = rtcp_route(leg) else { return };
+        let ticks_per_ms = leg.format.map_or(8, |format| format.ticks_per_ms());
+        let sender = leg.has_sent.then(|| SenderInfo {
+            ntp,
+            timestamp: leg.outbound.timestamp_at(ticks_per_ms, at_ms).0,
+            packets: leg.outbound.packets as u32,
+            bytes: leg.outbound.bytes as u32,
+        });
+        let block = leg.inbound.report(leg.cold.sender_report, now);
+        let ssrc = leg.outbound.ssrc;
+        let report = Report { ssrc, sender, block, cname: &leg.cold.cname, bye };
+        let mut buffer = [0; REPORT_BYTES_MAX];
+        let Some(len) = report.write(&mut buffer) else { return };
+        let len = match &mut leg.transport {
+            Transport::Plain(_) => Some(len),
+            Transport::WebRtc(webrtc) => {
+                let srtcp = webrtc.session.srtcp.as_mut();
+                srtcp.and_then(|(_, outbound)| outbound.protect(&mut buffer, len))
+            }
+        };
+        if let Some(bytes) = len.and_then(|len| buffer.get(..len)) {
+            transmits.send(path, to, bytes, &[]);
+            counters.rtcp_out.add(1);
+        }
+    }
+
+    fn ntp(&self, now: Instant) -> u64 {
+        let since = self.clock.since_epoch(now);
+        let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
+        self.config.ntp_epoch.wrapping_add((since.as_secs() << 32) + fraction)
+    }
+
+    /// RFC 3550 §6.4.1: arrival, less the last sender report, less the delay since.
+    pub(super) fn round_trip(&self, block: &ReportBlock, now: Instant) -> Option<Duration> {
+        if block.last_sender_report == 0 {
+            return None;
+        }
+        let arrival = (self.ntp(now) >> 16) as u32;
+        let units =
+            arrival.wrapping_sub(block.last_sender_report).wrapping_sub(block.delay_since_last);
+        // Beyond 32 seconds it is a clock that lies.
+        let is_sane = units < 32 << 16;
+        is_sane.then(|| Duration::from_micros(u64::from(units) * 1_000_000 / 65_536))
+    }
+
+    fn close(&mut self, key: LegKey, now: Instant, transmits: &mut impl Transmits) {
+        if self.leg(key).is_none() {
+            return;
+        }
+        self.set_mode(key, Mode::Idle);
+        self.send_report(key, true, now, transmits);
+        self.close_association(key, now, transmits);
+        let Some(leg) = self.legs.try_remove(key.index()) else { return };
+        self.by_serial.remove(&leg.serial);
+        self.slots.release(leg.slot);
+        self.counters.leg(leg.kind(), leg.codec()).subtract(1);
+        self.counters.lost_in.add(leg.inbound.lost_total());
+        if let Transport::WebRtc(webrtc) = &leg.transport {
+            for ufrag in webrtc.session.ice.local_ufrags() {
+                self.by_ufrag.remove(ufrag);
+            }
+            for validated in webrtc.session.ice.addresses() {
+                if self.by_address.get(&validated.address) == Some(&key) {
+                    self.by_address.remove(&validated.address);
+                }
+            }
+        }
+        self.event(key, LegEvent::Closed(Box::new(leg.statistics(now))));
+    }
+
+    fn close_association(&mut self, key: LegKey, now: Instant, transmits: &mut impl Transmits) {
+        if let Some(leg) = self.leg(key)
+            && let Transport::WebRtc(webrtc) = &mut leg.transport
+            && let Some(association) = &mut webrtc.session.association
+        {
+            association.close(now);
+            self.flush_handshake(key, now, transmits);
+        }
+    }
+}
+
+/// Where RTCP goes.
+fn rtcp_route(leg: &Leg) -> Option<(Path, SocketAddr)> {
+    match &leg.transport {
+        Transport::WebRtc(webrtc) => webrtc.send_to.map(|(socket, to)| (Path::Shared(socket), to)),
+        Transport::Plain(_) if !leg.is_started => None,
+        Transport::Plain(plain) => {
+            let rtp = plain.source.destination()?;
+            if plain.rtcp_mux {
+                return Some((Path::Rtp(leg.key), rtp));
+            }
+            // A peer behind a NAT is reached where its RTCP comes from, if it sends any.
+            let signalled = plain.rtcp_signalled.filter(|rtcp| rtcp.ip() == rtp.ip());
+            plain.rtcp_learned.or(signalled).map(|rtcp| (Path::Rtcp(leg.key), rtcp))
+        }
+    }
+}
+
+/// An address of a session description that can be sent to: one of all zeros means hold in old
+/// descriptions, port 0 means none.
+fn usable(address: SocketAddr) -> Option<SocketAddr> {
+    (!address.ip().is_unspecified() && address.port() != 0).then_some(address)
+}
+
+/// How long a plain leg waits for the peer's first packet when the address of its session
+/// description is not where its signalling comes from.
+const FIRST_PACKET_WAIT: Duration = Duration::from_millis(200);
+/// How long after it has keys a WebRTC leg waits for the peer's first protected packet, which shows
+/// that the peer has them too.
+pub(super) const PEER_READY_AFTER: Duration = Duration::from_millis(40);
+/// How long the DTLS association is kept after the peer's first protected packet, to repeat a last
+/// flight that was lost.
+pub(super) const ASSOCIATION_KEPT: Duration = Duration::from_secs(2);
+// RFC 3550 §6.2: the minimum interval, which two parties never exceed.
+const RTCP_INTERVAL: Duration = Duration::from_secs(5);
+/// Room for a sender report with one block, SDES, BYE and protection.
+const REPORT_BYTES_MAX: usize = 28 + 24 + 8 + 260 + 8 + RTCP_TRAILER_BYTES_MAX;

@@ -1,0 +1,219 @@
+//! One leg: what every packet touches inline, the rest boxed.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    command::{LegId, LegKind, LegStatistics, PlayToken},
+    delay::DelayRing,
+    outbound::Outbound,
+    source::PlainSource,
+    transmit::{LegKey, Path},
+};
+use crate::{
+    codec::{Codec, FRAME_MS},
+    dtls::Association,
+    dtmf::DtmfReceiver,
+    ice::IceLite,
+    prompt::Track,
+    rtp::{PayloadType, ReceiveStatistics, ReportBlock},
+    sdp::{DtmfFormat, Fingerprint, Negotiated},
+    srtp::{InboundSrtcp, InboundSrtp, OutboundSrtcp, OutboundSrtp},
+};
+
+pub(crate) struct Leg {
+    pub(crate) key: LegKey,
+    pub(crate) serial: u64,
+    pub(crate) format: Option<Format>,
+    /// Whether the agreed direction lets us send.
+    pub(crate) sends: bool,
+    /// Whether it is time to send: the peer is known to listen, or was given time to.
+    pub(crate) is_started: bool,
+    pub(crate) is_quiet: bool,
+    pub(crate) in_slot: bool,
+    pub(crate) has_sent: bool,
+    pub(crate) has_received: bool,
+    pub(crate) slot: u8,
+    pub(crate) last_heard: Instant,
+    pub(crate) armed: Option<Instant>,
+    pub(crate) mode: Mode,
+    pub(crate) outbound: Outbound,
+    pub(crate) inbound: ReceiveStatistics,
+    pub(crate) transport: Transport,
+    pub(crate) cold: Box<Cold>,
+}
+
+/// The agreed codec with what every packet needs to know of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Format {
+    pub(crate) codec: Codec,
+    pub(crate) payload_type: PayloadType,
+    pub(crate) dtmf: Option<DtmfFormat>,
+    pub(crate) frame_ticks: u32,
+}
+
+/// What a leg does with the media it hears, and what it sends.
+#[derive(Debug)]
+pub(crate) enum Mode {
+    Idle,
+    Play(Play),
+    Echo,
+    DelayedEcho(Box<DelayRing>),
+    Bridge(LegId),
+}
+
+#[derive(Debug)]
+pub(crate) struct Play {
+    pub(crate) track: Arc<Track>,
+    pub(crate) next: usize,
+    /// Times still to be begun after this one; `None`: without end.
+    pub(crate) left: Option<u32>,
+    pub(crate) token: PlayToken,
+}
+
+pub(crate) enum Transport {
+    Plain(Plain),
+    WebRtc(WebRtc),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Plain {
+    pub(crate) source: PlainSource,
+    /// Where the session description wants RTCP.
+    pub(crate) rtcp_signalled: Option<SocketAddr>,
+    /// Where RTCP came from, when the host is the peer's.
+    pub(crate) rtcp_learned: Option<SocketAddr>,
+    pub(crate) rtcp_mux: bool,
+}
+
+pub(crate) struct WebRtc {
+    pub(crate) send_to: Option<(u8, SocketAddr)>,
+    pub(crate) outbound: Option<OutboundSrtp>,
+    pub(crate) inbound: Option<InboundSrtp>,
+    pub(crate) session: Box<Session>,
+}
+
+/// The part of a WebRTC leg that only checks, handshakes and reports touch.
+pub(crate) struct Session {
+    pub(crate) ice: IceLite,
+    /// What the certificate of the present association must match.
+    pub(crate) fingerprints: Vec<Fingerprint>,
+    pub(crate) association: Option<Box<Association>>,
+    /// Where handshake datagrams go: to where the last one came from.
+    pub(crate) dtls_to: Option<(u8, SocketAddr)>,
+    pub(crate) srtcp: Option<(InboundSrtcp, OutboundSrtcp)>,
+    pub(crate) first_check: Option<Instant>,
+    pub(crate) dtls_began: Option<Instant>,
+    /// When the association is of no more use.
+    pub(crate) association_ends: Option<Instant>,
+}
+
+/// What no packet touches unless something changes.
+#[derive(Debug)]
+pub(crate) struct Cold {
+    pub(crate) cname: String,
+    pub(crate) opened: Instant,
+    pub(crate) quiet_after: Duration,
+    pub(crate) starts_at: Option<Instant>,
+    pub(crate) rtcp_at: Option<Instant>,
+    pub(crate) dtmf: DtmfReceiver,
+    /// The peer's last sender report: middle bits of its NTP time, and when it came.
+    pub(crate) sender_report: Option<(u32, Instant)>,
+    pub(crate) remote_block: Option<ReportBlock>,
+    pub(crate) round_trip: Option<Duration>,
+    pub(crate) discarded: u64,
+}
+
+impl Format {
+    pub(crate) fn new(negotiated: &Negotiated) -> Self {
+        Self {
+            codec: negotiated.codec,
+            payload_type: PayloadType(negotiated.payload_type),
+            dtmf: negotiated.dtmf,
+            frame_ticks: negotiated.codec.samples_per_frame(),
+        }
+    }
+
+    pub(crate) fn ticks_per_ms(&self) -> u32 {
+        self.frame_ticks / FRAME_MS
+    }
+
+    pub(crate) fn clock_rate_hz(&self) -> u32 {
+        self.codec.clock_rate_hz()
+    }
+}
+
+impl Leg {
+    pub(crate) fn kind(&self) -> LegKind {
+        match self.transport {
+            Transport::Plain(_) => LegKind::Plain,
+            Transport::WebRtc(_) => LegKind::WebRtc,
+        }
+    }
+
+    pub(crate) fn codec(&self) -> Option<Codec> {
+        self.format.map(|format| format.codec)
+    }
+
+    /// Where RTP goes; `None` as long as it may not go anywhere.
+    pub(crate) fn route(&self) -> Option<(Path, SocketAddr)> {
+        if !self.is_started {
+            return None;
+        }
+        match &self.transport {
+            Transport::Plain(plain) => {
+                plain.source.destination().map(|to| (Path::Rtp(self.key), to))
+            }
+            Transport::WebRtc(webrtc) => {
+                webrtc.outbound.as_ref()?;
+                webrtc.send_to.map(|(socket, to)| (Path::Shared(socket), to))
+            }
+        }
+    }
+
+    /// Whether the leg has something to send at every turn of its slot.
+    pub(crate) fn wants_slot(&self) -> bool {
+        match self.mode {
+            Mode::Play(_) | Mode::DelayedEcho(_) => self.format.is_some() && self.route().is_some(),
+            Mode::Idle | Mode::Echo | Mode::Bridge(_) => false,
+        }
+    }
+
+    /// When the leg next wants its deadline handled.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let quiet = (!self.is_quiet).then(|| self.last_heard + self.cold.quiet_after);
+        let cold = &self.cold;
+        let own = [quiet, cold.starts_at, cold.rtcp_at, cold.dtmf.poll_timeout()];
+        let session = match &self.transport {
+            Transport::Plain(_) => [None; 2],
+            Transport::WebRtc(webrtc) => {
+                let association = webrtc.session.association.as_ref();
+                [association.and_then(|a| a.poll_timeout()), webrtc.session.association_ends]
+            }
+        };
+        own.into_iter().chain(session).flatten().min()
+    }
+
+    pub(crate) fn statistics(&self, now: Instant) -> LegStatistics {
+        let rate = self.format.map_or(8000, |format| format.clock_rate_hz());
+        let time =
+            |ticks: u32| Duration::from_micros(u64::from(ticks) * 1_000_000 / u64::from(rate));
+        let remote = self.cold.remote_block.unwrap_or_default();
+        LegStatistics {
+            duration: now.saturating_duration_since(self.cold.opened),
+            packets_in: self.inbound.received_total(),
+            bytes_in: self.inbound.bytes_total(),
+            packets_out: self.outbound.packets,
+            bytes_out: self.outbound.bytes,
+            lost_in: self.inbound.lost_total(),
+            discarded_in: self.cold.discarded,
+            lost_out: u64::try_from(remote.cumulative_lost).unwrap_or(0),
+            jitter_in: time(self.inbound.jitter()),
+            jitter_out: time(remote.jitter),
+            round_trip: self.cold.round_trip,
+        }
+    }
+}

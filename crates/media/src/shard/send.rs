@@ -1,0 +1,223 @@
+//! Media on its way out of a leg: played, echoed later, forwarded.
+
+use std::{collections::VecDeque, ops::Range, time::Instant};
+
+use super::{
+    command::{LegEvent, PlayEnd},
+    counters::{Discard, LiveCounters, codec_index},
+    leg::{Leg, Mode, Play, Transport},
+    transmit::{LegKey, Media, MediaKind, PacketBuffer, Transmits},
+};
+use crate::rtp::{ExtendedSequenceNumber, HEADER_BYTES, Header, PayloadType};
+
+/// What everything that is sent needs beside the leg.
+pub(super) struct Context<'a> {
+    pub(super) events: &'a mut VecDeque<(LegKey, LegEvent)>,
+    pub(super) counters: &'a LiveCounters,
+    pub(super) now: Instant,
+    /// The moment the packet belongs to, in milliseconds of the shard's clock.
+    pub(super) at_ms: u64,
+}
+
+/// Sends what is due at the leg's turn; `false` when the leg needs no more turns.
+pub(super) fn frame(
+    leg: &mut Leg,
+    context: &mut Context<'_>,
+    transmits: &mut impl Transmits,
+) -> bool {
+    match std::mem::replace(&mut leg.mode, Mode::Idle) {
+        Mode::Play(play) => played(leg, play, context, transmits),
+        Mode::DelayedEcho(mut ring) => {
+            for _ in 0..DELAYED_PER_TURN_MAX {
+                let buffer = transmits.buffer();
+                let Some(room) = buffer.get_mut(HEADER_BYTES..) else { break };
+                let Some(media) = ring.pop(room, context.now) else { break };
+                let payload_bytes = media.payload.len();
+                if let Some((header, number)) = prepare(leg, &media, context) {
+                    queue(leg, header, number, payload_bytes, context, transmits);
+                }
+            }
+            leg.mode = Mode::DelayedEcho(ring);
+            true
+        }
+        mode @ (Mode::Idle | Mode::Echo | Mode::Bridge(_)) => {
+            leg.mode = mode;
+            false
+        }
+    }
+}
+
+fn played(
+    leg: &mut Leg,
+    mut play: Play,
+    context: &mut Context<'_>,
+    transmits: &mut impl Transmits,
+) -> bool {
+    if let Some(payload) = play.track.frames.get(play.next) {
+        send_frame(leg, payload, context, transmits);
+        play.next += 1;
+    }
+    if play.next >= play.track.frames.len() {
+        play.next = 0;
+        match &mut play.left {
+            None if !play.track.frames.is_empty() => {}
+            Some(left) if *left > 0 => *left -= 1,
+            _ => {
+                let done = LegEvent::PlayDone { token: play.token, end: PlayEnd::Completed };
+                context.events.push_back((leg.key, done));
+                return false;
+            }
+        }
+    }
+    leg.mode = Mode::Play(play);
+    true
+}
+
+/// Sends one frame of a track: in the clear as header and shared payload, protected as a copy that
+/// is encrypted where it lies.
+fn send_frame(
+    leg: &mut Leg,
+    payload: &[u8],
+    context: &mut Context<'_>,
+    transmits: &mut impl Transmits,
+) {
+    let (Some(format), Some((path, to))) = (leg.format, leg.route()) else { return };
+    // An empty frame is silence that the codec does not send.
+    if !leg.sends || payload.is_empty() {
+        return;
+    }
+    let (header, number) =
+        leg.outbound.next_frame(format.payload_type, format.frame_ticks, context.at_ms);
+    match &leg.transport {
+        Transport::Plain(_) => {
+            transmits.send(path, to, &header.to_bytes(), payload);
+            sent(leg, payload.len(), context);
+        }
+        Transport::WebRtc(_) => {
+            let buffer = transmits.buffer();
+            let Some(room) = buffer.get_mut(HEADER_BYTES..HEADER_BYTES + payload.len()) else {
+                return;
+            };
+            room.copy_from_slice(payload);
+            queue(leg, header, number, payload.len(), context, transmits);
+        }
+    }
+}
+
+/// Forwards media whose payload lies in `buffer` behind at least a header's length, in place.
+pub(super) fn in_place(
+    leg: &mut Leg,
+    media: &Media<'_>,
+    buffer: &mut PacketBuffer,
+    payload: Range<usize>,
+    context: &mut Context<'_>,
+    transmits: &mut impl Transmits,
+) {
+    let Some((path, to)) = leg.route() else { return };
+    let Some((header, number)) = prepare(leg, media, context) else { return };
+    let Some(start) = payload.start.checked_sub(HEADER_BYTES) else { return };
+    let Some(bytes) = buffer.bytes.get_mut(start..) else { return };
+    let len = HEADER_BYTES + payload.len();
+    if let Some(len) = finish(leg, header, number, bytes, len) {
+        transmits.send(path, to, bytes.get(..len).unwrap_or_default(), &[]);
+        sent(leg, payload.len(), context);
+    }
+}
+
+/// Forwards media that lies elsewhere, such as that of another shard.
+pub(super) fn copied(
+    leg: &mut Leg,
+    media: &Media<'_>,
+    context: &mut Context<'_>,
+    transmits: &mut impl Transmits,
+) {
+    if leg.route().is_none() {
+        return;
+    }
+    let Some((header, number)) = prepare(leg, media, context) else { return };
+    let buffer = transmits.buffer();
+    let end = HEADER_BYTES + media.payload.len();
+    let Some(room) = buffer.get_mut(HEADER_BYTES..end) else { return };
+    room.copy_from_slice(media.payload);
+    queue(leg, header, number, media.payload.len(), context, transmits);
+}
+
+/// The header that a packet of another stream gets on this leg; `None` when it cannot be sent here.
+fn prepare(
+    leg: &mut Leg,
+    media: &Media<'_>,
+    context: &mut Context<'_>,
+) -> Option<(Header, ExtendedSequenceNumber)> {
+    if !leg.sends {
+        return None;
+    }
+    let format = leg.format?;
+    let payload_type = match media.kind {
+        MediaKind::Audio(codec) if codec == format.codec => format.payload_type,
+        MediaKind::Dtmf(rate) => {
+            let dtmf = format.dtmf.filter(|dtmf| dtmf.clock_rate_hz == rate)?;
+            PayloadType(dtmf.payload_type)
+        }
+        MediaKind::Audio(_) => {
+            context.counters.discard(Discard::CodecMismatch);
+            return None;
+        }
+    };
+    let from = (media.ssrc, media.number, media.timestamp);
+    let ticks_per_ms = format.ticks_per_ms();
+    let prepared =
+        leg.outbound.forward(from, media.marker, payload_type, ticks_per_ms, context.at_ms);
+    if prepared.is_none() {
+        context.counters.discard(Discard::Late);
+    }
+    prepared
+}
+
+/// Queues the packet whose payload lies in the transmit buffer behind the room for its header.
+fn queue(
+    leg: &mut Leg,
+    header: Header,
+    number: ExtendedSequenceNumber,
+    payload_bytes: usize,
+    context: &mut Context<'_>,
+    transmits: &mut impl Transmits,
+) {
+    let Some((path, to)) = leg.route() else { return };
+    let len = HEADER_BYTES + payload_bytes;
+    if let Some(len) = finish(leg, header, number, transmits.buffer(), len) {
+        transmits.queue(path, to, len);
+        sent(leg, payload_bytes, context);
+    }
+}
+
+/// Writes the header in front of the payload and protects the packet where the leg demands it;
+/// returns its length.
+fn finish(
+    leg: &Leg,
+    header: Header,
+    number: ExtendedSequenceNumber,
+    bytes: &mut [u8],
+    len: usize,
+) -> Option<usize> {
+    bytes.get_mut(..HEADER_BYTES)?.copy_from_slice(&header.to_bytes());
+    match &leg.transport {
+        Transport::Plain(_) => Some(len),
+        Transport::WebRtc(webrtc) => webrtc.outbound.as_ref()?.protect(bytes, len, number),
+    }
+}
+
+fn sent(leg: &mut Leg, payload_bytes: usize, context: &mut Context<'_>) {
+    leg.outbound.count(payload_bytes);
+    if let Some(codec) = leg.codec() {
+        context.counters.packets_out[codec_index(codec)].add(1);
+        context.counters.bytes_out[codec_index(codec)].add(payload_bytes as u64);
+    }
+    if !leg.has_sent {
+        leg.has_sent = true;
+        let after = context.now.saturating_duration_since(leg.cold.opened);
+        context.events.push_back((leg.key, LegEvent::FirstPacketOut { after }));
+    }
+}
+
+/// Packets of a delayed echo sent at one turn: enough for packets of 10 ms and to catch up.
+const DELAYED_PER_TURN_MAX: usize = 4;

@@ -1,0 +1,262 @@
+//! Which address a plain leg listens to and sends to: symmetric RTP without letting strangers in.
+//!
+//! The address in the session description comes first; behind it, an address with the IP of that or
+//! of the signalling (a NAT gave it another port); last, any address, after a few packets in a row.
+//! Media never moves to a worse address than the one that spoke, and never from the signalled one.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use crate::rtp::{SequenceNumber, Ssrc};
+
+/// The source of a plain leg's media.
+#[derive(Debug, Default)]
+pub(crate) struct PlainSource {
+    signalled: Option<SocketAddr>,
+    signalling: Option<IpAddr>,
+    locked: Option<Locked>,
+    candidate: Option<Candidate>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Locked {
+    address: SocketAddr,
+    rank: Rank,
+    last_packet: Instant,
+}
+
+/// How much an address is to be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Stranger,
+    KnownHost,
+    Signalled,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    address: SocketAddr,
+    ssrc: Ssrc,
+    next: SequenceNumber,
+    count: u8,
+}
+
+/// What to do with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is the peer's.
+    Accept,
+    /// It is the peer's, and media goes to where it came from now.
+    Move,
+    /// It may become the peer's; this one is dropped.
+    Probation,
+    /// It is not the peer's.
+    Refuse,
+}
+
+impl PlainSource {
+    /// Takes the session description's address and that of the signalling; what was learned is
+    /// forgotten if the former changed.
+    pub(crate) fn signal(&mut self, address: Option<SocketAddr>, signalling: Option<IpAddr>) {
+        self.signalling = signalling.or(self.signalling);
+        if self.signalled != address {
+            self.signalled = address;
+            self.locked = None;
+            self.candidate = None;
+        }
+    }
+
+    /// Where media is sent.
+    pub(crate) fn destination(&self) -> Option<SocketAddr> {
+        self.locked.map(|locked| locked.address).or(self.signalled)
+    }
+
+    /// Whether an address is known without waiting: the session description names the host that the
+    /// signalling comes from, or media came.
+    pub(crate) fn is_certain(&self) -> bool {
+        let same_host = self.signalled.map(|address| address.ip()) == self.signalling;
+        self.locked.is_some() || (self.signalled.is_some() && same_host)
+    }
+
+    /// Judges an RTP packet by where it came from.
+    pub(crate) fn judge(
+        &mut self,
+        from: SocketAddr,
+        ssrc: Ssrc,
+        number: SequenceNumber,
+        now: Instant,
+    ) -> Verdict {
+        let rank = self.rank(from);
+        if let Some(locked) = &mut self.locked {
+            if locked.address == from {
+                locked.last_packet = now;
+                return Verdict::Accept;
+            }
+            let is_silent = now.saturating_duration_since(locked.last_packet) >= SILENT_AFTER;
+            let may_move = rank > locked.rank
+                || (rank == Rank::KnownHost && locked.rank == Rank::KnownHost && is_silent);
+            if !may_move {
+                return Verdict::Refuse;
+            }
+            if rank == Rank::KnownHost && locked.rank == rank && !self.prove(from, ssrc, number) {
+                return Verdict::Probation;
+            }
+        } else if rank == Rank::Stranger && !self.prove(from, ssrc, number) {
+            return Verdict::Probation;
+        }
+        let moves = self.destination() != Some(from);
+        self.locked = Some(Locked { address: from, rank, last_packet: now });
+        self.candidate = None;
+        if moves { Verdict::Move } else { Verdict::Accept }
+    }
+
+    /// Whether an RTCP packet may be the peer's: it comes from the host that media comes from.
+    pub(crate) fn is_peer_host(&self, from: SocketAddr) -> bool {
+        match self.locked {
+            Some(locked) => locked.address.ip() == from.ip(),
+            None => self.rank(from) > Rank::Stranger,
+        }
+    }
+
+    fn rank(&self, from: SocketAddr) -> Rank {
+        if self.signalled == Some(from) {
+            Rank::Signalled
+        } else if self.signalled.map(|address| address.ip()) == Some(from.ip())
+            || self.signalling == Some(from.ip())
+        {
+            Rank::KnownHost
+        } else {
+            Rank::Stranger
+        }
+    }
+
+    /// Counts packets in a row of one stream from one address.
+    fn prove(&mut self, from: SocketAddr, ssrc: Ssrc, number: SequenceNumber) -> bool {
+        let count = match self.candidate {
+            Some(candidate)
+                if candidate.address == from
+                    && candidate.ssrc == ssrc
+                    && candidate.next == number =>
+            {
+                candidate.count + 1
+            }
+            // Another address does not take over a candidate: the first to go on in a row wins.
+            _ => 1,
+        };
+        self.candidate = Some(Candidate { address: from, ssrc, next: number.plus(1), count });
+        count >= PROBATION_PACKETS
+    }
+}
+
+/// Packets in a row after which an address is learned that nothing speaks for.
+const PROBATION_PACKETS: u8 = 5;
+/// A learned address may give way to another port of the same host after this long without it.
+const SILENT_AFTER: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIGNALLED: &str = "192.0.2.1:4000";
+    const SIGNALLING: &str = "198.51.100.1";
+
+    struct Fixture {
+        source: PlainSource,
+        now: Instant,
+        number: u16,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let mut source = PlainSource::default();
+            source.signal(Some(SIGNALLED.parse().unwrap()), Some(SIGNALLING.parse().unwrap()));
+            Self { source, now: Instant::now(), number: 0 }
+        }
+
+        fn packet(&mut self, from: &str) -> Verdict {
+            self.number += 1;
+            self.now += Duration::from_millis(20);
+            let number = SequenceNumber(self.number);
+            self.source.judge(from.parse().unwrap(), Ssrc(1), number, self.now)
+        }
+
+        fn destination(&self) -> String {
+            self.source.destination().unwrap().to_string()
+        }
+    }
+
+    #[test]
+    fn the_signalled_address_is_taken_at_once_and_kept() {
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.packet(SIGNALLED), Verdict::Accept);
+        for _ in 0..50 {
+            assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Refuse);
+            assert_eq!(fixture.packet("192.0.2.1:4002"), Verdict::Refuse);
+        }
+        fixture.now += Duration::from_secs(60);
+        assert_eq!(fixture.packet("192.0.2.1:4002"), Verdict::Refuse);
+        assert_eq!(fixture.destination(), SIGNALLED);
+    }
+
+    #[test]
+    fn a_port_that_a_nat_chose_is_learned_from_the_first_packet() {
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.packet("198.51.100.1:555"), Verdict::Move);
+        assert_eq!(fixture.packet("198.51.100.1:556"), Verdict::Refuse);
+        assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Refuse);
+        assert_eq!(fixture.destination(), "198.51.100.1:555");
+        // The signalled address still comes first.
+        assert_eq!(fixture.packet(SIGNALLED), Verdict::Move);
+        assert_eq!(fixture.destination(), SIGNALLED);
+    }
+
+    #[test]
+    fn a_nat_that_changes_its_port_is_followed_after_silence() {
+        let mut fixture = Fixture::new();
+        fixture.packet("198.51.100.1:555");
+        fixture.now += SILENT_AFTER;
+        for _ in 1..PROBATION_PACKETS {
+            assert_eq!(fixture.packet("198.51.100.1:777"), Verdict::Probation);
+        }
+        assert_eq!(fixture.packet("198.51.100.1:777"), Verdict::Move);
+    }
+
+    #[test]
+    fn a_stranger_is_learned_only_after_packets_in_a_row_and_loses_to_everyone() {
+        let mut fixture = Fixture::new();
+        for _ in 1..PROBATION_PACKETS {
+            assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Probation);
+        }
+        assert_eq!(fixture.destination(), SIGNALLED);
+        assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Move);
+        fixture.now += Duration::from_secs(60);
+        for _ in 0..20 {
+            assert_eq!(fixture.packet("203.0.113.10:1"), Verdict::Refuse);
+        }
+        assert_eq!(fixture.packet("198.51.100.1:9"), Verdict::Move);
+        assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Refuse);
+        assert_eq!(fixture.packet(SIGNALLED), Verdict::Move);
+    }
+
+    #[test]
+    fn cve_2025_53399_a_spray_between_does_not_learn() {
+        let mut fixture = Fixture::new();
+        for n in 0..200 {
+            let from = format!("203.0.113.{}:{}", n % 7, 1000 + n);
+            assert_eq!(fixture.packet(&from), Verdict::Probation);
+        }
+        assert_eq!(fixture.packet(SIGNALLED), Verdict::Accept);
+    }
+
+    #[test]
+    fn an_update_of_the_signalled_address_starts_over() {
+        let mut fixture = Fixture::new();
+        fixture.packet(SIGNALLED);
+        let moved: SocketAddr = "192.0.2.7:4000".parse().unwrap();
+        fixture.source.signal(Some(moved), None);
+        assert_eq!(fixture.source.destination(), Some(moved));
+        assert_eq!(fixture.packet("192.0.2.7:4000"), Verdict::Accept);
+    }
+}
