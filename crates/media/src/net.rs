@@ -1,7 +1,17 @@
 //! The sockets and threads that drive the shards.
+//!
+//! ```text
+//!   open, command ──► bounded queue, eventfd ──► thread media-N: epoll ──► Shard ──► sendmmsg
+//!   LegHandle::events ◄── bounded channel ◄───────────────┘
+//! ```
 
+mod control;
+mod outbox;
 mod plane;
+mod ports;
+mod ring;
+mod sys;
+mod thread;
 
-pub use plane::{
-    CommandError, LegHandle, MediaConfig, MediaPlane, OpenError, PlaneCounters, StartError,
-};
+pub use control::{CommandError, LegHandle};
+pub use plane::{MediaConfig, MediaPlane, OpenError, PlaneCounters, SHARDS_MAX, StartError};

@@ -106,7 +106,7 @@ pub enum AssociationEvent {
         /// How media is protected.
         profile: SrtpProfile,
         /// Both directions' master keys.
-        keys: KeyingMaterial,
+        keys: Box<KeyingMaterial>,
     },
     /// It failed for good.
     Failed(AssociationError),
@@ -281,7 +281,7 @@ impl Association {
         self.collect();
         self.flight = Vec::new();
         self.phase = Phase::Established;
-        AssociationEvent::Connected { profile, keys }
+        AssociationEvent::Connected { profile, keys: Box::new(keys) }
     }
 
     fn fail(&mut self, error: AssociationError) -> AssociationEvent {

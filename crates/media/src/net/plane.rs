@@ -5,20 +5,40 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        mpsc::sync_channel,
+    },
+    thread::JoinHandle,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+use rand::RngExt;
+use socket2::Socket;
 use tokio::sync::mpsc;
 
+use super::{
+    control::{CommandError, Control, LegHandle, Open, Permit, ShardLink, remote_ice},
+    outbox::Outbox,
+    ports::{PortAllocator, PortPair, bind},
+    ring::{RingReceiver, RingSender, ring},
+    sys::Waker,
+    thread::ShardThread,
+};
 use crate::{
-    dtls::{Certificate, CertificateError},
-    sdp::{Fingerprint, Negotiated},
-    shard::{Command, LegEvent, LegId, LegParameters, LocalMedia, ShardCounters},
+    dtls::{Certificate, CertificateError, Configs},
+    ice::IceCredentials,
+    sdp::{Fingerprint, LocalIce, RemoteMedia},
+    shard::{
+        LegId, LegKind, LegParameters, LocalMedia, OpenLeg, Shard, ShardConfig, ShardCounters,
+    },
 };
 
 /// What a media plane is started with.
 #[derive(Clone, Debug)]
 pub struct MediaConfig {
-    /// Threads, each with its own sockets and legs; at least 1, at most 64.
+    /// Threads, each with its own sockets and legs; from 1 to [`SHARDS_MAX`].
     pub shards: u16,
     /// Addresses that media is bound to.
     pub addresses: Vec<IpAddr>,
@@ -38,7 +58,7 @@ pub struct MediaConfig {
     pub commands_max: usize,
     /// Events of a leg that may wait to be read; what comes after is dropped and counted.
     pub events_max: usize,
-    /// Packets that may wait between one shard and another.
+    /// Packets of other shards that may wait for a shard.
     pub ring_packets_max: usize,
 }
 
@@ -65,7 +85,7 @@ impl Default for MediaConfig {
 #[non_exhaustive]
 pub enum StartError {
     /// There are no shards, or too many.
-    #[error("media.shards is {0}; it must be from 1 to 64")]
+    #[error("{0} media shards; there must be from 1 to {SHARDS_MAX}")]
     Shards(u16),
     /// There is no address to bind to.
     #[error("media has no address to bind to")]
@@ -81,7 +101,7 @@ pub enum StartError {
     /// The system refused a thread or an event queue.
     #[error("a media thread cannot be started: {0}")]
     Thread(#[source] io::Error),
-    /// The certificate could not be made.
+    /// The certificate could not be made or used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
 }
@@ -91,7 +111,7 @@ pub enum StartError {
 #[non_exhaustive]
 pub enum OpenError {
     /// Media is not bound to any address of the peer's family.
-    #[error("media is not bound to an address that reaches {0}")]
+    #[error("media is not bound to an address of the family of {0}")]
     NoAddress(IpAddr),
     /// Every pair of ports of the range is in use.
     #[error("no pair of RTP ports is free in {first} to {last}")]
@@ -107,7 +127,7 @@ pub enum OpenError {
         /// The configured bound.
         legs_max: usize,
     },
-    /// The shard has as many commands waiting as it may, or is gone.
+    /// There is no such shard, or it is overloaded or gone.
     #[error(transparent)]
     Command(#[from] CommandError),
     /// The system refused a socket.
@@ -115,21 +135,31 @@ pub enum OpenError {
     Io(#[from] io::Error),
 }
 
-/// A command did not reach the shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommandError {
-    /// As many commands wait as may.
-    #[error("the media shard has too many commands waiting")]
-    Full,
-    /// The shard's thread is gone.
-    #[error("the media shard is gone")]
-    Gone,
+/// The running media plane. Cheap to clone; shared by all calls. Its threads end when
+/// [`MediaPlane::shutdown`] is called or the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct MediaPlane {
+    inner: Arc<Inner>,
 }
 
-/// The running media plane. Cheap to clone; shared by all calls.
-#[derive(Clone, Debug)]
-pub struct MediaPlane {}
+#[derive(Debug)]
+struct Inner {
+    config: MediaConfig,
+    fingerprint: Fingerprint,
+    shards: Vec<ShardOutside>,
+    ports: Arc<PortAllocator>,
+    legs: Arc<AtomicUsize>,
+    serial: AtomicU64,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A shard as the plane sees it.
+#[derive(Debug)]
+struct ShardOutside {
+    link: Arc<ShardLink>,
+    /// Where its WebRTC legs are reached, one for each configured address.
+    shared: Vec<SocketAddr>,
+}
 
 impl MediaPlane {
     /// Binds the shared sockets and starts a thread per shard.
@@ -138,32 +168,291 @@ impl MediaPlane {
     ///
     /// A number makes no sense, or the system refuses a socket or a thread.
     pub fn start(config: MediaConfig) -> Result<Self, StartError> {
-        Err(StartError::Shards(config.shards))
+        if config.shards == 0 || config.shards > SHARDS_MAX {
+            return Err(StartError::Shards(config.shards));
+        }
+        if config.addresses.is_empty() {
+            return Err(StartError::NoAddress);
+        }
+        let certificate = match &config.certificate {
+            Some(certificate) => certificate.clone(),
+            None => Certificate::generate()?,
+        };
+        let configs = Configs::new(&certificate)?;
+        let mut starting = Vec::new();
+        for shard in 0..config.shards {
+            starting.push(Starting::new(shard, &config)?);
+        }
+        let senders: Vec<_> = starting.iter().map(|shard| shard.ring_sender.clone()).collect();
+        // Dropped on the way out of a failure, it ends the threads that run already.
+        let mut inner = Inner {
+            fingerprint: certificate.fingerprint(),
+            shards: Vec::new(),
+            ports: Arc::new(PortAllocator::new(&config.rtp_ports)),
+            legs: Arc::default(),
+            serial: AtomicU64::new(1),
+            threads: Mutex::default(),
+            config,
+        };
+        for shard in starting {
+            let (outside, thread) = shard.start(&inner.config, &configs, &senders)?;
+            inner.shards.push(outside);
+            inner.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
+        }
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Opens a leg: binds its ports if it is plain, chooses its ICE parameters if it is WebRTC. It
-    /// receives at once. Never blocks.
+    /// receives as soon as its shard has taken it over, which is before any command. Never blocks.
     ///
     /// # Errors
     ///
     /// A bound is reached or the system refuses a socket.
     pub fn open(&self, parameters: LegParameters) -> Result<LegHandle, OpenError> {
-        let _ = parameters;
-        Err(OpenError::Command(CommandError::Gone))
+        let inner = &*self.inner;
+        let number = inner.choose_shard(parameters.shard)?;
+        let shard = inner.shards.get(usize::from(number)).ok_or(CommandError::Gone)?;
+        let legs_max = inner.config.legs_max;
+        let permit = Permit::new(&shard.link, &inner.legs, legs_max)
+            .ok_or(OpenError::LegsExhausted { legs_max })?;
+        let at = inner.choose_address(&parameters)?;
+        let (local, pair) = inner.local_media(shard, at, &parameters)?;
+        let serial = inner.serial.fetch_add(1, Ordering::Relaxed);
+        let (sender, events) = mpsc::channel(inner.config.events_max.max(32));
+        let is_dropped = Arc::new(AtomicBool::new(false));
+        let remote_ice = parameters.negotiated.as_ref().and_then(remote_ice);
+        let ice = local.ice.as_ref();
+        let leg = OpenLeg {
+            serial,
+            parameters,
+            ssrc: local.ssrc,
+            cname: local.cname.clone(),
+            ice: ice.map(|ice| IceCredentials { ufrag: ice.ufrag.clone(), pwd: ice.pwd.clone() }),
+        };
+        let open = Open { leg, pair, events: sender, is_dropped: Arc::clone(&is_dropped), permit };
+        shard.link.send(Control::Open(Box::new(open)))?;
+        let link = Arc::clone(&shard.link);
+        let id = LegId { shard: number, serial };
+        Ok(LegHandle { id, local, events, link, is_dropped, remote_ice })
     }
 
     /// Of the certificate that every WebRTC leg presents.
     pub fn fingerprint(&self) -> &Fingerprint {
-        unreachable!("no plane exists")
+        &self.inner.fingerprint
+    }
+
+    /// Where WebRTC legs are reached: for each shard one socket per configured address.
+    pub fn webrtc_addresses(&self) -> Vec<Vec<SocketAddr>> {
+        self.inner.shards.iter().map(|shard| shard.shared.clone()).collect()
     }
 
     /// The counters of every shard and of the plane.
     pub fn counters(&self) -> PlaneCounters {
-        PlaneCounters::default()
+        let shards = &self.inner.shards;
+        let is_alive = |shard: &&ShardOutside| shard.link.is_alive.load(Ordering::Acquire);
+        PlaneCounters {
+            shards: shards.iter().map(|shard| shard.link.counters.snapshot()).collect(),
+            shards_alive: shards.iter().filter(is_alive).count(),
+            port_pairs_used: self.inner.ports.pairs_used(),
+            port_pairs: self.inner.ports.pairs(),
+        }
     }
 
-    /// Closes every leg and ends the threads; returns once they have ended.
-    pub fn shutdown(&self) {}
+    /// Closes every leg and ends the threads; returns once they have ended. Later calls return at
+    /// once.
+    pub fn shutdown(&self) {
+        self.inner.shutdown();
+    }
+}
+
+impl Inner {
+    fn choose_shard(&self, wanted: Option<u16>) -> Result<u16, CommandError> {
+        if let Some(wanted) = wanted {
+            return Ok(wanted);
+        }
+        let alive = self
+            .shards
+            .iter()
+            .zip(0..)
+            .filter(|(shard, _)| shard.link.is_alive.load(Ordering::Acquire));
+        let fewest = alive.min_by_key(|(shard, _)| shard.link.legs.load(Ordering::Acquire));
+        fewest.map(|(_, number)| number).ok_or(CommandError::Gone)
+    }
+
+    /// The configured address for a leg: where its signalling came to, else the first one of the
+    /// peer's family.
+    fn choose_address(&self, parameters: &LegParameters) -> Result<usize, OpenError> {
+        let addresses = &self.config.addresses;
+        let remote = match parameters.negotiated.as_ref().map(|negotiated| &negotiated.remote) {
+            Some(RemoteMedia::Plain { rtp, .. }) => Some(rtp.ip()),
+            Some(RemoteMedia::WebRtc(_)) | None => None,
+        };
+        let fits = |address: &IpAddr| remote.is_none_or(|r| r.is_ipv4() == address.is_ipv4());
+        let same = |address: &IpAddr| parameters.signalling_local == Some(*address);
+        let near = |address: &IpAddr| {
+            let local = parameters.signalling_local.or(parameters.signalling_remote);
+            local.is_none_or(|local| local.is_ipv4() == address.is_ipv4())
+        };
+        let first = |which: &dyn Fn(&IpAddr) -> bool| addresses.iter().position(which);
+        first(&|address| fits(address) && same(address))
+            .or_else(|| first(&|address| fits(address) && near(address)))
+            .or_else(|| first(&fits))
+            .ok_or_else(|| OpenError::NoAddress(remote.unwrap_or(addresses[0])))
+    }
+
+    fn local_media(
+        &self,
+        shard: &ShardOutside,
+        at: usize,
+        parameters: &LegParameters,
+    ) -> Result<(LocalMedia, Option<PortPair>), OpenError> {
+        let mut random = rand::rng();
+        let bound = self.config.addresses[at];
+        let cname = format!("{:016x}{:08x}", random.random::<u64>(), random.random::<u32>());
+        let mut local = LocalMedia {
+            address: self.advertised(bound, parameters),
+            rtp_port: 0,
+            rtcp_port: 0,
+            ice: None,
+            fingerprint: None,
+            ssrc: random.random(),
+            cname,
+        };
+        match parameters.kind {
+            LegKind::Plain => {
+                let (first, last) = self.config.rtp_ports.clone().into_inner();
+                let pair = self.ports.bind(bound)?;
+                let pair = pair.ok_or(OpenError::PortsExhausted { first, last })?;
+                local.rtp_port = pair.port;
+                local.rtcp_port = pair.port + 1;
+                Ok((local, Some(pair)))
+            }
+            LegKind::WebRtc => {
+                let mut candidates: Vec<_> = shard
+                    .shared
+                    .iter()
+                    .map(|s| SocketAddr::new(self.advertised(s.ip(), parameters), s.port()))
+                    .collect();
+                candidates.swap(0, at);
+                local.rtp_port = candidates[0].port();
+                local.rtcp_port = local.rtp_port;
+                let IceCredentials { ufrag, pwd } = IceCredentials::random(&mut random);
+                local.ice = Some(LocalIce { ufrag, pwd, candidates });
+                local.fingerprint = Some(self.fingerprint.clone());
+                Ok((local, None))
+            }
+        }
+    }
+
+    /// What is said for a bound address. One of all zeros, without a mapping, is said as the address
+    /// that the signalling came to.
+    fn advertised(&self, bound: IpAddr, parameters: &LegParameters) -> IpAddr {
+        if let Some(advertised) = self.config.advertised.get(&bound) {
+            return *advertised;
+        }
+        let local = parameters.signalling_local.filter(|l| l.is_ipv4() == bound.is_ipv4());
+        if bound.is_unspecified() { local.unwrap_or(bound) } else { bound }
+    }
+
+    fn shutdown(&self) {
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for shard in &self.shards {
+            // The queue may be full for a moment; a thread that is gone has nothing to end.
+            while shard.link.send(Control::Shutdown) == Err(CommandError::Full) {
+                std::thread::yield_now();
+            }
+        }
+        for thread in threads {
+            if let Err(panic) = thread.join() {
+                let reason = panic.downcast_ref::<&str>().copied().unwrap_or("of no known reason");
+                tracing::warn!(reason, "a media shard had died");
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+/// A shard that has its sockets and no thread yet.
+struct Starting {
+    number: u16,
+    sockets: Vec<Socket>,
+    shared: Vec<SocketAddr>,
+    waker: Arc<Waker>,
+    ring_sender: RingSender,
+    ring_receiver: RingReceiver,
+}
+
+impl Starting {
+    fn new(number: u16, config: &MediaConfig) -> Result<Self, StartError> {
+        let port = match config.webrtc_port {
+            0 => 0,
+            first => first.checked_add(number).ok_or(StartError::Shards(config.shards))?,
+        };
+        let mut sockets = Vec::new();
+        let mut shared = Vec::new();
+        for ip in &config.addresses {
+            let address = SocketAddr::new(*ip, port);
+            let (socket, bound) = bind_shared(address, config.socket_buffer_bytes)
+                .map_err(|source| StartError::Bind { address, source })?;
+            sockets.push(socket);
+            shared.push(bound);
+        }
+        let waker = Arc::new(Waker::new().map_err(StartError::Thread)?);
+        let packets_max = if config.shards > 1 { config.ring_packets_max } else { 1 };
+        let (ring_sender, ring_receiver) = ring(packets_max, Arc::clone(&waker));
+        Ok(Self { number, sockets, shared, waker, ring_sender, ring_receiver })
+    }
+
+    fn start(
+        self,
+        config: &MediaConfig,
+        configs: &Configs,
+        senders: &[RingSender],
+    ) -> Result<(ShardOutside, JoinHandle<()>), StartError> {
+        let (epoch, ntp_epoch) = (Instant::now(), ntp_now());
+        let shard_config = ShardConfig::new(self.number, configs.clone(), epoch, ntp_epoch);
+        let shard = Shard::new(shard_config, rand::rng().random());
+        let (queue_sender, queue) = sync_channel(config.commands_max.max(1));
+        let link = Arc::new(ShardLink {
+            queue: queue_sender,
+            waker: self.waker,
+            must_sweep: AtomicBool::new(false),
+            is_alive: AtomicBool::new(true),
+            legs: AtomicUsize::new(0),
+            counters: shard.live_counters(),
+        });
+        let rings = senders.iter().zip(0..);
+        let rings = rings.map(|(ring, to)| (to != self.number).then(|| ring.clone())).collect();
+        let outbox = Outbox::new(self.sockets, rings, shard.live_counters());
+        let outside = ShardOutside { link: Arc::clone(&link), shared: self.shared };
+        let thread = ShardThread::new(shard, link, queue, self.ring_receiver, outbox)
+            .map_err(StartError::Thread)?;
+        let builder = std::thread::Builder::new().name(format!("media-{}", self.number));
+        let handle = builder.spawn(move || thread.run()).map_err(StartError::Thread)?;
+        Ok((outside, handle))
+    }
+}
+
+fn bind_shared(address: SocketAddr, buffer_bytes: usize) -> io::Result<(Socket, SocketAddr)> {
+    let socket = bind(address.ip(), address.port())?;
+    // The system gives as much as it is set up to; that is no reason not to start.
+    let _ = socket.set_recv_buffer_size(buffer_bytes);
+    let _ = socket.set_send_buffer_size(buffer_bytes);
+    let bound = socket.local_addr()?.as_socket().unwrap_or(address);
+    Ok((socket, bound))
+}
+
+/// NTP time: seconds since 1900 and a fraction of 32 bits (RFC 5905 §6).
+fn ntp_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
+    ((since.as_secs() + NTP_UNIX_SECONDS) << 32).wrapping_add(fraction)
 }
 
 /// What the plane and its shards counted.
@@ -171,45 +460,15 @@ impl MediaPlane {
 pub struct PlaneCounters {
     /// One entry per shard.
     pub shards: Vec<ShardCounters>,
-    /// Shards whose thread still runs.
+    /// Shards whose thread still runs; fewer than all means that one died.
     pub shards_alive: usize,
-    /// Pairs of plain ports in use.
+    /// Pairs of plain ports in use, over all addresses.
     pub port_pairs_used: usize,
     /// Pairs of plain ports in the range, for each address.
     pub port_pairs: usize,
 }
 
-/// An open leg. Dropping it closes the leg.
-#[derive(Debug)]
-pub struct LegHandle {
-    /// Names the leg, for [`Command::Bridge`].
-    pub id: LegId,
-    /// Our side, as the session description must say it.
-    pub local: LocalMedia,
-    /// What the leg reports; ends after [`LegEvent::Closed`] or when the shard dies.
-    pub events: mpsc::Receiver<LegEvent>,
-}
-
-impl LegHandle {
-    /// Tells the leg what to do. Never blocks.
-    ///
-    /// # Errors
-    ///
-    /// The shard is overloaded or gone.
-    pub fn command(&self, command: Command) -> Result<(), CommandError> {
-        let _ = command;
-        Err(CommandError::Gone)
-    }
-
-    /// Tells the leg what a later offer and answer changed. When the peer restarted ICE (another
-    /// ufrag and password), [`LegHandle::local`] has new ICE parameters afterwards; describe the
-    /// leg only then.
-    ///
-    /// # Errors
-    ///
-    /// The shard is overloaded or gone.
-    pub fn update(&mut self, negotiated: Negotiated) -> Result<(), CommandError> {
-        let _ = negotiated;
-        Err(CommandError::Gone)
-    }
-}
+/// Most shards of a plane.
+pub const SHARDS_MAX: u16 = 64;
+/// From 1900 to 1970.
+const NTP_UNIX_SECONDS: u64 = 2_208_988_800;

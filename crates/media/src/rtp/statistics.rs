@@ -167,8 +167,7 @@ impl ReceiveStatistics {
         self.expected_prior = expected;
         self.received_prior = self.received;
         let lost_interval = expected_interval.saturating_sub(received_interval);
-        let fraction =
-            if expected_interval == 0 { 0 } else { (lost_interval << 8) / expected_interval };
+        let fraction = (lost_interval << 8).checked_div(expected_interval).unwrap_or(0);
         let lost = expected as i64 - self.received as i64;
         let (last, delay) = match sender_report {
             Some((middle, at)) => {

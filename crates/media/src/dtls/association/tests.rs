@@ -55,7 +55,7 @@ impl Pair {
 
 fn keys(events: Vec<(bool, AssociationEvent)>) -> Vec<(bool, SrtpProfile, KeyingMaterial)> {
     let keys = events.into_iter().filter_map(|(is_client, event)| match event {
-        AssociationEvent::Connected { profile, keys } => Some((is_client, profile, keys)),
+        AssociationEvent::Connected { profile, keys } => Some((is_client, profile, *keys)),
         _ => None,
     });
     let mut keys: Vec<_> = keys.collect();

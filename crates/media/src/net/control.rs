@@ -1,0 +1,160 @@
+//! How a leg is told something, and how its end is sure to be noticed.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+    mpsc::{SyncSender, TrySendError},
+};
+
+use tokio::sync::mpsc;
+
+use super::{ports::PortPair, sys::Waker};
+use crate::{
+    ice::IceCredentials,
+    sdp::{LocalIce, Negotiated, RemoteMedia},
+    shard::{Command, LegEvent, LegId, LiveCounters, LocalMedia, OpenLeg, Update},
+};
+
+/// A command did not reach the shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// As many commands wait as may.
+    #[error("the media shard has too many commands waiting")]
+    Full,
+    /// The shard's thread is gone.
+    #[error("the media shard is gone")]
+    Gone,
+}
+
+/// What a shard's thread is told.
+pub(super) enum Control {
+    Open(Box<Open>),
+    Command(u64, Command),
+    Shutdown,
+}
+
+/// A leg to be opened, with everything that was made for it on the caller's thread.
+pub(super) struct Open {
+    pub(super) leg: OpenLeg,
+    pub(super) pair: Option<PortPair>,
+    pub(super) events: mpsc::Sender<LegEvent>,
+    pub(super) is_dropped: Arc<AtomicBool>,
+    pub(super) permit: Permit,
+}
+
+/// The outside of a shard.
+pub(super) struct ShardLink {
+    pub(super) queue: SyncSender<Control>,
+    pub(super) waker: Arc<Waker>,
+    /// A leg was dropped while the queue was full.
+    pub(super) must_sweep: AtomicBool,
+    pub(super) is_alive: AtomicBool,
+    pub(super) legs: AtomicUsize,
+    pub(super) counters: Arc<LiveCounters>,
+}
+
+impl ShardLink {
+    pub(super) fn send(&self, control: Control) -> Result<(), CommandError> {
+        let result = self.queue.try_send(control).map_err(|error| match error {
+            TrySendError::Full(_) => CommandError::Full,
+            TrySendError::Disconnected(_) => CommandError::Gone,
+        });
+        self.waker.wake();
+        result
+    }
+}
+
+impl std::fmt::Debug for ShardLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShardLink").field("legs", &self.legs).finish_non_exhaustive()
+    }
+}
+
+/// Counts a leg on its shard and on the plane for as long as it exists.
+pub(super) struct Permit {
+    link: Arc<ShardLink>,
+    total: Arc<AtomicUsize>,
+}
+
+impl Permit {
+    /// `None` when as many legs are open as may be.
+    pub(super) fn new(link: &Arc<ShardLink>, total: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let add = |open: usize| (open < max).then_some(open + 1);
+        total.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).ok()?;
+        link.legs.fetch_add(1, Ordering::AcqRel);
+        Some(Self { link: Arc::clone(link), total: Arc::clone(total) })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.link.legs.fetch_sub(1, Ordering::AcqRel);
+        self.total.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// An open leg. Dropping it closes the leg.
+#[derive(Debug)]
+pub struct LegHandle {
+    /// Names the leg, for [`Command::Bridge`].
+    pub id: LegId,
+    /// Our side, as the session description must say it.
+    pub local: LocalMedia,
+    /// What the leg reports; ends after [`LegEvent::Closed`], or without it when the shard dies.
+    pub events: mpsc::Receiver<LegEvent>,
+    pub(super) link: Arc<ShardLink>,
+    pub(super) is_dropped: Arc<AtomicBool>,
+    /// The peer's ICE user name fragment and password, where they are known.
+    pub(super) remote_ice: Option<(String, String)>,
+}
+
+impl LegHandle {
+    /// Tells the leg what to do. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// The shard is overloaded or gone.
+    pub fn command(&self, command: Command) -> Result<(), CommandError> {
+        self.link.send(Control::Command(self.id.serial, command))
+    }
+
+    /// Tells the leg what a later offer and answer changed. When the peer restarted ICE (another
+    /// user name fragment or password, RFC 8445 §9), [`LegHandle::local`] has new ICE parameters
+    /// afterwards: describe the leg only then.
+    ///
+    /// # Errors
+    ///
+    /// The shard is overloaded or gone; nothing has changed then.
+    pub fn update(&mut self, negotiated: Negotiated) -> Result<(), CommandError> {
+        let remote_ice = remote_ice(&negotiated);
+        let restarts = self.remote_ice.is_some() && remote_ice != self.remote_ice;
+        let ice = (restarts && self.local.ice.is_some())
+            .then(|| IceCredentials::random(&mut rand::rng()));
+        let update = Update { negotiated, ice: ice.clone() };
+        self.command(Command::Update(Box::new(update)))?;
+        self.remote_ice = remote_ice;
+        if let (Some(local), Some(IceCredentials { ufrag, pwd })) = (&mut self.local.ice, ice) {
+            let candidates = std::mem::take(&mut local.candidates);
+            *local = LocalIce { ufrag, pwd, candidates };
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn remote_ice(negotiated: &Negotiated) -> Option<(String, String)> {
+    match &negotiated.remote {
+        RemoteMedia::WebRtc(remote) => Some((remote.ufrag.clone(), remote.pwd.clone())),
+        RemoteMedia::Plain { .. } => None,
+    }
+}
+
+impl Drop for LegHandle {
+    fn drop(&mut self) {
+        self.is_dropped.store(true, Ordering::Release);
+        if self.command(Command::Close) == Err(CommandError::Full) {
+            self.link.must_sweep.store(true, Ordering::Release);
+            self.link.waker.wake();
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Where a shard's packets leave: at once by a leg's own socket, by the batch on a shared one.
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    os::fd::AsFd,
+    sync::Arc,
+};
+
+use socket2::{SockAddr, Socket};
+
+use super::{
+    ports::PortPair,
+    ring::RingSender,
+    sys::{BATCH, send_batch},
+};
+use crate::shard::{LegId, LegKey, LiveCounters, Media, PACKET_BYTES_MAX, Path, Transmits};
+
+/// The sockets of a shard and the datagrams queued for them.
+pub(super) struct Outbox {
+    shared: Vec<Socket>,
+    legs: Vec<Option<(LegKey, PortPair)>>,
+    rings: Vec<Option<RingSender>>,
+    buffers: Box<[[u8; PACKET_BYTES_MAX]]>,
+    /// For each queued datagram its socket, where it goes and its length.
+    queued: Vec<(u8, SockAddr, usize)>,
+    counters: Arc<LiveCounters>,
+}
+
+impl Outbox {
+    /// `rings` has one entry per shard, none for this one.
+    pub(super) fn new(
+        shared: Vec<Socket>,
+        rings: Vec<Option<RingSender>>,
+        counters: Arc<LiveCounters>,
+    ) -> Self {
+        Self {
+            shared,
+            legs: Vec::new(),
+            rings,
+            buffers: vec![[0; PACKET_BYTES_MAX]; BATCH].into(),
+            queued: Vec::with_capacity(BATCH),
+            counters,
+        }
+    }
+
+    pub(super) fn shared(&self) -> &[Socket] {
+        &self.shared
+    }
+
+    /// Takes over the sockets of a plain leg.
+    pub(super) fn add(&mut self, key: LegKey, pair: PortPair) {
+        if self.legs.len() <= key.index() {
+            self.legs.resize_with(key.index() + 1, || None);
+        }
+        self.legs[key.index()] = Some((key, pair));
+    }
+
+    /// Closes the sockets of a leg.
+    pub(super) fn remove(&mut self, key: LegKey) {
+        if let Some(entry) = self.legs.get_mut(key.index()) {
+            entry.take_if(|(known, _)| *known == key);
+        }
+    }
+
+    pub(super) fn pair(&self, key: LegKey) -> Option<&PortPair> {
+        let (known, pair) = self.legs.get(key.index())?.as_ref()?;
+        (*known == key).then_some(pair)
+    }
+
+    fn socket(&self, path: Path) -> Option<&Socket> {
+        match path {
+            Path::Shared(socket) => self.shared.get(usize::from(socket)),
+            Path::Rtp(key) => self.pair(key).map(|pair| &pair.rtp),
+            Path::Rtcp(key) => self.pair(key).map(|pair| &pair.rtcp),
+        }
+    }
+
+    /// Sends what is queued. What the system refuses is dropped and counted: media that waits is
+    /// worth nothing.
+    pub(super) fn flush(&mut self) {
+        let mut at = 0;
+        while let Some((socket, ..)) = self.queued.get(at) {
+            let shared = *socket;
+            let rest = self.queued.iter().zip(&self.buffers).skip(at);
+            let run = rest
+                .take_while(|((socket, ..), _)| *socket == shared)
+                .map(|((_, to, len), bytes)| (to, bytes.get(..*len).unwrap_or_default()));
+            let sent = match self.shared.get(usize::from(shared)) {
+                Some(socket) => send_batch(socket.as_fd(), run),
+                None => Ok(0),
+            };
+            match sent {
+                Ok(sent) if sent > 0 => at += sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.counters.send_failures.add((self.queued.len() - at) as u64);
+                    break;
+                }
+                Ok(_) | Err(_) => {
+                    self.counters.send_failures.add(1);
+                    at += 1;
+                }
+            }
+        }
+        self.queued.clear();
+    }
+}
+
+impl Transmits for Outbox {
+    fn send(&mut self, path: Path, to: SocketAddr, head: &[u8], payload: &[u8]) {
+        let Some(socket) = self.socket(path) else { return };
+        let to = SockAddr::from(to);
+        let sent = if payload.is_empty() {
+            socket.send_to(head, &to)
+        } else {
+            socket.send_to_vectored(&[IoSlice::new(head), IoSlice::new(payload)], &to)
+        };
+        // An ICMP error of a datagram before is reported by the next send, which was not sent then.
+        let sent = match sent {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                socket.send_to_vectored(&[IoSlice::new(head), IoSlice::new(payload)], &to)
+            }
+            sent => sent,
+        };
+        if sent.is_err() {
+            self.counters.send_failures.add(1);
+        }
+    }
+
+    fn buffer(&mut self) -> &mut [u8] {
+        let at = self.queued.len().min(BATCH - 1);
+        &mut self.buffers[at]
+    }
+
+    fn queue(&mut self, path: Path, to: SocketAddr, len: usize) {
+        let at = self.queued.len();
+        match path {
+            Path::Shared(socket) => {
+                self.queued.push((socket, SockAddr::from(to), len));
+                if self.queued.len() == BATCH {
+                    self.flush();
+                }
+            }
+            Path::Rtp(_) | Path::Rtcp(_) => {
+                let bytes = self.buffers.get(at).and_then(|bytes| bytes.get(..len));
+                let sent = self
+                    .socket(path)
+                    .zip(bytes)
+                    .map(|(socket, bytes)| socket.send_to(bytes, &SockAddr::from(to)));
+                if sent.is_none_or(|sent| sent.is_err()) {
+                    self.counters.send_failures.add(1);
+                }
+            }
+        }
+    }
+
+    fn forward(&mut self, peer: LegId, media: &Media<'_>) -> bool {
+        let ring = self.rings.get(usize::from(peer.shard)).and_then(Option::as_ref);
+        ring.is_some_and(|ring| ring.push(peer, media))
+    }
+}

@@ -1,0 +1,173 @@
+//! Ports of plain legs: pairs of an even one for RTP and the next for RTCP (RFC 3550 §11).
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rand::RngExt;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+/// Hands out pairs of ports of a range, for each address we are bound to.
+#[derive(Debug)]
+pub(super) struct PortAllocator {
+    first: u16,
+    pairs: usize,
+    used: Mutex<BTreeMap<IpAddr, Used>>,
+}
+
+#[derive(Debug)]
+struct Used {
+    pairs: Vec<bool>,
+    count: usize,
+    /// Where the search goes on: a pair that was given back rests as long as possible, so that late
+    /// packets of one call do not reach the next.
+    next: usize,
+}
+
+/// A pair of sockets, and the right to its ports; both end when it is dropped.
+#[derive(Debug)]
+pub(super) struct PortPair {
+    pub(super) rtp: Socket,
+    pub(super) rtcp: Socket,
+    pub(super) port: u16,
+    _lease: Lease,
+}
+
+#[derive(Debug)]
+struct Lease {
+    allocator: Arc<PortAllocator>,
+    address: IpAddr,
+    pair: usize,
+}
+
+impl PortAllocator {
+    pub(super) fn new(range: &RangeInclusive<u16>) -> Self {
+        let first = range.start().next_multiple_of(2);
+        let count = usize::from(*range.end()).saturating_add(1).saturating_sub(usize::from(first));
+        Self { first, pairs: count / 2, used: Mutex::default() }
+    }
+
+    pub(super) fn pairs(&self) -> usize {
+        self.pairs
+    }
+
+    pub(super) fn pairs_used(&self) -> usize {
+        self.lock().values().map(|used| used.count).sum()
+    }
+
+    /// Binds the next free pair on `address`, passing over ports that others use. `None`: every pair
+    /// is in use.
+    pub(super) fn bind(self: &Arc<Self>, address: IpAddr) -> io::Result<Option<PortPair>> {
+        for _ in 0..self.pairs {
+            let Some(lease) = self.lease(address) else { return Ok(None) };
+            let port = self.first + 2 * lease.pair as u16;
+            match (bind(address, port), bind(address, port + 1)) {
+                (Ok(rtp), Ok(rtcp)) => {
+                    return Ok(Some(PortPair { rtp, rtcp, port, _lease: lease }));
+                }
+                (Err(error), _) | (_, Err(error)) if error.kind() != io::ErrorKind::AddrInUse => {
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn lease(self: &Arc<Self>, address: IpAddr) -> Option<Lease> {
+        let pairs = self.pairs;
+        let mut table = self.lock();
+        let used = table.entry(address).or_insert_with(|| Used {
+            pairs: vec![false; pairs],
+            count: 0,
+            next: rand::rng().random_range(0..pairs.max(1)),
+        });
+        let order = (used.next..pairs).chain(0..used.next);
+        let pair = order.into_iter().find(|pair| !used.pairs[*pair])?;
+        used.pairs[pair] = true;
+        used.count += 1;
+        used.next = (pair + 1) % pairs;
+        Some(Lease { allocator: Arc::clone(self), address, pair })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<IpAddr, Used>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(used) = self.allocator.lock().get_mut(&self.address) {
+            used.pairs[self.pair] = false;
+            used.count -= 1;
+        }
+    }
+}
+
+/// A UDP socket that does not block.
+pub(super) fn bind(address: IpAddr, port: u16) -> io::Result<Socket> {
+    let address = SocketAddr::new(address, port);
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    /// A range of ports that nobody used a moment ago.
+    fn range(pairs: u16) -> RangeInclusive<u16> {
+        let socket = bind(LOOPBACK, 0).unwrap();
+        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+        let first = port.min(u16::MAX - 2 * pairs).next_multiple_of(2);
+        first..=first + 2 * pairs - 1
+    }
+
+    #[test]
+    fn pairs_are_even_and_odd_until_none_is_left() {
+        let allocator = Arc::new(PortAllocator::new(&range(4)));
+        let mut pairs = Vec::new();
+        while let Some(pair) = allocator.bind(LOOPBACK).unwrap() {
+            assert_eq!(pair.port % 2, 0);
+            let rtcp = pair.rtcp.local_addr().unwrap().as_socket().unwrap();
+            assert_eq!(rtcp.port(), pair.port + 1);
+            pairs.push(pair);
+        }
+        assert_eq!(allocator.pairs_used(), pairs.len());
+        assert!(pairs.len() >= 3, "{}", pairs.len());
+        pairs.remove(0);
+        assert!(allocator.bind(LOOPBACK).unwrap().is_some());
+        drop(pairs);
+        assert_eq!(allocator.pairs_used(), 0);
+    }
+
+    #[test]
+    fn a_port_that_somebody_else_uses_is_passed_over() {
+        let range = range(3);
+        let taken: Vec<_> =
+            range.clone().step_by(2).take(2).map(|port| bind(LOOPBACK, port)).collect();
+        let allocator = Arc::new(PortAllocator::new(&range));
+        let pair = allocator.bind(LOOPBACK).unwrap().unwrap();
+        assert_eq!(pair.port, range.start() + 4);
+        assert!(allocator.bind(LOOPBACK).unwrap().is_none());
+        drop(taken);
+    }
+
+    #[test]
+    fn an_odd_or_empty_range_gives_no_odd_pair() {
+        assert_eq!(PortAllocator::new(&(10_001..=10_004)).pairs(), 1);
+        assert_eq!(PortAllocator::new(&(10_001..=10_002)).pairs(), 0);
+        assert_eq!(PortAllocator::new(&(65_534..=65_535)).pairs(), 1);
+    }
+}

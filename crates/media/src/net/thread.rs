@@ -1,0 +1,329 @@
+//! The thread of one shard: waits, receives, lets the shard work, sends.
+
+use std::{
+    io,
+    os::fd::AsFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::Receiver as Queue,
+    },
+    time::Instant,
+};
+
+use tokio::sync::mpsc;
+
+use super::{
+    control::{Control, Open, Permit, ShardLink},
+    outbox::Outbox,
+    ring::RingReceiver,
+    sys::{BATCH, Epoll, Receiver, Timer},
+};
+use crate::shard::{Command, LegEvent, LegKey, PacketBuffer, Path, Shard};
+
+/// Everything that the thread of a shard owns.
+pub(super) struct ShardThread {
+    shard: Shard,
+    link: Arc<ShardLink>,
+    queue: Queue<Control>,
+    ring: RingReceiver,
+    outbox: Outbox,
+    epoll: Epoll,
+    timer: Timer,
+    timer_set: Option<Instant>,
+    receiver: Receiver,
+    buffer: Box<PacketBuffer>,
+    readers: Vec<Option<Reader>>,
+    tokens: Vec<u64>,
+    is_ending: bool,
+}
+
+/// Who reads the events of a leg.
+struct Reader {
+    key: LegKey,
+    events: mpsc::Sender<LegEvent>,
+    is_dropped: Arc<AtomicBool>,
+    _permit: Permit,
+}
+
+/// Marks the shard as dead however its thread ends.
+struct Alive(Arc<ShardLink>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.is_alive.store(false, Ordering::Release);
+    }
+}
+
+impl ShardThread {
+    pub(super) fn new(
+        shard: Shard,
+        link: Arc<ShardLink>,
+        queue: Queue<Control>,
+        ring: RingReceiver,
+        outbox: Outbox,
+    ) -> io::Result<Self> {
+        let (epoll, timer) = (Epoll::new()?, Timer::new()?);
+        epoll.add(&*link.waker, Token::Waker.pack())?;
+        epoll.add(&timer, Token::Timer.pack())?;
+        for (at, socket) in outbox.shared().iter().enumerate() {
+            epoll.add(socket, Token::Shared(at as u8).pack())?;
+        }
+        Ok(Self {
+            shard,
+            link,
+            queue,
+            ring,
+            outbox,
+            epoll,
+            timer,
+            timer_set: None,
+            receiver: Receiver::new(),
+            buffer: Box::new(PacketBuffer::new()),
+            readers: Vec::new(),
+            tokens: Vec::with_capacity(256),
+            is_ending: false,
+        })
+    }
+
+    /// Runs until it is told to end.
+    pub(super) fn run(mut self) {
+        let _alive = Alive(Arc::clone(&self.link));
+        while !self.is_ending {
+            let block = self.set_timer(Instant::now());
+            self.tokens.clear();
+            match self.epoll.wait(block) {
+                Ok(tokens) => self.tokens.extend(tokens),
+                // Nothing of ours can be wrong with the call; without it there is no way to go on.
+                Err(_) => break,
+            }
+            for at in 0..self.tokens.len() {
+                self.ready(Token::unpack(self.tokens[at]));
+                self.work();
+            }
+            self.work();
+        }
+    }
+
+    /// Arms the timer for the shard's next deadline; `false` when that has already passed.
+    fn set_timer(&mut self, now: Instant) -> bool {
+        let next = self.shard.poll_timeout();
+        if next.is_some_and(|next| next <= now) {
+            return false;
+        }
+        if next != self.timer_set {
+            let delay = next.map(|next| next.saturating_duration_since(now));
+            // Should the system refuse, the thread spins instead of falling silent.
+            if self.timer.set(delay).is_err() {
+                return false;
+            }
+            self.timer_set = next;
+        }
+        true
+    }
+
+    fn ready(&mut self, token: Token) {
+        match token {
+            Token::Waker => self.woken(),
+            // What it fired for is done by `work`; arming it anew takes back the readiness.
+            Token::Timer => self.timer_set = None,
+            Token::Shared(socket) => self.receive_shared(socket),
+            Token::Rtp(key) => self.receive_own(Path::Rtp(key), key),
+            Token::Rtcp(key) => self.receive_own(Path::Rtcp(key), key),
+        }
+    }
+
+    /// Lets the shard do what is due, sends what came of it and passes events on.
+    fn work(&mut self) {
+        let now = Instant::now();
+        if self.shard.poll_timeout().is_some_and(|due| due <= now) {
+            self.shard.handle_timeout(now, &mut self.outbox);
+        }
+        self.outbox.flush();
+        self.pass_events();
+    }
+
+    fn receive_shared(&mut self, socket: u8) {
+        for _ in 0..BATCHES_PER_TURN {
+            let Some(shared) = self.outbox.shared().get(usize::from(socket)) else { return };
+            let Ok(count) = self.receiver.receive(shared.as_fd()) else { return };
+            let now = Instant::now();
+            for at in 0..count {
+                if let Some((from, buffer)) = self.receiver.datagram(at) {
+                    let path = Path::Shared(socket);
+                    self.shard.handle_packet(path, from, buffer, now, &mut self.outbox);
+                }
+            }
+            if count < BATCH {
+                return;
+            }
+            self.work();
+        }
+    }
+
+    fn receive_own(&mut self, path: Path, key: LegKey) {
+        for _ in 0..DATAGRAMS_PER_TURN {
+            let Some(pair) = self.outbox.pair(key) else { return };
+            let socket = if matches!(path, Path::Rtp(_)) { &pair.rtp } else { &pair.rtcp };
+            let from = match receive_one(socket, &mut self.buffer) {
+                Ok(Some(from)) => from,
+                // An ICMP error that a datagram of ours provoked.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
+                Ok(None) | Err(_) => return,
+            };
+            let now = Instant::now();
+            self.shard.handle_packet(path, from, &mut self.buffer, now, &mut self.outbox);
+        }
+    }
+
+    fn woken(&mut self) {
+        self.link.waker.clear();
+        self.ring.begin();
+        let now = Instant::now();
+        while let Some(packet) = self.ring.pop() {
+            let (serial, media) = (packet.serial, packet.media());
+            self.shard.handle_forwarded(serial, &media, now, &mut self.outbox);
+        }
+        while let Ok(control) = self.queue.try_recv() {
+            match control {
+                Control::Open(open) => self.open(*open),
+                Control::Command(serial, command) => {
+                    if let Some(key) = self.shard.find(serial) {
+                        let now = Instant::now();
+                        self.shard.handle_command(key, command, now, &mut self.outbox);
+                    }
+                }
+                Control::Shutdown => self.end(),
+            }
+        }
+        if self.link.must_sweep.swap(false, Ordering::AcqRel) {
+            self.close_all(|reader| reader.is_dropped.load(Ordering::Acquire));
+        }
+    }
+
+    fn open(&mut self, open: Open) {
+        let key = self.shard.open(open.leg, Instant::now());
+        if let Some(pair) = open.pair {
+            let added = self
+                .epoll
+                .add(&pair.rtp, Token::Rtp(key).pack())
+                .and_then(|()| self.epoll.add(&pair.rtcp, Token::Rtcp(key).pack()));
+            self.outbox.add(key, pair);
+            if added.is_err() {
+                self.shard.handle_command(key, Command::Close, Instant::now(), &mut self.outbox);
+            }
+        }
+        if self.readers.len() <= key.index() {
+            self.readers.resize_with(key.index() + 1, || None);
+        }
+        let Open { events, is_dropped, permit, .. } = open;
+        self.readers[key.index()] = Some(Reader { key, events, is_dropped, _permit: permit });
+    }
+
+    fn end(&mut self) {
+        self.is_ending = true;
+        self.close_all(|_| true);
+        self.outbox.flush();
+    }
+
+    fn close_all(&mut self, which: impl Fn(&Reader) -> bool) {
+        let keys: Vec<_> =
+            self.readers.iter().flatten().filter(|r| which(r)).map(|r| r.key).collect();
+        for key in keys {
+            self.shard.handle_command(key, Command::Close, Instant::now(), &mut self.outbox);
+        }
+        self.pass_events();
+    }
+
+    /// Hands events to their readers. One that does not read loses what can be lost first; room is
+    /// kept for what a call waits for.
+    fn pass_events(&mut self) {
+        while let Some((key, event)) = self.shard.poll_event() {
+            let entry = self.readers.get_mut(key.index());
+            let Some(entry) = entry.filter(|e| e.as_ref().is_some_and(|r| r.key == key)) else {
+                continue;
+            };
+            let is_last = matches!(event, LegEvent::Closed(_));
+            let can_be_lost =
+                matches!(event, LegEvent::Dtmf { .. } | LegEvent::Quiet { .. } | LegEvent::Heard);
+            if let Some(reader) = entry {
+                let has_room = !can_be_lost || reader.events.capacity() > EVENTS_RESERVED;
+                let is_gone = reader.is_dropped.load(Ordering::Acquire);
+                if (!has_room || reader.events.try_send(event).is_err()) && !is_gone {
+                    self.link.counters.events_dropped.add(1);
+                }
+            }
+            if is_last {
+                *entry = None;
+                self.outbox.remove(key);
+            }
+        }
+    }
+}
+
+fn receive_one(
+    socket: &socket2::Socket,
+    buffer: &mut PacketBuffer,
+) -> io::Result<Option<std::net::SocketAddr>> {
+    let (len, from) = super::sys::receive_from(socket.as_fd(), buffer.space())?;
+    buffer.set_len(len);
+    Ok(from)
+}
+
+/// What an epoll event is about, packed into its 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    Waker,
+    Timer,
+    Shared(u8),
+    Rtp(LegKey),
+    Rtcp(LegKey),
+}
+
+impl Token {
+    fn pack(self) -> u64 {
+        let leg = |key: LegKey| u64::from(key.index) << 32 | u64::from(key.generation);
+        match self {
+            Self::Waker => 0,
+            Self::Timer => 1 << 60,
+            Self::Shared(socket) => 2 << 60 | u64::from(socket),
+            Self::Rtp(key) => 3 << 60 | leg(key),
+            Self::Rtcp(key) => 4 << 60 | leg(key),
+        }
+    }
+
+    fn unpack(token: u64) -> Self {
+        let key = LegKey { index: (token >> 32) as u32 & INDEX_BITS, generation: token as u32 };
+        match token >> 60 {
+            0 => Self::Waker,
+            1 => Self::Timer,
+            2 => Self::Shared(token as u8),
+            3 => Self::Rtp(key),
+            _ => Self::Rtcp(key),
+        }
+    }
+}
+
+/// Bits of a leg's place in a token; the plane opens fewer legs than they count.
+const INDEX_BITS: u32 = (1 << 28) - 1;
+/// Batches taken from one shared socket before others have their turn.
+const BATCHES_PER_TURN: usize = 4;
+/// Datagrams taken from one leg's socket before others have their turn.
+const DATAGRAMS_PER_TURN: usize = 8;
+/// Places in a leg's event queue that events which can be lost leave free.
+const EVENTS_RESERVED: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_unpack_to_what_was_packed() {
+        let key = LegKey { index: 0x0abc_def0, generation: u32::MAX };
+        for token in
+            [Token::Waker, Token::Timer, Token::Shared(255), Token::Rtp(key), Token::Rtcp(key)]
+        {
+            assert_eq!(Token::unpack(token.pack()), token);
+        }
+    }
+}
