@@ -92,12 +92,13 @@ impl fmt::Display for Section {
     }
 }
 
-fn baseline_rows(baseline: &Baseline) -> [Row; 3] {
-    let Baseline { tight_ns, paced_ns, received } = *baseline;
+fn baseline_rows(baseline: &Baseline) -> [Row; 4] {
+    let Baseline { tight_ns, paced_ns, rhythm_ns, received } = *baseline;
     let unit = tight_ns / 1e3;
     [
         Row::new("bare sendto of 172 bytes, thread CPU", unit, "µs").times(unit),
         Row::new("the same in the rhythm of a media thread", paced_ns / 1e3, "µs").times(unit),
+        Row::new("the same with the sleep between", rhythm_ns / 1e3, "µs").times(unit),
         Row::new("of these arrived", received * 100.0, "%"),
     ]
 }
