@@ -34,6 +34,7 @@ pub struct Configs {
     server_gcm: Arc<HandshakeConfig>,
     server_counter_mode: Arc<HandshakeConfig>,
     client: Arc<HandshakeConfig>,
+    client_counter_mode: Arc<HandshakeConfig>,
 }
 
 impl Configs {
@@ -61,7 +62,18 @@ impl Configs {
             server_gcm: config(false, vec![GCM])?,
             server_counter_mode: config(false, vec![COUNTER_MODE])?,
             client: config(true, vec![GCM, COUNTER_MODE])?,
+            client_counter_mode: config(true, vec![COUNTER_MODE])?,
         })
+    }
+
+    /// The same without AES-GCM, for peers and tests that must do with AES-CM.
+    #[must_use]
+    pub fn without_gcm(self) -> Self {
+        Self {
+            server_gcm: Arc::clone(&self.server_counter_mode),
+            client: Arc::clone(&self.client_counter_mode),
+            ..self
+        }
     }
 }
 

@@ -1,0 +1,207 @@
+//! Playback and echo allocate nothing per packet: in the clear and by either SRTP profile.
+#![allow(clippy::unwrap_used, unsafe_code, reason = "test code with a counting allocator")]
+
+mod common;
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use common::*;
+use media::{
+    dtls::{Association, Configs},
+    sdp::DtlsRole,
+    shard::{
+        Command, LegId, LegKey, Media, PACKET_BYTES_MAX, PacketBuffer, Path, Repeat, Transmits,
+    },
+    srtp::SrtpProfile,
+};
+
+/// The system's allocator, counting what this thread asks of it.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+// SAFETY: every call is handed to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Counts what leaves and keeps nothing.
+struct Sink {
+    buffer: [u8; PACKET_BYTES_MAX],
+    rtp: usize,
+}
+
+impl Sink {
+    fn count(&mut self, first: u8, second: u8) {
+        self.rtp += usize::from(first >= 0x80 && !(192..=223).contains(&second));
+    }
+}
+
+impl Transmits for Sink {
+    fn send(&mut self, _: Path, _: SocketAddr, head: &[u8], _: &[u8]) {
+        self.count(head[0], head[1]);
+    }
+
+    fn buffer(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+
+    fn queue(&mut self, _: Path, _: SocketAddr, _: usize) {
+        self.count(self.buffer[0], self.buffer[1]);
+    }
+
+    fn forward(&mut self, _: LegId, _: &Media<'_>) -> bool {
+        false
+    }
+}
+
+/// Runs the shard for a time; returns RTP packets sent and allocations made.
+fn run(world: &mut World, duration: Duration, mut inbound: Option<Inbound>) -> (usize, u64) {
+    let mut sink = Sink { buffer: [0; PACKET_BYTES_MAX], rtp: 0 };
+    let end = world.now + duration;
+    let before = ALLOCATIONS.get();
+    while world.now < end {
+        if let Some(inbound) = &mut inbound {
+            inbound.say(world, &mut sink);
+        }
+        for _ in 0..20 {
+            world.now += Duration::from_millis(1);
+            world.shard.handle_timeout(world.now, &mut sink);
+            while world.shard.poll_event().is_some() {}
+        }
+    }
+    (sink.rtp, ALLOCATIONS.get() - before)
+}
+
+/// Packets made beforehand, one for each frame.
+struct Inbound {
+    path: Path,
+    from: SocketAddr,
+    packets: std::vec::IntoIter<Vec<u8>>,
+    buffer: PacketBuffer,
+}
+
+impl Inbound {
+    fn new(path: Path, from: SocketAddr, packets: Vec<Vec<u8>>) -> Self {
+        Self { path, from, packets: packets.into_iter(), buffer: PacketBuffer::new() }
+    }
+
+    fn say(&mut self, world: &mut World, sink: &mut Sink) {
+        let Some(packet) = self.packets.as_slice().first() else { return };
+        self.buffer.space()[..packet.len()].copy_from_slice(packet);
+        self.buffer.set_len(packet.len());
+        let now: Instant = world.now;
+        world.shard.handle_packet(self.path, self.from, &mut self.buffer, now, sink);
+        let _ = self.packets.next();
+    }
+}
+
+const PEER: &str = "192.0.2.1:4000";
+/// Long enough for every kind of deadline to have come, RTCP among them.
+const WARM_UP: Duration = Duration::from_secs(10);
+const MEASURED: Duration = Duration::from_secs(10);
+
+fn plain_leg(world: &mut World) -> LegKey {
+    world.open_plain(PEER, "192.0.2.1").0
+}
+
+fn browser_leg(world: &mut World, profile: SrtpProfile) -> (Browser, LegKey) {
+    let mut browser = Browser::new(world, PEER);
+    if profile == SrtpProfile::Aes128CmHmacSha1_80 {
+        let configs = Configs::new(&browser.certificate).unwrap().without_gcm();
+        let expected = vec![world.certificate.fingerprint()];
+        browser.association = Association::new(configs, DtlsRole::Active, expected);
+    }
+    let (key, _) = browser.open(world);
+    browser.connect(world);
+    assert_eq!(browser.profile, Some(profile));
+    (browser, key)
+}
+
+fn assert_quiet((packets, allocations): (usize, u64), expected: usize) {
+    assert!(packets + 2 >= expected && packets <= expected + 2, "{packets} packets");
+    assert_eq!(allocations, 0, "in {packets} packets");
+}
+
+#[test]
+fn playback_in_the_clear() {
+    let mut world = World::new();
+    let key = plain_leg(&mut world);
+    world.play(key, &track(100), Repeat::Forever, 1);
+    run(&mut world, WARM_UP, None);
+    assert_quiet(run(&mut world, MEASURED, None), 500);
+}
+
+#[test]
+fn playback_over_srtp() {
+    for profile in [SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmHmacSha1_80] {
+        let mut world = World::new();
+        let (_browser, key) = browser_leg(&mut world, profile);
+        world.play(key, &track(100), Repeat::Forever, 1);
+        run(&mut world, WARM_UP, None);
+        assert_quiet(run(&mut world, MEASURED, None), 500);
+    }
+}
+
+#[test]
+fn echo_in_the_clear() {
+    let mut world = World::new();
+    let key = plain_leg(&mut world);
+    world.command(key, Command::Echo { delay: None });
+    let packet = |n: u64| rtp(PCMU, 9, n, 160 * n as u32, &[n as u8; 160]);
+    let warm_up = (0..500).map(packet).collect();
+    let path = Path::Rtp(key);
+    run(&mut world, WARM_UP, Some(Inbound::new(path, address(PEER), warm_up)));
+    let measured = (500..1000).map(packet).collect();
+    let inbound = Inbound::new(path, address(PEER), measured);
+    // What the test itself made goes to waste within the measured time: it frees, and counts none.
+    assert_quiet(run(&mut world, MEASURED, Some(inbound)), 500);
+}
+
+#[test]
+fn echo_over_srtp() {
+    for profile in [SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmHmacSha1_80] {
+        for delay in [None, Some(Duration::from_secs(1))] {
+            let mut world = World::new();
+            let (mut browser, key) = browser_leg(&mut world, profile);
+            world.command(key, Command::Echo { delay });
+            let mut packets = |range: std::ops::Range<u32>| {
+                range.map(|n| browser.protected(PCMU, 160 * n, &[n as u8; 160])).collect()
+            };
+            let (warm_up, measured) = (packets(0..500), packets(500..1000));
+            let path = Path::Shared(0);
+            run(&mut world, WARM_UP, Some(Inbound::new(path, address(PEER), warm_up)));
+            let inbound = Inbound::new(path, address(PEER), measured);
+            assert_quiet(run(&mut world, MEASURED, Some(inbound)), 500);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! A shard against scripted peers on virtual time: nothing here opens a socket or sleeps.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bridge;
+mod echo;
+mod hostile;
+mod plain;
+mod webrtc;
