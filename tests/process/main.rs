@@ -59,7 +59,10 @@ fn what_is_said_to_9195_comes_back_five_seconds_later() {
     let first = phone.first_packet(Duration::from_secs(7));
     phone.hang_up();
     let delay = first - began;
-    assert!((Duration::from_millis(4_900)..Duration::from_millis(5_200)).contains(&delay), "{delay:?}");
+    assert!(
+        (Duration::from_millis(4_900)..Duration::from_millis(5_200)).contains(&delay),
+        "{delay:?}"
+    );
 }
 
 #[test]
