@@ -128,7 +128,7 @@ impl Server {
             listen,
             control: control_address,
             media: media_addresses,
-            webrtc: Vec::new(),
+            webrtc: media.webrtc_addresses().concat(),
             rtp_ports: config.media.rtp_port_min..=config.media.rtp_port_max,
             numbers,
             is_self_made_certificate: certificate.is_some_and(|made| made.is_self_made),
