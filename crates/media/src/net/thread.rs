@@ -176,14 +176,20 @@ impl ShardThread {
         }
     }
 
+    /// Commands come before packets of other shards: what a caller did first has then happened first,
+    /// on whatever shards.
     fn woken(&mut self) {
         self.link.waker.clear();
         self.ring.begin();
+        self.take_commands();
         let now = Instant::now();
         while let Some(packet) = self.ring.pop() {
             let (serial, media) = (packet.serial, packet.media());
             self.shard.handle_forwarded(serial, &media, now, &mut self.outbox);
         }
+    }
+
+    fn take_commands(&mut self) {
         while let Ok(control) = self.queue.try_recv() {
             match control {
                 Control::Open(open) => self.open(*open),

@@ -1,0 +1,278 @@
+//! The media plane with real threads and sockets, on loopback: few tests, each of what only the
+//! system can show.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod peer;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use media::{
+    codec::Codec,
+    net::{LegHandle, MediaConfig, MediaPlane, OpenError, StartError},
+    prompt::Track,
+    rtp::{Header, Packet, PayloadType, RtpTimestamp, SequenceNumber, Ssrc},
+    sdp::{self, Capabilities, Direction, Negotiated},
+    shard::{Command, LegEvent, LegParameters, PlayEnd, PlayToken, Repeat},
+};
+use peer::Peer;
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+fn config(shards: u16, addresses: Vec<IpAddr>) -> MediaConfig {
+    MediaConfig { shards, addresses, webrtc_port: 0, ..MediaConfig::default() }
+}
+
+fn offer(address: SocketAddr) -> Negotiated {
+    let family = if address.is_ipv4() { "IP4" } else { "IP6" };
+    let (ip, port) = (address.ip(), address.port());
+    let text = format!(
+        "v=0\r\no=- 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n\
+         m=audio {port} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n"
+    );
+    let offer = sdp::parse(text.as_bytes()).unwrap();
+    sdp::negotiate(&offer, &Capabilities::default()).unwrap()
+}
+
+/// A phone on a socket of its own.
+struct Phone {
+    socket: UdpSocket,
+    leg: LegHandle,
+}
+
+impl Phone {
+    fn new(plane: &MediaPlane, host: IpAddr, shard: Option<u16>) -> Self {
+        let socket = UdpSocket::bind((host, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut parameters = LegParameters::answering(offer(socket.local_addr().unwrap()));
+        parameters.signalling_remote = Some(host);
+        parameters.shard = shard;
+        let leg = plane.open(parameters).unwrap();
+        Self { socket, leg }
+    }
+
+    fn say(&self, n: u16) {
+        let header = Header {
+            marker: n == 0,
+            payload_type: PayloadType(0),
+            sequence_number: SequenceNumber(n),
+            timestamp: RtpTimestamp(u32::from(n) * 160),
+            ssrc: Ssrc(77),
+        };
+        let packet = [&header.to_bytes()[..], &[n as u8; 160]].concat();
+        let to = SocketAddr::new(self.leg.local.address, self.leg.local.rtp_port);
+        self.socket.send_to(&packet, to).unwrap();
+    }
+
+    /// The first payload byte of the next RTP packet.
+    fn hear(&self) -> u8 {
+        let mut buffer = [0; 2000];
+        let (len, from) = self.socket.recv_from(&mut buffer).unwrap();
+        assert_eq!(from.port(), self.leg.local.rtp_port, "symmetric RTP");
+        Packet::parse(&buffer[..len]).unwrap().payload()[0]
+    }
+}
+
+fn track(frames: u8) -> Arc<Track> {
+    let frame = |n| Bytes::from(vec![n; 160]);
+    Arc::new(Track { codec: Codec::Pcmu, frames: (0..frames).map(frame).collect() })
+}
+
+fn play(leg: &LegHandle, frames: u8) {
+    let (repeat, token) = (Repeat::Once, PlayToken(1));
+    leg.command(Command::Play { track: track(frames), repeat, token }).unwrap();
+}
+
+fn wait_for(leg: &mut LegHandle, which: impl Fn(&LegEvent) -> bool) -> LegEvent {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        match leg.events.try_recv() {
+            Ok(event) if which(&event) => return event,
+            Ok(_) => {}
+            Err(tokio::sync::mpsc::error::TryRecvError::Disconnected) => panic!("events ended"),
+            Err(tokio::sync::mpsc::error::TryRecvError::Empty) => {
+                assert!(Instant::now() < end, "the event did not come");
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_phone_hears_a_prompt_over_ipv4_and_ipv6() {
+    let hosts = vec![LOOPBACK, IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let plane = MediaPlane::start(config(1, hosts.clone())).unwrap();
+    for host in hosts {
+        let mut phone = Phone::new(&plane, host, None);
+        assert_eq!(phone.leg.local.address, host);
+        assert_eq!(phone.leg.local.rtp_port % 2, 0);
+        play(&phone.leg, 10);
+        assert_eq!((0..10).map(|_| phone.hear()).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+        let done = wait_for(&mut phone.leg, |e| matches!(e, LegEvent::PlayDone { .. }));
+        assert_eq!(done, LegEvent::PlayDone { token: PlayToken(1), end: PlayEnd::Completed });
+        phone.leg.command(Command::Close).unwrap();
+        let closed = wait_for(&mut phone.leg, |event| matches!(event, LegEvent::Closed(_)));
+        let LegEvent::Closed(statistics) = closed else { unreachable!() };
+        assert_eq!((statistics.packets_out, statistics.bytes_out), (10, 1600));
+    }
+    plane.shutdown();
+    assert_eq!(plane.counters().shards_alive, 0);
+}
+
+#[test]
+fn a_phone_hears_its_echo() {
+    let plane = MediaPlane::start(config(1, vec![LOOPBACK])).unwrap();
+    let phone = Phone::new(&plane, LOOPBACK, None);
+    phone.leg.command(Command::Echo { delay: None }).unwrap();
+    for n in 0..50 {
+        phone.say(n);
+        assert_eq!(phone.hear(), n as u8);
+    }
+}
+
+#[test]
+fn two_phones_hear_each_other_with_one_shard_and_with_three() {
+    for shards in [1, 3] {
+        let plane = MediaPlane::start(config(shards, vec![LOOPBACK])).unwrap();
+        let a = Phone::new(&plane, LOOPBACK, Some(0));
+        let b = Phone::new(&plane, LOOPBACK, Some(shards - 1));
+        a.leg.command(Command::Bridge { peer: b.leg.id }).unwrap();
+        b.leg.command(Command::Bridge { peer: a.leg.id }).unwrap();
+        for n in 0..50 {
+            a.say(n);
+            assert_eq!(b.hear(), n as u8);
+            b.say(n + 100);
+            assert_eq!(a.hear(), n as u8 + 100);
+        }
+        let counters = plane.counters();
+        assert_eq!(counters.shards.len(), usize::from(shards));
+        assert_eq!(counters.shards_alive, usize::from(shards));
+    }
+}
+
+#[test]
+fn ports_and_legs_are_bounded_and_come_back() {
+    let free = UdpSocket::bind((LOOPBACK, 0)).unwrap().local_addr().unwrap().port();
+    let first = free.min(65_000).next_multiple_of(2);
+    let range = first..=first + 7;
+    let few = MediaConfig { rtp_ports: range, ..config(1, vec![LOOPBACK]) };
+    let plane = MediaPlane::start(few).unwrap();
+    let address = SocketAddr::new(LOOPBACK, 9);
+    let open = || plane.open(LegParameters::answering(offer(address)));
+    let mut legs = Vec::new();
+    let error = loop {
+        match open() {
+            Ok(leg) => legs.push(leg),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, OpenError::PortsExhausted { .. }), "{error}");
+    assert!(legs.len() <= 4 && legs.len() >= 3);
+    assert_eq!(plane.counters().port_pairs_used, legs.len());
+    // A leg that is dropped gives its ports back.
+    legs.clear();
+    let end = Instant::now() + Duration::from_secs(10);
+    while plane.counters().port_pairs_used > 0 {
+        assert!(Instant::now() < end);
+        std::thread::yield_now();
+    }
+    assert!(open().is_ok());
+
+    let one = MediaConfig { legs_max: 1, ..config(1, vec![LOOPBACK]) };
+    let plane = MediaPlane::start(one).unwrap();
+    let first = plane.open(LegParameters::answering(offer(address))).unwrap();
+    let second = plane.open(LegParameters::answering(offer(address)));
+    assert!(matches!(second, Err(OpenError::LegsExhausted { legs_max: 1 })));
+    drop(first);
+}
+
+#[test]
+fn mistakes_are_refused_in_one_sentence() {
+    let none = MediaPlane::start(config(0, vec![LOOPBACK]));
+    assert!(matches!(none, Err(StartError::Shards(0))));
+    assert!(matches!(MediaPlane::start(config(1, vec![])), Err(StartError::NoAddress)));
+    let taken = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    let webrtc_port = taken.local_addr().unwrap().port();
+    let config_taken = MediaConfig { webrtc_port, ..config(1, vec![LOOPBACK]) };
+    let error = MediaPlane::start(config_taken).unwrap_err().to_string();
+    assert!(error.contains(&format!("127.0.0.1:{webrtc_port}")), "{error}");
+    let plane = MediaPlane::start(config(1, vec![LOOPBACK])).unwrap();
+    let v6 = offer("[::1]:4000".parse().unwrap());
+    let error = plane.open(LegParameters::answering(v6)).unwrap_err();
+    assert!(matches!(error, OpenError::NoAddress(_)), "{error}");
+}
+
+#[test]
+fn an_idle_plane_takes_no_time() {
+    let plane = MediaPlane::start(config(2, vec![LOOPBACK])).unwrap();
+    let before = thread_ticks();
+    std::thread::park_timeout(Duration::from_millis(500));
+    assert!(thread_ticks() - before <= 1);
+    plane.shutdown();
+}
+
+/// Clock ticks of CPU that all threads of this process named `media-` have used.
+fn thread_ticks() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats =
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    let ticks = |stat: String| -> Option<u64> {
+        let (head, tail) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = tail.split_whitespace().collect();
+        let is_media = head.contains("(media-");
+        is_media.then(|| fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
+    };
+    stats.filter_map(ticks).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_connection_of_webrtc_hears_a_prompt_and_its_echo() {
+    let plane = MediaPlane::start(config(1, vec![LOOPBACK])).unwrap();
+    let peer = Peer::new().await;
+    let offer = sdp::parse(peer.offer().await.as_bytes()).unwrap();
+    let negotiated = sdp::negotiate(&offer, &Capabilities::default()).unwrap();
+    assert_eq!(negotiated.codec, Codec::Opus);
+    let mut leg = plane.open(LegParameters::answering(negotiated.clone())).unwrap();
+    let answer = negotiated.answer(&leg.local.describe(1, 1, Direction::SendRecv));
+    let frames = (0..50_u8).map(|n| Bytes::from(vec![0xf8, 0xff, n])).collect();
+    let track = Arc::new(Track { codec: Codec::Opus, frames });
+    let (repeat, token) = (Repeat::Once, PlayToken(1));
+    leg.command(Command::Play { track, repeat, token }).unwrap();
+    peer.accept(answer).await;
+
+    let mut done = false;
+    let mut connected = None;
+    while !done {
+        let event = tokio::time::timeout(Duration::from_secs(20), leg.events.recv());
+        match event.await.unwrap().unwrap() {
+            LegEvent::Connected { profile, .. } => connected = Some(profile),
+            LegEvent::PlayDone { end: PlayEnd::Completed, .. } => done = true,
+            LegEvent::Failed { reason } => panic!("{reason:?}"),
+            _ => {}
+        }
+    }
+    assert_eq!(connected, Some(media::srtp::SrtpProfile::AeadAes128Gcm));
+    let heard = peer.heard(50).await;
+    let expected: Vec<_> = (0..50_u8).map(|n| vec![0xf8, 0xff, n]).collect();
+    assert_eq!(heard, expected, "every frame from the first one, in order");
+
+    leg.command(Command::Echo { delay: None }).unwrap();
+    for n in 100..150_u8 {
+        peer.say(vec![0xf8, 0xff, n]).await;
+        assert_eq!(peer.heard(1).await, [vec![0xf8, 0xff, n]]);
+    }
+    peer.close().await;
+    let end = Duration::from_secs(20);
+    let closed = tokio::time::timeout(end, async {
+        while let Some(event) = leg.events.recv().await {
+            if matches!(event, LegEvent::Failed { .. } | LegEvent::Quiet { .. }) {
+                return;
+            }
+        }
+    });
+    closed.await.unwrap();
+}
