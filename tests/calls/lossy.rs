@@ -6,11 +6,8 @@ use crate::link::{Faults, PERFECT};
 use crate::media;
 use crate::simulation::{self, Simulation, seeds};
 
-const FAULTS: Faults = Faults {
-    lost_per_mille: 150,
-    repeated_per_mille: 50,
-    delay_max: Duration::from_millis(60),
-};
+const FAULTS: Faults =
+    Faults { lost_per_mille: 150, repeated_per_mille: 50, delay_max: Duration::from_millis(60) };
 
 #[test]
 fn every_call_gets_one_answer_its_audio_and_an_end() {

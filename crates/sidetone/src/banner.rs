@@ -51,13 +51,17 @@ impl fmt::Display for Banner<'_> {
         if self.0.has_phone {
             for (kind, address) in listen {
                 match kind {
-                    ListenKind::Http => writeln!(f, "  Web phone  http://{}/", shown(*address))?,
+                    ListenKind::Http => {
+                        writeln!(f, "  Web phone  http://{}/", shown(*address, media))?
+                    }
                     ListenKind::Https if self.0.is_self_made_certificate => writeln!(
                         f,
                         "             https://{}/  (self-made certificate: open it once and accept it)",
-                        shown(*address)
+                        shown(*address, media)
                     )?,
-                    ListenKind::Https => writeln!(f, "             https://{}/", shown(*address))?,
+                    ListenKind::Https => {
+                        writeln!(f, "             https://{}/", shown(*address, media))?
+                    }
                     ListenKind::Udp | ListenKind::Tcp | ListenKind::Tls => {}
                 }
             }
@@ -116,10 +120,13 @@ pub fn write_ready_file(addresses: &Addresses, path: &Path) -> std::io::Result<(
     std::fs::rename(fresh, path)
 }
 
-/// An address a browser can open: a wildcard is reached on this machine's loopback.
-fn shown(address: SocketAddr) -> SocketAddr {
+/// An address a browser can open: a wildcard is reached by the address that media has.
+fn shown(address: SocketAddr, media: &[MediaAddress]) -> SocketAddr {
     if !address.ip().is_unspecified() {
         return address;
+    }
+    if let Some(known) = media.iter().find(|m| m.advertised.is_ipv6() == address.is_ipv6()) {
+        return SocketAddr::new(known.advertised, address.port());
     }
     let ip = if address.is_ipv6() {
         std::net::Ipv6Addr::LOCALHOST.into()

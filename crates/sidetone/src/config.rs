@@ -106,9 +106,6 @@ pub struct Media {
     pub opus_complexity: u8,
     /// A call whose media has not come up this many seconds after the answer is ended.
     pub connect_timeout_s: u64,
-    /// Milliseconds a plain leg waits for the first packet when the SDP address is not where the
-    /// signalling comes from.
-    pub plain_start_delay_ms: u64,
 }
 
 /// A codec as it is named in the configuration.
@@ -215,7 +212,8 @@ impl Config {
         if self.media.shards > 0 {
             return self.media.shards;
         }
-        std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        cores.saturating_sub(1).clamp(1, SHARDS_MAX)
     }
 }
 
@@ -275,7 +273,6 @@ impl Default for Media {
             codecs: vec![CodecName::Opus, CodecName::Pcmu, CodecName::Pcma],
             opus_complexity: 9,
             connect_timeout_s: 10,
-            plain_start_delay_ms: 200,
         }
     }
 }
@@ -320,6 +317,9 @@ impl Default for Log {
     }
 }
 
+/// Media threads at the most.
+const SHARDS_MAX: usize = 64;
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test code")]
@@ -358,6 +358,12 @@ mod tests {
             ("[tls]\nkey = 'k.pem'\n", "certificate"),
             ("[limits]\ncalls_max = 0\n", "calls_max"),
             ("[sip]\nt1_ms = 0\n", "t1_ms"),
+            ("[calls]\ngone_after_s = 0\n", "gone_after_s"),
+            ("[calls]\nduration_max_s = 99999999999\n", "duration_max_s"),
+            ("[media]\nconnect_timeout_s = 0\n", "connect_timeout_s"),
+            ("[media]\nshards = 65\n", "shards"),
+            ("[media]\nwebrtc_port = 12000\n", "webrtc_port"),
+            ("[web]\nping_interval_s = 0\n", "ping_interval_s"),
             ("[sip]\nsession_expires_min_s = 10\n", "session_expires_min_s"),
         ] {
             let error = Config::parse(text, "x.toml".as_ref()).unwrap_err().to_string();

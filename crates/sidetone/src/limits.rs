@@ -16,10 +16,21 @@ pub fn calls_max(configured: usize, open_files: u64) -> usize {
     configured.min(usize::try_from(carried).unwrap_or(usize::MAX)).max(1)
 }
 
+/// How many connections may be open at once: what is configured, or what is left when every call
+/// has its ports.
+#[must_use]
+pub fn connections_max(configured: usize, open_files: u64, calls_max: usize) -> usize {
+    let calls = u64::try_from(calls_max).unwrap_or(u64::MAX).saturating_mul(PORTS_PER_CALL);
+    let left = open_files.saturating_sub(RESERVED_FILES).saturating_sub(calls);
+    configured.min(usize::try_from(left).unwrap_or(usize::MAX)).max(1)
+}
+
 /// Listeners, epoll instances, the state folder, metrics scrapes and the standard streams.
 const RESERVED_FILES: u64 = 200;
-/// RTP, RTCP, and the connection the call came in on.
-const FILES_PER_CALL: u64 = 3;
+/// RTP and RTCP.
+const PORTS_PER_CALL: u64 = 2;
+/// The ports, and the connection the call came in on.
+const FILES_PER_CALL: u64 = PORTS_PER_CALL + 1;
 
 #[cfg(test)]
 mod tests {
@@ -30,5 +41,7 @@ mod tests {
         assert_eq!(calls_max(5_000, 1_024), 274);
         assert_eq!(calls_max(5_000, 1_048_576), 5_000);
         assert_eq!(calls_max(5_000, 10), 1);
+        assert_eq!(connections_max(20_000, 1_024, 274), 276);
+        assert_eq!(connections_max(20_000, 1_048_576, 5_000), 20_000);
     }
 }

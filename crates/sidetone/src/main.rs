@@ -34,7 +34,11 @@ fn run(arguments: &RunArguments) -> Result<(), Box<dyn std::error::Error>> {
 async fn serve(config: Config, arguments: &RunArguments) -> Result<(), Box<dyn std::error::Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let server = Server::start(config).await?;
+    let mut server = tokio::select! {
+        started = Server::start(config) => started?,
+        _ = interrupt.recv() => std::process::exit(130),
+        _ = terminate.recv() => std::process::exit(143),
+    };
     if let Some(path) = &arguments.ready_file {
         banner::write_ready_file(server.addresses(), path)?;
     }
@@ -42,6 +46,7 @@ async fn serve(config: Config, arguments: &RunArguments) -> Result<(), Box<dyn s
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        () = server.failed() => return Err("signalling failed; this is a fault of Sidetone".into()),
     }
     say("Ending live calls; press Ctrl-C again to stop at once.");
     tokio::select! {

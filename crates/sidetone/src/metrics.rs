@@ -166,7 +166,7 @@ impl Metrics {
             )?,
             call_setup: f.histogram(
                 "sidetone_call_setup_seconds",
-                "INVITE received to final response sent.",
+                "INVITE received to 200 sent.",
                 &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0],
             )?,
             media_ready: f.histograms(
@@ -591,7 +591,7 @@ fn code_label(status: u16) -> &'static str {
 }
 
 /// The status codes that are counted one by one.
-const CODES: [(u16, &str); 25] = [
+const CODES: [(u16, &str); 32] = [
     (100, "100"),
     (180, "180"),
     (183, "183"),
@@ -610,13 +610,20 @@ const CODES: [(u16, &str); 25] = [
     (422, "422"),
     (480, "480"),
     (481, "481"),
+    (482, "482"),
+    (483, "483"),
     (486, "486"),
     (487, "487"),
     (488, "488"),
+    (489, "489"),
     (491, "491"),
     (500, "500"),
     (501, "501"),
     (503, "503"),
+    (504, "504"),
+    (505, "505"),
+    (513, "513"),
+    (603, "603"),
 ];
 
 const DTMF_METHODS: [&str; 2] = ["rfc4733", "info"];

@@ -65,7 +65,8 @@ pub fn codecs(config: &Config) -> Vec<Codec> {
 pub fn load(config: &Config) -> Result<(Plan, PromptStore), PlanError> {
     let plan = load_plan(config)?;
     // Everything the plan names stays encoded, so that no call ever waits for it.
-    let cached_max = plan.sounds().count().max(plan.tones().count());
+    let tones = plan.tones().count() * codecs(config).len();
+    let cached_max = plan.sounds().count().max(tones);
     let settings = PromptSettings { cached_max, ..settings(config) };
     let prompts = PromptStore::new(config.sounds.dir.clone(), embedded_sound, settings);
     for codec in codecs(config) {

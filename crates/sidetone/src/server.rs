@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use dialplan::Plan;
 use media::net::{MediaConfig, MediaPlane};
+use media::prompt::PromptStore;
 use media::sdp::Capabilities;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -83,7 +85,7 @@ impl Server {
         if calls_max < config.limits.calls_max {
             warn!(calls_max, open_files, "the open-file limit carries fewer calls than configured");
         }
-        let (plan, prompts) = plan::load(&config)?;
+        let (plan, prompts) = load_plan(&config).await?;
         let numbers: Vec<Number> = plan
             .numbers(&config.dialplan.context)
             .into_iter()
@@ -91,7 +93,8 @@ impl Server {
             .collect();
 
         let (events, inbound) = mpsc::channel(INBOUND_MAX);
-        let network = Network::new(net_config(&config), events);
+        let network = Network::new(net_config(&config, open_files, calls_max), events);
+        let stop_on_error = StopOnError(Some(network.clone()));
         let certificate = certificate(&config)?;
         let phone = http::phone::router(numbers.clone(), config.web.phone);
         let listen = listen_all(&network, &config, certificate.as_ref(), &phone)?;
@@ -122,7 +125,11 @@ impl Server {
             policy: policy(&config),
             stop: stopped,
         };
-        let signaling = Signaling::new(signaling::Config::from(&config), network.clone(), shared);
+        let signaling = signaling::Config {
+            advertised: media_addresses.iter().map(|a| (a.bound, a.advertised)).collect(),
+            ..signaling::Config::from(&config)
+        };
+        let signaling = Signaling::new(signaling, network.clone(), shared);
         let signaling = tokio::spawn(signaling.run(inbound));
         let addresses = Addresses {
             listen,
@@ -134,6 +141,7 @@ impl Server {
             is_self_made_certificate: certificate.is_some_and(|made| made.is_self_made),
             has_phone: config.web.phone,
         };
+        stop_on_error.disarm();
         info!(calls_max, "started");
         Ok(Server { addresses, network, media, health, stop, signaling, control })
     }
@@ -142,6 +150,13 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// Returns when the signalling loop has ended although nobody stopped it: the server is deaf
+    /// then, and the process had better be started anew.
+    pub async fn failed(&mut self) {
+        // Whether it returned or panicked, it is gone.
+        let _ = (&mut self.signaling).await;
     }
 
     /// Takes no new calls, ends the live ones with BYE, waits for the answers, and stops. Takes
@@ -165,8 +180,35 @@ impl Server {
     }
 }
 
-fn net_config(config: &Config) -> NetConfig {
+/// Stops the listeners of a server that did not start.
+struct StopOnError(Option<Network>);
+
+impl StopOnError {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for StopOnError {
+    fn drop(&mut self) {
+        if let Some(network) = self.0.take() {
+            tokio::spawn(async move { network.shutdown().await });
+        }
+    }
+}
+
+/// Decoding and encoding take long, and the runtime has signals to watch meanwhile.
+async fn load_plan(config: &Config) -> Result<(Plan, PromptStore), StartError> {
+    let config = config.clone();
+    match tokio::task::spawn_blocking(move || plan::load(&config)).await {
+        Ok(loaded) => Ok(loaded?),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn net_config(config: &Config, open_files: u64, calls_max: usize) -> NetConfig {
     let limits = &config.limits;
+    let connections_max = limits::connections_max(limits.connections_max, open_files, calls_max);
     let ping_interval = Duration::from_secs(config.web.ping_interval_s);
     NetConfig {
         limits: Limits {
@@ -174,7 +216,7 @@ fn net_config(config: &Config) -> NetConfig {
             body_bytes_max: limits.body_bytes_max,
             headers_max: limits.headers_max,
         },
-        connections_max: limits.connections_max,
+        connections_max,
         connections_per_address_max: limits.connections_per_address_max,
         ping_interval,
         pong_timeout: ping_interval / 2,
@@ -203,9 +245,11 @@ fn certificate(config: &Config) -> Result<Option<Certificate>, CertificateError>
         .filter(|listen| listen.kind.is_secure())
         .flat_map(|listen| listen.address.sockets())
         .map(|(address, _)| address.ip())
-        .filter(|ip| !ip.is_unspecified())
-        .chain(config.media.external_address)
         .collect();
+    // A wildcard is reached by the addresses that media has, too.
+    let media = media_addresses(config, &names).into_iter().map(|media| media.advertised);
+    let names: Vec<IpAddr> =
+        names.iter().copied().filter(|ip| !ip.is_unspecified()).chain(media).collect();
     Certificate::obtain(config, &names).map(Some)
 }
 

@@ -11,6 +11,8 @@
 mod admission;
 mod legs;
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,6 +67,8 @@ pub struct Config {
     pub node: String,
     /// Session timers.
     pub session: dialog::session_timer::SessionPolicy,
+    /// What our own addresses are called in Contact, where the outside knows them by another.
+    pub advertised: BTreeMap<IpAddr, IpAddr>,
     /// Transactions in memory at the most.
     pub transactions_max: usize,
     /// Seeds tags, branches and call identifiers.
@@ -81,6 +85,7 @@ impl From<&config::Config> for Config {
                 min_se: config.sip.session_expires_min_s,
                 session_expires: Some(config.sip.session_expires_s),
             },
+            advertised: BTreeMap::new(),
             transactions_max: config.limits.transactions_max,
             seed: rand::rng().random(),
         }
@@ -96,6 +101,9 @@ pub struct Signaling<W> {
     commands: mpsc::Sender<(LegKey, SipCommand)>,
     inbox: mpsc::Receiver<(LegKey, SipCommand)>,
     counted: transaction::Counters,
+    advertised: BTreeMap<IpAddr, IpAddr>,
+    /// New calls are refused beyond it.
+    transactions_max: usize,
     rng: StdRng,
     /// To tag of answers without a transaction: the same for a request that comes again.
     stateless_tag: String,
@@ -108,7 +116,7 @@ impl<W: Wire> Signaling<W> {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let layer = transaction::Config {
             timers: transaction::Timers { t1: config.t1, ..Default::default() },
-            transactions_max: config.transactions_max,
+            transactions_max: config.transactions_max + TRANSACTIONS_OF_CALLS,
         };
         let settings = Settings {
             server: config.server,
@@ -117,17 +125,20 @@ impl<W: Wire> Signaling<W> {
             session: config.session,
             ..Settings::default()
         };
-        let stateless_tag = format!("{}s{:016x}", settings.node, config.seed);
+        let mut rng = StdRng::seed_from_u64(config.seed ^ LEGS_STREAM);
+        let stateless_tag = format!("{}{:016x}", settings.node, rng.random::<u64>());
         Signaling {
             wire,
             shared: Arc::new(shared),
             transactions: TransactionLayer::new(layer, config.seed),
             legs: Legs::new(Arc::new(settings)),
-            rng: StdRng::seed_from_u64(config.seed ^ LEGS_STREAM),
+            rng,
             stateless_tag,
             commands,
             inbox,
             counted: transaction::Counters::default(),
+            advertised: config.advertised,
+            transactions_max: config.transactions_max,
         }
     }
 
@@ -150,7 +161,12 @@ impl<W: Wire> Signaling<W> {
                 Some((key, command)) = self.inbox.recv() => self.on_commands(key, command),
                 () = sleep_until(deadline) => {}
                 _ = beat.tick() => self.beat(),
-                _ = stop.changed(), if !is_stopping => {}
+                changed = stop.changed(), if !is_stopping => {
+                    if changed.is_err() {
+                        // The server was dropped without being shut down.
+                        break;
+                    }
+                }
             }
             let now = now();
             self.transactions.handle_timeout(now);
@@ -173,7 +189,6 @@ impl<W: Wire> Signaling<W> {
             health.media_died();
         }
         let metrics = &self.shared.metrics;
-        metrics.readiness(health.readiness());
         metrics.transactions(self.transactions.len());
         let counters = *self.transactions.counters();
         let before = std::mem::replace(&mut self.counted, counters);
@@ -214,7 +229,9 @@ impl<W: Wire> Signaling<W> {
     fn on_message(&mut self, message: Message, flow: Flow, now: Instant) {
         let policy = transport::Policy { supported: &[dialog::SUPPORTED] };
         let Err(rejection) = transport::validate(&message, &policy) else {
-            self.transactions.handle_message(message, flow, now);
+            if !self.answer_at_once(&message, &flow) {
+                self.transactions.handle_message(message, flow, now);
+            }
             return;
         };
         let metrics = &self.shared.metrics;
@@ -229,6 +246,56 @@ impl<W: Wire> Signaling<W> {
             let response = ResponseWriter::reject(&message, &flow, &rejection);
             self.answer_without_transaction(&message, &flow, response);
         }
+    }
+
+    /// Requests that nothing has to be remembered of are answered without a transaction (RFC 3261
+    /// §8.2.7), so that no flood of them takes the place of calls: all outside of our dialogs but
+    /// an INVITE, its ACK and its CANCEL, and an INVITE beyond the bound.
+    fn answer_at_once(&self, message: &Message, flow: &Flow) -> bool {
+        let is_transactional = matches!(message.method(), Method::Ack | Method::Cancel);
+        if !message.is_request() || is_transactional || self.transactions.has_server(message) {
+            return false;
+        }
+        let is_new_call = *message.method() == Method::Invite;
+        let answer = match DialogId::of_request(message) {
+            Some(dialog) if self.legs.has(&dialog) => return false,
+            Some(_) => self.refusal(message, flow, &dialog::Refusal::UnknownDialog),
+            None if is_new_call && self.transactions.len() < self.transactions_max => return false,
+            None if is_new_call => {
+                self.shared.metrics.call_rejected(Refusal::Transactions);
+                self.refusal(message, flow, &OVERLOADED)
+            }
+            None if *message.method() == Method::Options => self.capabilities(message, flow),
+            None => self.refusal(message, flow, &refusal_of(message.method())),
+        };
+        let (status, response) = answer;
+        self.shared.metrics.request(Direction::In, flow.kind, message.method());
+        self.shared.metrics.response(Direction::Out, message.method(), status);
+        self.answer_without_transaction(message, flow, response);
+        true
+    }
+
+    fn refusal(
+        &self,
+        request: &Message,
+        flow: &Flow,
+        refusal: &dialog::Refusal,
+    ) -> (u16, ResponseWriter) {
+        let writer = ResponseWriter::to(request, flow, refusal.status());
+        let headers = refusal.headers().into_iter();
+        (refusal.status(), headers.fold(writer, |writer, (name, value)| writer.header(name, value)))
+    }
+
+    /// OPTIONS asks what an INVITE would be answered (RFC 3261 §11): the truth about readiness.
+    fn capabilities(&self, request: &Message, flow: &Flow) -> (u16, ResponseWriter) {
+        if self.shared.health.readiness().is_err() {
+            return self.refusal(request, flow, &OVERLOADED);
+        }
+        let writer = ResponseWriter::to(request, flow, 200)
+            .header(Name::Allow, dialog::ALLOW)
+            .header(Name::Accept, self.legs.settings().accept)
+            .header(Name::Supported, dialog::SUPPORTED);
+        (200, writer)
     }
 
     fn on_unparsable(&mut self, flow: &Flow, error: &ParseError) {
@@ -263,7 +330,8 @@ impl<W: Wire> Signaling<W> {
     fn on_commands(&mut self, key: LegKey, command: SipCommand) {
         let now = now();
         self.legs.command(key, command, now);
-        while let Ok((key, command)) = self.inbox.try_recv() {
+        for _ in 1..BATCH {
+            let Ok((key, command)) = self.inbox.try_recv() else { break };
             self.legs.command(key, command, now);
         }
     }
@@ -329,14 +397,8 @@ impl<W: Wire> Signaling<W> {
             }
             return;
         }
-        match message.method() {
-            Method::Invite => self.on_invite(id, message, flow, now),
-            Method::Options => self.on_options(id, &message, &flow, now),
-            method => {
-                let refusal = refusal_of(method);
-                self.refuse(id, &message, &flow, &refusal, now);
-            }
-        }
+        // Everything else was answered at once.
+        self.on_invite(id, message, flow, now);
     }
 
     fn on_overflow(&self, request: &Message, flow: &Flow) {
@@ -345,24 +407,9 @@ impl<W: Wire> Signaling<W> {
         if *request.method() == Method::Ack {
             return;
         }
-        if *request.method() == Method::Invite {
-            metrics.call_rejected(Refusal::Transactions);
-        }
-        metrics.response(Direction::Out, request.method(), 503);
-        let response =
-            ResponseWriter::to(request, flow, 503).header(Name::RetryAfter, RETRY_AFTER_S);
+        let (status, response) = self.refusal(request, flow, &OVERLOADED);
+        metrics.response(Direction::Out, request.method(), status);
         self.answer_without_transaction(request, flow, response);
-    }
-
-    /// OPTIONS asks what an INVITE would be answered (RFC 3261 §11): the truth about readiness.
-    fn on_options(&mut self, id: ServerId, request: &Message, flow: &Flow, now: Instant) {
-        if self.shared.health.readiness().is_err() {
-            let refusal = dialog::Refusal::Overloaded { retry_after_s: RETRY_AFTER_S };
-            return self.refuse(id, request, flow, &refusal, now);
-        }
-        let settings = Arc::clone(self.legs.settings());
-        let (status, bytes) = outside::capabilities(request, flow, &settings, &mut self.rng);
-        self.respond(id, request, status, bytes, now);
     }
 
     fn refuse(
@@ -427,5 +474,7 @@ const BEAT: Duration = Duration::from_secs(1);
 const BATCH: usize = 64;
 /// Commands of all calls that may wait for the loop; a call waits beyond it.
 const COMMANDS_MAX: usize = 1_024;
-/// Seconds a caller that was refused for overload is asked to wait.
-const RETRY_AFTER_S: u8 = 5;
+/// What a caller is told at a bound; it is asked to wait for some seconds.
+const OVERLOADED: dialog::Refusal = dialog::Refusal::Overloaded { retry_after_s: 5 };
+/// Transactions kept free for the requests of calls that are up, above all BYE.
+const TRANSACTIONS_OF_CALLS: usize = 20_000;

@@ -108,7 +108,7 @@ impl LiveCall {
         let statistics = self.close_media().await;
         let result = match (self.answered_at, cause) {
             (Some(_), _) => CallResult::Answered,
-            (None, EndCause::Caller) => CallResult::Cancelled,
+            (None, EndCause::Caller | EndCause::Gone) => CallResult::Cancelled,
             (None, _) => CallResult::Refused,
         };
         Report {
@@ -305,13 +305,15 @@ impl LiveCall {
                 self.end_if_gone()?;
                 Ok(Notice::Other)
             }
+            Some(SipEvent::FlowMoved) => {
+                self.is_flow_closed = false;
+                Ok(Notice::Other)
+            }
             None => Err(self.end_by_system(EndCause::Failure, Cause::NORMAL_TEMPORARY_FAILURE)),
         }
     }
 
     async fn on_leg(&mut self, event: dialog::Event) -> Result<Notice, Ended> {
-        // Whatever is heard of the peer comes on a connection that is open.
-        self.is_flow_closed = false;
         match event {
             dialog::Event::Confirmed { answer } => return Ok(Notice::Confirmed(answer)),
             dialog::Event::Offer { offer, .. } => self.on_offer(offer).await?,
@@ -324,8 +326,13 @@ impl LiveCall {
             dialog::Event::Info { body: Some(body) } => self.on_info(&body),
             dialog::Event::Answer { answer: None }
             | dialog::Event::Info { body: None }
-            | dialog::Event::OfferCancelled
-            | dialog::Event::MissingAck => {}
+            | dialog::Event::OfferCancelled => {}
+            // The leg says BYE by itself.
+            dialog::Event::MissingAck => {
+                self.is_leg_over = true;
+                let cause = Cause::RECOVERY_ON_TIMER_EXPIRE;
+                return Err(self.end_by_system(EndCause::NoAck, cause));
+            }
             dialog::Event::Ended { by, cause, reason } => {
                 return Err(self.on_leg_ended(by, cause, reason.as_deref()));
             }
@@ -375,7 +382,7 @@ impl LiveCall {
             self.offer_again().await;
             return Ok(());
         };
-        match offer::agree(&offer, &self.shared.capabilities, current) {
+        match offer::agree(&offer, &self.capabilities_of_leg(), current) {
             Ok(negotiated) => {
                 self.update_media(negotiated)?;
                 self.session_version += 1;
@@ -397,7 +404,7 @@ impl LiveCall {
         let description = match (&self.media, &self.negotiated) {
             (Some(leg), Some(negotiated)) => {
                 let codecs = vec![negotiated.codec];
-                let capabilities = Capabilities { codecs, ..self.shared.capabilities.clone() };
+                let capabilities = Capabilities { codecs, ..self.capabilities_of_leg() };
                 sdp::offer(&self.local_description(leg.as_ref()), &capabilities)
             }
             _ => {
@@ -413,8 +420,15 @@ impl LiveCall {
         leg.local().describe(self.session_id, self.session_version, Direction::SendRecv)
     }
 
+    /// A leg stays plain or WebRTC, as it was opened.
+    fn capabilities_of_leg(&self) -> Capabilities {
+        let is_webrtc = self.media.as_ref().is_some_and(|leg| leg.local().ice.is_some());
+        let codecs = self.shared.capabilities.codecs.clone();
+        Capabilities { codecs, allow_plain: !is_webrtc, allow_webrtc: is_webrtc }
+    }
+
     fn agree_on_answer(&self, answer: &Body) -> Result<Negotiated, Refused> {
-        let agreed = offer::agree_on_answer(answer, &self.shared.capabilities);
+        let agreed = offer::agree_on_answer(answer, &self.capabilities_of_leg());
         if let Err(refused) = &agreed {
             warn!(call_id = self.facts.uuid, reason = refused.reason, "answer refused");
         }

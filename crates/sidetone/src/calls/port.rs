@@ -47,6 +47,8 @@ pub enum SipEvent {
     Leg(dialog::Event),
     /// The connection the peer was heard on last was closed.
     FlowClosed,
+    /// The peer is heard on another connection.
+    FlowMoved,
 }
 
 /// A call's end of the two queues.

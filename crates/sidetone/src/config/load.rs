@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, Tls};
+use super::{Config, SHARDS_MAX, Tls};
 
 /// Why a configuration is refused: one sentence that says where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +96,31 @@ impl Config {
             ),
             (media.rtp_port_min < 1024, "media.rtp_port_min must be 1024 or higher"),
             (media.codecs.is_empty(), "media.codecs is empty; name at least one codec"),
-            (media.shards > 256, "media.shards must be 256 or less"),
+            (media.shards > SHARDS_MAX, "media.shards must be 64 or less"),
+            (
+                media.rtp_port_min | 1 >= media.rtp_port_max && media.rtp_port_min % 2 == 1,
+                "media.rtp_port_min to rtp_port_max must hold an even port and the odd one after it",
+            ),
+            (
+                self.webrtc_ports_collide(),
+                "media.webrtc_port and the ports after it, one a shard, must be below 65536 and outside of the RTP ports",
+            ),
+            (
+                !(1..=HOUR_S).contains(&media.connect_timeout_s),
+                "media.connect_timeout_s must be from 1 to 3600",
+            ),
+            (
+                !(1..=HOUR_S).contains(&self.calls.gone_after_s),
+                "calls.gone_after_s must be from 1 to 3600",
+            ),
+            (
+                self.calls.duration_max_s > YEAR_S,
+                "calls.duration_max_s must be 31536000 (a year) or less",
+            ),
+            (
+                !(1..=HOUR_S).contains(&self.limits.sound_duration_max_s),
+                "limits.sound_duration_max_s must be from 1 to 3600",
+            ),
             (
                 families(true) > 1 || families(false) > 1,
                 "media.addresses takes at most one IPv4 and one IPv6 address",
@@ -135,8 +159,25 @@ impl Config {
                     || self.sip.node.len() > 16,
                 "sip.node must be at most 16 letters and digits",
             ),
-            (self.web.ping_interval_s == 0, "web.ping_interval_s must be at least 1"),
+            (
+                !(1..=HOUR_S).contains(&self.web.ping_interval_s),
+                "web.ping_interval_s must be from 1 to 3600",
+            ),
         ];
         rules.into_iter().find(|(broken, _)| *broken).map(|(_, message)| message)
     }
+
+    fn webrtc_ports_collide(&self) -> bool {
+        let media = &self.media;
+        if media.webrtc_port == 0 {
+            return false;
+        }
+        let first = usize::from(media.webrtc_port);
+        let last = first + self.shard_count() - 1;
+        let (min, max) = (usize::from(media.rtp_port_min), usize::from(media.rtp_port_max));
+        last > usize::from(u16::MAX) || (first <= max && last >= min)
+    }
 }
+
+const HOUR_S: u64 = 3_600;
+const YEAR_S: u64 = 31_536_000;

@@ -14,7 +14,7 @@ use crate::metrics::{Collected, Metrics};
 
 /// Routes of the control port.
 pub fn router(metrics: Arc<Metrics>, collected: Collected, health: Arc<Health>) -> Router {
-    let scraped = Arc::new((metrics, collected));
+    let scraped = Arc::new(Scraped { metrics, collected, health: Arc::clone(&health) });
     Router::new()
         .route("/metrics", get(scrape).with_state(scraped))
         .route("/livez", get(livez).with_state(Arc::clone(&health)))
@@ -22,8 +22,15 @@ pub fn router(metrics: Arc<Metrics>, collected: Collected, health: Arc<Health>) 
         .fallback(async || (StatusCode::NOT_FOUND, "There is /metrics, /livez and /readyz here.\n"))
 }
 
-async fn scrape(State(scraped): State<Arc<(Arc<Metrics>, Collected)>>) -> impl IntoResponse {
-    let (metrics, collected) = &*scraped;
+struct Scraped {
+    metrics: Arc<Metrics>,
+    collected: Collected,
+    health: Arc<Health>,
+}
+
+async fn scrape(State(scraped): State<Arc<Scraped>>) -> impl IntoResponse {
+    let Scraped { metrics, collected, health } = &*scraped;
+    metrics.readiness(health.readiness());
     match metrics.render(collected) {
         Ok(text) => {
             (StatusCode::OK, [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)

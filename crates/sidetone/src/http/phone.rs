@@ -1,16 +1,18 @@
 //! The web phone: the files bundled from `crates/sidetone/web`, and the numbers it offers.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use serde::Serialize;
 
 /// A number that can be called, for the banner and the web phone.
@@ -44,10 +46,11 @@ async fn numbers_json(State(numbers): State<Arc<Vec<Number>>>) -> impl IntoRespo
 }
 
 async fn file(uri: Uri, request: HeaderMap) -> Response {
-    let path = match uri.path().trim_start_matches('/') {
-        "" | "ws" => "index.html",
-        path => path,
-    };
+    let asked = uri.path().trim_start_matches('/');
+    let accept = request.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    // Whoever opens the address of the WebSocket in a browser, whatever its path, sees the phone.
+    let is_page = !asked.contains('.') && accept.contains("text/html");
+    let path = if asked.is_empty() || is_page { "index.html" } else { asked };
     let Some(file) = Files::get(path) else {
         return (StatusCode::NOT_FOUND, "There is no such page; the web phone is at /.\n")
             .into_response();
@@ -70,7 +73,11 @@ async fn file(uri: Uri, request: HeaderMap) -> Response {
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
     ];
-    (headers, file.data.into_owned()).into_response()
+    let body = match file.data {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => bytes.into(),
+    };
+    (headers, body).into_response()
 }
 
 fn content_type(path: &str) -> &'static str {

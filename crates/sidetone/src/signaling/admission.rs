@@ -1,19 +1,20 @@
 //! An INVITE outside of any dialog: whether it becomes a call.
 
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
 use dialog::Leg;
-use dialplan::Facts;
+use dialplan::{Cause, Facts};
 use futures_util::FutureExt;
 use rand::RngExt;
 use tracing::error;
 use transaction::ServerId;
 use transport::{Flow, Message};
 
-use super::{RETRY_AFTER_S, Signaling, Wire};
-use crate::calls::{self, Invitation, Place, SipPort};
+use super::{OVERLOADED, Signaling, Wire};
+use crate::calls::{self, Invitation, Place, SipCommand, SipPort};
 use crate::metrics::Refusal;
 
 impl<W: Wire> Signaling<W> {
@@ -25,7 +26,7 @@ impl<W: Wire> Signaling<W> {
                 return self.refuse(id, &invite, &flow, &refusal, now);
             }
         };
-        let contact = flow.local.to_string();
+        let contact = self.contact(&flow);
         let settings = Arc::clone(self.legs.settings());
         match Leg::new(id, invite.clone(), flow, &contact, settings, &mut self.rng, now) {
             Ok(leg) => self.start_call(leg, id, &invite, flow, place, now),
@@ -36,15 +37,20 @@ impl<W: Wire> Signaling<W> {
         }
     }
 
+    /// Where the peer reaches us: the address it reached, as it is known outside. Without the zone
+    /// of a link-local address, which means nothing to the peer.
+    fn contact(&self, flow: &Flow) -> String {
+        let ip = flow.local.ip();
+        let advertised = self.advertised.get(&ip).copied().unwrap_or(ip);
+        SocketAddr::new(advertised, flow.local.port()).to_string()
+    }
+
     fn admit(&self, invite: &Message) -> Result<Place, (Refusal, dialog::Refusal)> {
         if !invite.body().is_empty() && !is_sdp(invite) {
             let refusal = dialog::Refusal::UnsupportedMediaType { accept: "application/sdp" };
             return Err((Refusal::NotAcceptable, refusal));
         }
-        Place::take(&self.shared.health).map_err(|counted| {
-            let refusal = dialog::Refusal::Overloaded { retry_after_s: RETRY_AFTER_S };
-            (counted, refusal)
-        })
+        Place::take(&self.shared.health).map_err(|counted| (counted, OVERLOADED))
     }
 
     fn start_call(
@@ -58,7 +64,8 @@ impl<W: Wire> Signaling<W> {
     ) {
         let uuid = format!("{:032x}", self.rng.random::<u128>());
         let facts = facts(invite, &flow, &self.shared.public_context, uuid);
-        let (port, events) = SipPort::new(self.legs.next_key(), self.commands.clone());
+        let (key, commands) = (self.legs.next_key(), self.commands.clone());
+        let (port, events) = SipPort::new(key, commands.clone());
         self.legs.insert(leg, id, events);
         let invitation = Invitation {
             facts,
@@ -68,9 +75,11 @@ impl<W: Wire> Signaling<W> {
         };
         let call = calls::run(Arc::clone(&self.shared), invitation, port, place);
         tokio::spawn(async move {
-            // A call that panics drops its port, which ends its leg.
             if AssertUnwindSafe(call).catch_unwind().await.is_err() {
                 error!("a call failed; this is a fault of Sidetone");
+                let cause = Cause::NORMAL_TEMPORARY_FAILURE;
+                // An error means that the loop has ended with the process.
+                let _ = commands.send((key, SipCommand::HangUp { cause })).await;
             }
         });
     }

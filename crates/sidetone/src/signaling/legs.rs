@@ -63,6 +63,10 @@ impl Legs {
         self.table.is_empty()
     }
 
+    pub(super) fn has(&self, dialog: &DialogId) -> bool {
+        self.by_dialog.contains_key(dialog)
+    }
+
     /// The key the next inserted leg gets.
     pub(super) fn next_key(&self) -> LegKey {
         LegKey(self.next)
@@ -212,55 +216,75 @@ impl Legs {
         metrics: &Metrics,
         now: Instant,
     ) {
-        let Some(entry) = self.table.get_mut(&key) else { return };
-        while let Some(action) = entry.leg.poll_action() {
-            match action {
-                Action::Respond { id, status, bytes } => {
-                    if let Some((_, method)) = self.by_server.get(&id) {
-                        metrics.response(Direction::Out, method, status);
-                    }
-                    if let Err(error) = transactions.respond(id, status, bytes, now) {
-                        debug!(%error, "response not sent");
-                    }
-                }
-                Action::Request { purpose, bytes, flow } => {
-                    let method = match purpose {
-                        Purpose::Bye => Method::Bye,
-                        Purpose::Refresh => Method::Update,
-                    };
-                    metrics.request(Direction::Out, flow.kind, &method);
-                    match transactions.request(bytes, flow, now) {
-                        Ok(id) => {
-                            self.by_client.insert(id, (key, purpose));
-                        }
-                        Err(error) => {
-                            debug!(%error, "request not sent");
-                            entry.leg.handle_failure(purpose, Failure::Transport, now);
-                        }
-                    }
-                }
-            }
-        }
         let mut is_over = false;
-        while let Some(event) = entry.leg.poll_event() {
-            is_over |= matches!(event, Event::Ended { .. });
-            entry.tell(SipEvent::Leg(event), now);
+        // Telling the call may make the leg act again.
+        loop {
+            let Some(entry) = self.table.get_mut(&key) else { return };
+            if let Some(action) = entry.leg.poll_action() {
+                self.act(key, action, transactions, metrics, now);
+            } else if let Some(event) = entry.leg.poll_event() {
+                is_over |= matches!(event, Event::Ended { .. });
+                entry.tell(SipEvent::Leg(event), now);
+            } else {
+                break;
+            }
         }
         if is_over {
             self.remove(key);
         } else {
-            self.index(key);
+            self.index(key, now);
+        }
+    }
+
+    fn act(
+        &mut self,
+        key: LegKey,
+        action: Action,
+        transactions: &mut TransactionLayer,
+        metrics: &Metrics,
+        now: Instant,
+    ) {
+        match action {
+            Action::Respond { id, status, bytes } => {
+                if let Some((_, method)) = self.by_server.get(&id) {
+                    metrics.response(Direction::Out, method, status);
+                }
+                if let Err(error) = transactions.respond(id, status, bytes, now) {
+                    debug!(%error, "response not sent");
+                }
+            }
+            Action::Request { purpose, bytes, flow } => {
+                let method = match purpose {
+                    Purpose::Bye => Method::Bye,
+                    Purpose::Refresh => Method::Update,
+                };
+                metrics.request(Direction::Out, flow.kind, &method);
+                match transactions.request(bytes, flow, now) {
+                    Ok(id) => {
+                        self.by_client.insert(id, (key, purpose));
+                    }
+                    Err(error) => {
+                        debug!(%error, "request not sent");
+                        let fail = |leg: &mut Leg| {
+                            leg.handle_failure(purpose, Failure::Transport, now);
+                        };
+                        self.with(Some(key), fail);
+                    }
+                }
+            }
         }
     }
 
     /// Follows the leg to another connection and to its next deadline.
-    fn index(&mut self, key: LegKey) {
+    fn index(&mut self, key: LegKey, now: Instant) {
         let Some(entry) = self.table.get_mut(&key) else { return };
         let flow = entry.leg.flow().id;
         if flow != entry.flow {
             self.by_flow.remove(&(entry.flow, key));
             self.by_flow.insert((flow, key));
             entry.flow = flow;
+            entry.tell(SipEvent::FlowMoved, now);
+            self.changed.push(key);
         }
         let deadline = entry.leg.poll_timeout();
         if deadline != entry.deadline {

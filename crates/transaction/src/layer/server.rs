@@ -27,8 +27,10 @@ pub(super) struct Server {
     flow: Flow,
     /// What 100 is made from, until another response has been sent.
     request: Option<Message>,
-    /// The last response.
+    /// The last response, unless it is the user's to repeat.
     response: Option<Bytes>,
+    /// Our tag in the 2xx of an INVITE, for a CANCEL that comes too late (RFC 3261 §9.2).
+    accepted_tag: Option<Box<str>>,
     /// How often the retransmission timer has been started.
     round: u8,
     /// A CANCEL, which the layer answers itself.
@@ -88,6 +90,12 @@ impl TransactionLayer {
         }
     }
 
+    /// Whether a request belongs to a server transaction that exists: it was sent again, or it is
+    /// the ACK of a refusal.
+    pub fn has_server(&self, request: &Message) -> bool {
+        key::of_request(request).is_some_and(|key| self.server_keys.contains_key(&key))
+    }
+
     pub(super) fn server_timeout(&mut self, slot: u32, purpose: Purpose, now: Instant) {
         let server = self.servers.get_mut(slot as usize);
         if let Some(timer) = server.and_then(|server| server.running.take(purpose)) {
@@ -117,7 +125,10 @@ impl TransactionLayer {
         let invite =
             key::of_cancelled(&message).and_then(|key| self.server_keys.get(&key).copied());
         let invite = invite.and_then(|slot| Some((slot, self.servers.get(slot as usize)?)));
-        let tag = invite.and_then(|(_, server)| local_tag(server.response.as_ref()?));
+        let tag = invite.and_then(|(_, server)| match &server.accepted_tag {
+            Some(tag) => Some(tag.to_string()),
+            None => local_tag(server.response.as_ref()?),
+        });
         let cancelled = invite
             .filter(|(_, server)| server.machine.is_cancellable())
             .map(|(slot, server)| ServerId { slot, generation: server.generation });
@@ -157,6 +168,7 @@ impl TransactionLayer {
             flow: routing::response_flow(&message, &flow),
             request: is_invite.then(|| message.clone()),
             response: None,
+            accepted_tag: None,
             round: 0,
             is_internal,
             running: Running::default(),
@@ -219,6 +231,9 @@ impl TransactionLayer {
             }
             (ServerAction::Forward, Input::Response(bytes)) => {
                 server.response = None;
+                if server.accepted_tag.is_none() {
+                    server.accepted_tag = local_tag(bytes).map(Box::from);
+                }
                 self.transmit(flow, bytes.clone());
             }
             (ServerAction::Resend, _) => {

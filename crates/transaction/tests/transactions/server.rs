@@ -3,7 +3,9 @@
 use transaction::{Config, Error, Event};
 use transport::{Name, TransportKind};
 
-use super::support::{Rig, header, message, request, request_with, response, times};
+use super::support::{
+    Rig, first_line, flow, header, message, request, request_with, response, times,
+};
 
 #[test]
 fn rfc3261_17_2_1_an_invite_gets_100_after_200_ms() {
@@ -176,9 +178,20 @@ fn rfc3261_9_2_cancel_after_the_final_response_is_answered_and_not_told() {
     let (id, invite) = rig.receive_new(&request("INVITE", BRANCH), TransportKind::Udp);
     rig.respond(id, &invite, 200);
     rig.sent();
-    rig.receive(&request("CANCEL", BRANCH), TransportKind::Udp);
-    assert_eq!(rig.sent()[0].1, "SIP/2.0 200 OK");
+    let cancel = message(&request("CANCEL", BRANCH));
+    rig.layer.handle_message(cancel, flow(TransportKind::Udp), rig.now);
+    let answer = rig.layer.poll_transmit().unwrap().bytes;
+    assert_eq!(first_line(&answer), "SIP/2.0 200 OK");
+    assert_eq!(header(&answer, Name::To), "<sip:bob@example.com>;tag=b1", "the tag of the 200");
     assert!(rig.events().is_empty());
+}
+
+#[test]
+fn a_retransmission_is_known_and_a_new_request_is_not() {
+    let mut rig = Rig::new();
+    let (_, invite) = rig.receive_new(&request("INVITE", BRANCH), TransportKind::Udp);
+    assert!(rig.layer.has_server(&invite));
+    assert!(!rig.layer.has_server(&message(&request("OPTIONS", BRANCH))));
 }
 
 #[test]
