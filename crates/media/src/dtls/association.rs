@@ -96,6 +96,7 @@ pub struct Association {
     /// When the flight is repeated: the endpoint forgets its own timer when the peer repeats.
     repeat_at: Option<Instant>,
     repeats: u32,
+    datagrams: u32,
     errors: u32,
     attempts: u32,
 }
@@ -154,6 +155,7 @@ impl Association {
             flight: Vec::new(),
             repeat_at: None,
             repeats: 0,
+            datagrams: 0,
             errors: 0,
             attempts: 0,
         }
@@ -216,6 +218,11 @@ impl Association {
     }
 
     fn read(&mut self, datagram: BytesMut, now: Instant) -> Option<AssociationEvent> {
+        // The endpoint keeps what it cannot decrypt yet; a flood of that must not grow.
+        self.datagrams += 1;
+        if matches!(self.phase, Phase::Handshaking) && self.datagrams > DATAGRAMS_MAX {
+            return Some(self.restart(AssociationError::Handshake));
+        }
         let is_repeated_hello = is_client_hello(&datagram);
         let events = match self.endpoint.read(now, PEER, None, datagram) {
             Ok(events) => events,
@@ -307,6 +314,7 @@ impl Association {
         if self.attempts >= ATTEMPTS_MAX {
             return self.fail(error);
         }
+        self.datagrams = 0;
         self.errors = 0;
         self.repeats = 0;
         self.repeat_at = None;
@@ -402,6 +410,8 @@ const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOS
 /// Browsers repeat after 50 ms to 1 s; this is for what they do not repeat.
 const FLIGHT_INTERVAL: Duration = Duration::from_millis(500);
 const REPEATS_MAX: u32 = 8;
+/// Datagrams read in one handshake, which takes about ten.
+const DATAGRAMS_MAX: u32 = 256;
 const ERRORS_MAX: u32 = 16;
 const ATTEMPTS_MAX: u32 = 3;
 

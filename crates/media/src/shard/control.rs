@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::{
-    command::{Command, ECHO_DELAY_MAX, LegEvent, PlayEnd, PlayToken, Repeat, Update},
+    command::{Command, ECHO_DELAY_MAX, LegEvent, LegFailure, PlayEnd, PlayToken, Repeat, Update},
     core::Shard,
     delay::DelayRing,
-    leg::{Format, Leg, Mode, Play, Transport},
+    leg::{FAREWELL_WAIT, Format, Leg, Mode, Play, Transport},
     transmit::{LegKey, Path, Transmits},
 };
 use crate::{
@@ -201,6 +201,11 @@ impl Shard {
         let falls_quiet = !leg.is_quiet && silence >= leg.cold.quiet_after;
         leg.is_quiet |= falls_quiet;
         let dtmf = leg.cold.dtmf.handle_timeout(now);
+        let said = leg.cold.farewell.take_if(|at| *at + FAREWELL_WAIT <= now);
+        let has_left = said.is_some_and(|at| leg.last_heard <= at);
+        if has_left {
+            self.event(key, LegEvent::Failed { reason: LegFailure::PeerClosed });
+        }
         if falls_quiet {
             self.event(key, LegEvent::Quiet { since: silence });
         }

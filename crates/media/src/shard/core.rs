@@ -159,6 +159,7 @@ impl Shard {
                 opened: now,
                 quiet_after: open.parameters.quiet_after,
                 starts_at: None,
+                farewell: None,
                 rtcp_at: None,
                 dtmf: DtmfReceiver::default(),
                 sender_report: None,

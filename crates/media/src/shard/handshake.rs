@@ -53,7 +53,7 @@ impl Shard {
         transmits: &mut impl Transmits,
     ) {
         if self.session(key).is_none_or(|session| session.association.is_none()) {
-            return self.discard(key, Discard::DtlsUnexpected);
+            return self.after_handshake(key, datagram, now);
         }
         let tick = self.clock.tick(now);
         if self.handshakes.0 != tick {
@@ -69,6 +69,18 @@ impl Shard {
             self.waiting_handshakes.push_back((key, socket, from, datagram.into()));
         } else {
             self.discard(key, Discard::DtlsUnexpected);
+        }
+    }
+
+    /// The association is gone, so an alert cannot be read; but it is most likely the peer's
+    /// close_notify. If nothing authentic follows, the peer has closed; a forged one changes nothing.
+    fn after_handshake(&mut self, key: LegKey, datagram: &[u8], now: Instant) {
+        self.discard(key, Discard::DtlsUnexpected);
+        let Some(leg) = self.leg(key) else { return };
+        let Transport::WebRtc(webrtc) = &leg.transport else { return };
+        if datagram.first() == Some(&ALERT) && webrtc.inbound.is_some() {
+            leg.cold.farewell.get_or_insert(now);
+            self.arm(key);
         }
     }
 
@@ -200,6 +212,9 @@ impl Shard {
         }
     }
 }
+
+// RFC 5246 §6.2.1.
+const ALERT: u8 = 21;
 
 fn result(error: AssociationError) -> HandshakeResult {
     match error {

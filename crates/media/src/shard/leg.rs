@@ -118,6 +118,8 @@ pub(crate) struct Cold {
     pub(crate) opened: Instant,
     pub(crate) quiet_after: Duration,
     pub(crate) starts_at: Option<Instant>,
+    /// The peer may have said that it closes: when it said so.
+    pub(crate) farewell: Option<Instant>,
     pub(crate) rtcp_at: Option<Instant>,
     pub(crate) dtmf: DtmfReceiver,
     /// The peer's last sender report: middle bits of its NTP time, and when it came.
@@ -186,7 +188,8 @@ impl Leg {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let quiet = (!self.is_quiet).then(|| self.last_heard + self.cold.quiet_after);
         let cold = &self.cold;
-        let own = [quiet, cold.starts_at, cold.rtcp_at, cold.dtmf.poll_timeout()];
+        let farewell = cold.farewell.map(|at| at + FAREWELL_WAIT);
+        let own = [quiet, cold.starts_at, cold.rtcp_at, cold.dtmf.poll_timeout(), farewell];
         let session = match &self.transport {
             Transport::Plain(_) => [None; 2],
             Transport::WebRtc(webrtc) => {
@@ -215,5 +218,18 @@ impl Leg {
             jitter_out: time(remote.jitter),
             round_trip: self.cold.round_trip,
         }
+    }
+}
+
+/// How long a peer must be silent after what may have been its farewell.
+pub(crate) const FAREWELL_WAIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_packet_touches_stays_below_a_kilobyte() {
+        assert!(size_of::<Leg>() <= 768, "{} bytes", size_of::<Leg>());
     }
 }

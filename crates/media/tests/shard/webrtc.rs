@@ -249,6 +249,30 @@ fn a_page_that_closes_says_so() {
 }
 
 #[test]
+fn a_page_that_closes_late_is_noticed_and_a_forged_farewell_is_not_believed() {
+    for closes in [true, false] {
+        let mut world = World::new();
+        let mut browser = Browser::new(&world, BROWSER);
+        let (key, _) = browser.open(&mut world);
+        browser.connect(&mut world);
+        for _ in 0..200 {
+            browser.say(&mut world, &[1; 160]);
+            world.advance_ms(20);
+        }
+        browser.association.close(world.now);
+        browser.read(&mut world);
+        for _ in 0..60 {
+            if !closes {
+                browser.say(&mut world, &[1; 160]);
+            }
+            world.advance_ms(20);
+        }
+        let closed = LegEvent::Failed { reason: LegFailure::PeerClosed };
+        assert_eq!(world.events_of(key).contains(&closed), closes);
+    }
+}
+
+#[test]
 fn many_handshakes_at_once_are_spread_over_ticks_and_all_complete() {
     let mut world = World::new();
     let mut browsers: Vec<_> =

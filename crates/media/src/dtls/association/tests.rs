@@ -163,3 +163,26 @@ fn a_peer_that_stays_silent_times_out() {
     }
     assert_eq!(failed, ATTEMPTS_MAX);
 }
+
+#[test]
+fn a_flood_of_records_that_cannot_be_read_yet_is_bounded() {
+    let mut pair = Pair::new(None);
+    pair.client.start(pair.now);
+    for hello in pair.client.take_transmits() {
+        pair.server.handle_datagram(&hello, pair.now);
+    }
+    let mut future = vec![23, 254, 253, 0, 1, 0, 0, 0, 0, 0, 0, 4, 0];
+    future.resize(13 + 1024, 0);
+    let mut restarts = 0;
+    for _ in 0..=DATAGRAMS_MAX {
+        let event = pair.server.handle_datagram(&future, pair.now);
+        restarts += u32::from(matches!(event, Some(AssociationEvent::Restarted(_))));
+    }
+    assert_eq!(restarts, 1);
+    // The peer's repeated hello begins anew, and the call comes to be.
+    pair.server.take_transmits();
+    for _ in 0..3 {
+        assert!(pair.server.handle_datagram(&future, pair.now).is_none());
+    }
+    assert_agree(&keys(pair.run(|_| false)));
+}
