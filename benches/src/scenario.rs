@@ -189,9 +189,9 @@ fn set_up(plan: &Plan, report: &mut Report) -> Result<(), Error> {
     let mut rows = vec![
         Row::new("server CPU per call", micros(cpu) / ended, "µs").times(baseline.tight_ns / 1e3),
         Row::new("calls set up and ended", ended / elapsed.as_secs_f64(), "1/s"),
-        Row::new("memory kept when all have ended", growth, "kB"),
+        Row::new("memory kept a second later (UDP transactions last 32 s)", growth, "kB"),
     ];
-    plain_rows(&mut rows, &load, false);
+    signalling_rows(&mut rows, &load);
     lost_calls(
         &mut report.failures,
         &title,
@@ -263,18 +263,24 @@ fn per_packet(measured: &Measured, baseline: &Baseline) -> Row {
     Row::new("server CPU per outbound packet", cost, "µs").times(baseline.tight_ns / 1e3)
 }
 
-fn plain_rows(rows: &mut Vec<Row>, load: &PlainReport, is_talking: bool) {
+fn signalling_rows(rows: &mut Vec<Row>, load: &PlainReport) {
     rows.extend([
         Row::new("INVITE to 200, median", load.setup_p50_ms, "ms"),
         Row::new("INVITE to 200, 99th percentile", load.setup_p99_ms, "ms"),
+        Row::new("requests sent again", load.retransmissions as f64, ""),
+    ]);
+}
+
+fn plain_rows(rows: &mut Vec<Row>, load: &PlainReport, is_talking: bool) {
+    signalling_rows(rows, load);
+    rows.extend([
         Row::new("200 to first packet, 99th percentile", load.media_p99_ms, "ms"),
         Row::new("packets received", load.streams.received as f64, ""),
         Row::new("packets lost", load.streams.lost as f64, ""),
         Row::new("packets out of order", load.streams.out_of_order as f64, ""),
-        Row::new("wrong timestamps", load.streams.timestamp_errors as f64, ""),
+        Row::new("breaks of the timestamp", load.streams.timestamp_errors as f64, ""),
         Row::new("between packets, 99th percentile", load.interarrival_p99_ms, "ms"),
         Row::new("between packets, longest", load.interarrival_max_ms, "ms"),
-        Row::new("requests sent again", load.retransmissions as f64, ""),
     ]);
     if is_talking {
         rows.push(Row::new("packets sent", load.sent as f64, ""));
@@ -294,7 +300,7 @@ fn webrtc_rows(rows: &mut Vec<Row>, load: &WebRtcReport) {
         Row::new("packets received", load.streams.received as f64, ""),
         Row::new("packets lost", load.streams.lost as f64, ""),
         Row::new("packets out of order", load.streams.out_of_order as f64, ""),
-        Row::new("wrong timestamps", load.streams.timestamp_errors as f64, ""),
+        Row::new("breaks of the timestamp", load.streams.timestamp_errors as f64, ""),
         Row::new("between packets (client's delay included), 99th", load.interarrival_p99_ms, "ms"),
     ]);
 }

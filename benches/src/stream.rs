@@ -40,7 +40,7 @@ pub struct StreamTotals {
     pub duplicates: u64,
     /// Packets behind one with a higher sequence number.
     pub out_of_order: u64,
-    /// Packets whose RTP timestamp does not follow from their sequence number.
+    /// Breaks: packets whose RTP timestamp does not follow from the one before.
     pub timestamp_errors: u64,
     /// Packets with another SSRC than the first.
     pub other_ssrc: u64,
@@ -102,7 +102,13 @@ impl Stream {
         let frames = sequence_number.wrapping_sub(start.sequence_number);
         let expected =
             start.rtp_timestamp.wrapping_add((frames as u32).wrapping_mul(self.timestamp_step));
-        self.timestamp_errors += u64::from(expected != header.rtp_timestamp);
+        if expected != header.rtp_timestamp {
+            // One break is one error: what follows is measured from here.
+            self.timestamp_errors += 1;
+            let shift = header.rtp_timestamp.wrapping_sub(expected);
+            self.start =
+                Some(Start { rtp_timestamp: start.rtp_timestamp.wrapping_add(shift), ..start });
+        }
         pacing.interarrival.add(arrived_ns.saturating_sub(self.last_ns));
         let due_ns = start.arrived_ns.saturating_add(frames.saturating_mul(FRAME_NS));
         pacing.lateness.add(arrived_ns.saturating_sub(due_ns));
@@ -321,9 +327,9 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_that_does_not_follow_is_counted() {
+    fn a_timestamp_that_does_not_follow_is_counted_once() {
         let (mut stream, mut pacing) = (Stream::new(160), Pacing::new());
-        for (sequence_number, rtp_timestamp) in [(1, 0), (2, 160), (3, 321)] {
+        for (sequence_number, rtp_timestamp) in [(1, 0), (2, 160), (3, 480), (4, 640)] {
             let header = Header { sequence_number, rtp_timestamp, ssrc: 1 };
             stream.handle_packet(&header, &mut pacing, 0);
         }
