@@ -1,5 +1,7 @@
 //! DTMF received as RTP events (RFC 4733 §2).
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start from some instant"))]
+
 use std::time::{Duration, Instant};
 
 use crate::rtp::RtpTimestamp;

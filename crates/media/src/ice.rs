@@ -4,6 +4,8 @@
 //! came from it, whatever the session description listed. Two lite agents facing each other are not
 //! served: neither would ever send a check.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start from some instant"))]
+
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},

@@ -5,6 +5,8 @@
 //!   LegHandle::events ◄── bounded channel ◄───────────────┘
 //! ```
 
+#![allow(clippy::disallowed_methods, reason = "sockets and threads read the clock")]
+
 mod control;
 mod outbox;
 mod plane;

@@ -1,5 +1,10 @@
 //! Playback and echo allocate nothing per packet: in the clear and by either SRTP profile.
-#![allow(clippy::unwrap_used, unsafe_code, reason = "test code with a counting allocator")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    unsafe_code,
+    reason = "test code with a counting allocator"
+)]
 
 mod common;
 

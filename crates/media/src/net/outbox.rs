@@ -115,13 +115,6 @@ impl Transmits for Outbox {
         } else {
             socket.send_to_vectored(&[IoSlice::new(head), IoSlice::new(payload)], &to)
         };
-        // An ICMP error of a datagram before is reported by the next send, which was not sent then.
-        let sent = match sent {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                socket.send_to_vectored(&[IoSlice::new(head), IoSlice::new(payload)], &to)
-            }
-            sent => sent,
-        };
         if sent.is_err() {
             self.counters.send_failures.add(1);
         }

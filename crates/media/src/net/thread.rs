@@ -167,8 +167,6 @@ impl ShardThread {
             let socket = if matches!(path, Path::Rtp(_)) { &pair.rtp } else { &pair.rtcp };
             let from = match receive_one(socket, &mut self.buffer) {
                 Ok(Some(from)) => from,
-                // An ICMP error that a datagram of ours provoked.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
                 Ok(None) | Err(_) => return,
             };
             let now = Instant::now();

@@ -112,6 +112,9 @@ impl Shard {
         let format = Format::new(&negotiated);
         leg.format = Some(format);
         leg.sends = negotiated.direction.sends();
+        if !std::mem::replace(&mut leg.receives, negotiated.direction.receives()) {
+            leg.last_heard = now;
+        }
         match (&mut leg.transport, negotiated.remote) {
             (Transport::Plain(plain), RemoteMedia::Plain { rtp, rtcp, rtcp_mux }) => {
                 plain.source.signal(usable(rtp), signalling);
@@ -198,7 +201,7 @@ impl Shard {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let (starts, reports) = (is_due(leg.cold.starts_at), is_due(leg.cold.rtcp_at));
         let silence = now.saturating_duration_since(leg.last_heard);
-        let falls_quiet = !leg.is_quiet && silence >= leg.cold.quiet_after;
+        let falls_quiet = leg.may_fall_quiet() && silence >= leg.cold.quiet_after;
         leg.is_quiet |= falls_quiet;
         let dtmf = leg.cold.dtmf.handle_timeout(now);
         let said = leg.cold.farewell.take_if(|at| *at + FAREWELL_WAIT <= now);

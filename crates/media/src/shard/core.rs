@@ -142,6 +142,7 @@ impl Shard {
             serial: open.serial,
             format: None,
             sends: false,
+            receives: true,
             is_started: false,
             is_quiet: false,
             in_slot: false,

@@ -30,6 +30,8 @@ pub(crate) struct Leg {
     pub(crate) format: Option<Format>,
     /// Whether the agreed direction lets us send.
     pub(crate) sends: bool,
+    /// Whether the agreed direction lets the peer send, so that its silence means something.
+    pub(crate) receives: bool,
     /// Whether it is time to send: the peer is known to listen, or was given time to.
     pub(crate) is_started: bool,
     pub(crate) is_quiet: bool,
@@ -184,9 +186,15 @@ impl Leg {
         }
     }
 
+    /// Whether silence would be worth reporting. A WebRTC peer sends checks even on hold.
+    pub(crate) fn may_fall_quiet(&self) -> bool {
+        let is_expected = self.receives || matches!(self.transport, Transport::WebRtc(_));
+        is_expected && !self.is_quiet
+    }
+
     /// When the leg next wants its deadline handled.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let quiet = (!self.is_quiet).then(|| self.last_heard + self.cold.quiet_after);
+        let quiet = self.may_fall_quiet().then(|| self.last_heard + self.cold.quiet_after);
         let cold = &self.cold;
         let farewell = cold.farewell.map(|at| at + FAREWELL_WAIT);
         let own = [quiet, cold.starts_at, cold.rtcp_at, cold.dtmf.poll_timeout(), farewell];

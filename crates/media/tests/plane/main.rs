@@ -1,6 +1,6 @@
 //! The media plane with real threads and sockets, on loopback: few tests, each of what only the
 //! system can show.
-#![allow(clippy::unwrap_used, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "test code")]
 
 mod peer;
 

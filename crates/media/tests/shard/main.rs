@@ -1,5 +1,5 @@
 //! A shard against scripted peers on virtual time: nothing here opens a socket or sleeps.
-#![allow(clippy::unwrap_used, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "test code")]
 
 #[path = "../common/mod.rs"]
 mod common;

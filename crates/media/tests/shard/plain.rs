@@ -174,6 +174,26 @@ fn silence_and_its_end_are_reported() {
 }
 
 #[test]
+fn a_held_peer_may_be_silent() {
+    let mut world = World::new();
+    let (key, _) = world.open_plain(PEER, "192.0.2.1");
+    let mut hold = plain(PEER);
+    hold.direction = Direction::SendOnly;
+    world.command(key, Command::Update(Box::new(Update { negotiated: hold, ice: None })));
+    world.advance(Duration::from_secs(600));
+    let quiet = |world: &World| {
+        world.events_of(key).iter().any(|event| matches!(event, LegEvent::Quiet { .. }))
+    };
+    assert!(!quiet(&world));
+    let resume = Update { negotiated: plain(PEER), ice: None };
+    world.command(key, Command::Update(Box::new(resume)));
+    world.advance(Duration::from_secs(59));
+    assert!(!quiet(&world));
+    world.advance(Duration::from_secs(2));
+    assert!(quiet(&world));
+}
+
+#[test]
 fn digits_are_reported_once() {
     let mut world = World::new();
     let (key, _) = world.open_plain(PEER, "192.0.2.1");
