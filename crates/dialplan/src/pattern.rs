@@ -64,6 +64,10 @@ impl Pattern {
 
     /// What the groups of the expression hold, if it is found in `value`.
     pub fn captures(&self, value: &str) -> Option<Captures> {
+        // Most expressions of a plan do not match, and finding that out needs no room for groups.
+        if !self.is_match(value) {
+            return None;
+        }
         let found = self.regex.captures(value.as_bytes())?;
         let group = |group: Option<regex::bytes::Match<'_>>| {
             group
