@@ -98,8 +98,8 @@ async function brokenMessages(peer) {
   const options = call.request("OPTIONS", 1);
   const statuses = [];
   for (const [what, message, allowed] of [
-    ["a CSeq that is no number", options.replace(/^CSeq: .*$/m, "CSeq: one OPTIONS\r"), [400]],
-    ["a CSeq of another method", options.replace(/^CSeq: .*$/m, "CSeq: 1 INVITE\r"), [400]],
+    ["a CSeq that is no number", options.replace(/^CSeq: .*$/m, "CSeq: one OPTIONS"), [400]],
+    ["a CSeq of another method", options.replace(/^CSeq: .*$/m, "CSeq: 1 INVITE"), [400]],
     ["a body shorter than announced", options.replace("Content-Length: 0", "Content-Length: 999"), [400]],
     ["SIP/3.0", options.replace(/^(OPTIONS \S+) SIP\/2.0/, "$1 SIP/3.0"), [505]],
     ["a request URI of another scheme", options.replace(/^OPTIONS \S+/, "OPTIONS http://example.com/"), [416]],
@@ -259,7 +259,7 @@ class Call {
 /** The same request as a new one. */
 function fresh(message) {
   return message.replace(/branch=[^;\r]+/, `branch=z9hG4bK${randomBytes(8).toString("hex")}`)
-    .replace(/^Call-ID: .*$/m, `Call-ID: ${randomBytes(8).toString("hex")}\r`);
+    .replace(/^Call-ID: .*$/m, `Call-ID: ${randomBytes(8).toString("hex")}`);
 }
 
 function reply(request) {

@@ -24,7 +24,8 @@ const CHROMIUM_FLAGS = [
 const FIREFOX_PREFERENCES = {
   "media.peerconnection.ice.loopback": true,
   "media.navigator.streams.fake": true,
-  "media.navigator.permission.disabled": true,
+  // Only a page that may use the microphone gathers every address, and loopback pairs with loopback alone.
+  "permissions.default.microphone": 1,
   "media.autoplay.default": 0,
   "media.autoplay.blocking_policy": 0,
   "media.autoplay.block-webaudio": false,

@@ -1,10 +1,11 @@
 // What a test asks of this page: `caller`, one phone on one library.
-import { connections, messageThat, messages, tampering } from "./wire.js";
+import { connections, messages, tampering } from "./wire.js";
 import * as ear from "./ear.js";
 import { connect as jssip } from "./jssip.js";
 import { connect as sipjs } from "./sipjs.js";
 
 const ANSWER_MS = 15_000;
+const STATISTICS_MS = 50;
 const LIBRARIES = { jssip, sipjs };
 let phone = null;
 let lastStatistics = null;
@@ -25,9 +26,7 @@ window.caller = {
     if (!result.isAnswered) return result;
     const invite = messages.find(({ direction, text }) => direction === "out" && text.startsWith("INVITE "));
     const ok = messages.find(({ direction, text }) => direction === "in" && /^SIP\/2\.0 200 [^]*^CSeq:\s*\d+ INVITE/im.test(text));
-    // The last statistics are those of the moment in which the server hangs up.
-    void messageThat(({ direction, text }) => direction === "in" && text.startsWith("BYE "), 600_000)
-      .then(() => statistics()).then((now) => { lastStatistics = now; });
+    void watchStatistics(connections.at(-1));
     return { ...result, answerMs: ok.atMs - invite.atMs, okAtMs: ok.atMs };
   },
 
@@ -42,15 +41,23 @@ window.caller = {
   audibleAtMs: ear.audibleAtMs,
   listen: ear.listen,
   heard: ear.heard,
-  statistics,
+  statistics: () => statistics(),
   finalStatistics: () => lastStatistics,
   sip: () => messages,
   iceState: () => connections.at(-1).iceConnectionState,
 };
 
-async function statistics() {
+/** Keeps the latest statistics of a call, since a closed connection has none. */
+async function watchStatistics(connection) {
+  const now = await statistics(connection);
+  if (connection.signalingState === "closed") return;
+  lastStatistics = now;
+  setTimeout(watchStatistics, STATISTICS_MS, connection);
+}
+
+async function statistics(connection = connections.at(-1)) {
   const entries = [];
-  (await connections.at(-1).getStats()).forEach((entry) => entries.push(entry));
+  (await connection.getStats()).forEach((entry) => entries.push(entry));
   const inbound = entries.find(({ type }) => type === "inbound-rtp");
   const outbound = entries.find(({ type }) => type === "outbound-rtp");
   const transport = entries.find(({ type }) => type === "transport");

@@ -8,8 +8,9 @@ let context = null;
 let chunks = [];
 /** Milliseconds of the page's clock at frame 0 of the audio clock: the least delay seen is the truest. */
 let originMs = Infinity;
-let waiters = new Set();
-let recordedFrom = null;
+const waiters = new Set();
+/** Lets go of the stream recorded before. */
+let forget = () => undefined;
 
 /** Makes the audio clock run and replaces the microphone by a tone. */
 export async function open(toneHz) {
@@ -30,6 +31,7 @@ function tone(hz) {
 }
 
 function record(stream) {
+  forget();
   chunks = [];
   // Browsers feed a remote stream into Web Audio only while an element plays it too.
   const element = new Audio();
@@ -42,8 +44,14 @@ function record(stream) {
     chunks.push(data);
     for (const waiter of [...waiters]) waiter();
   };
-  recordedFrom = context.createMediaStreamSource(stream);
-  recordedFrom.connect(recorder).connect(new GainNode(context, { gain: 0 })).connect(context.destination);
+  const source = context.createMediaStreamSource(stream);
+  forget = () => {
+    recorder.port.onmessage = null;
+    source.disconnect();
+    recorder.disconnect();
+    element.srcObject = null;
+  };
+  source.connect(recorder).connect(new GainNode(context, { gain: 0 })).connect(context.destination);
 }
 
 /** Resolves once a sound was heard, with when, on the page's clock. */

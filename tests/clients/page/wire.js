@@ -8,41 +8,15 @@ export const connections = [];
 export const tampering = { candidates: "all", codec: null };
 
 const trackListeners = new Set();
-const messageListeners = new Set();
 
 export function onTrack(listener) {
   trackListeners.add(listener);
 }
 
-/** Resolves with the first message, past or future, that a test accepts. */
-export function messageThat(accepts, withinMs) {
-  const past = messages.find(accepts);
-  if (past !== undefined) return Promise.resolve(past);
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      messageListeners.delete(listener);
-      reject(new Error(`no such SIP message within ${withinMs} ms; seen: ${messages.map(firstLine).join(" | ")}`));
-    }, withinMs);
-    const listener = (message) => {
-      if (!accepts(message)) return;
-      clearTimeout(timer);
-      messageListeners.delete(listener);
-      resolve(message);
-    };
-    messageListeners.add(listener);
-  });
-}
-
-function firstLine({ direction, text }) {
-  return `${direction} ${text.split("\r\n", 1)[0]}`;
-}
-
 function log(direction, data) {
   const text = typeof data === "string" ? data : new TextDecoder().decode(data);
   if (text.trim() === "") return;
-  const message = { atMs: performance.now(), direction, text };
-  messages.push(message);
-  for (const listener of [...messageListeners]) listener(message);
+  messages.push({ atMs: performance.now(), direction, text });
 }
 
 class LoggedWebSocket extends WebSocket {

@@ -1,0 +1,188 @@
+//! What is answered when something is as large, or as much, as it may be.
+
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::agent::Agent;
+use crate::call::Call;
+use crate::live::Live;
+use crate::metrics::{wait_for, wait_for_calls};
+use crate::request::{Request, header, status};
+use crate::sdp;
+use crate::server::Server;
+
+#[test]
+fn what_is_too_large_is_told_so_on_every_transport() {
+    let server = Server::start("");
+    let live = Live::start(&server);
+    let options = || Request::new("OPTIONS", "anybody");
+    // Nine more are always there.
+    let headers = |count: usize| {
+        (9..count).fold(options(), |request, n| request.header(format!("X-{n}: y")))
+    };
+    let connect: [(&str, fn(SocketAddr) -> Agent); 3] =
+        [("udp", Agent::udp), ("tcp", Agent::tcp), ("http", Agent::ws)];
+    for (kind, connect) in connect {
+        let mut cases = vec![
+            ("a head of 20 kB", options().header(format!("X: {}", "y".repeat(20_000))), 513),
+            ("a head of 60 kB", options().header(format!("X: {}", "y".repeat(60_000))), 513),
+            ("129 headers", headers(129), 513),
+            ("4,000 headers", headers(4_000), 513),
+            ("120 headers", headers(120), 200),
+            ("a second Content-Length", options().header("Content-Length: 7"), 400),
+            ("a negative Content-Length", options().header("Content-Length: -1"), 400),
+            ("no number in CSeq", options().header("CSeq: x OPTIONS"), 400),
+        ];
+        if kind != "udp" {
+            cases.push(("a body of 70 kB", options().body(vec![b'x'; 70_000]), 413));
+            cases.push(("a body of 10 MB", options().body(vec![b'x'; 10_000_000]), 413));
+        }
+        for (what, request, expected) in cases {
+            let mut agent = connect(server.address(kind));
+            let answer = agent.try_ask(&request, Duration::from_secs(5));
+            // A WebSocket is closed with 1009 for what exceeds a whole message.
+            let is_closed = kind == "http" && expected != 200 && request.bytes(&agent).len() > 60_000;
+            match answer {
+                Some(answer) => assert_eq!(status(&answer), expected, "{kind}, {what}: {answer}"),
+                None => assert!(is_closed, "{kind}, {what}: no answer"),
+            }
+        }
+    }
+    live.finish();
+}
+
+#[test]
+fn a_datagram_shorter_than_its_body_is_refused() {
+    let server = Server::start("");
+    let mut agent = Agent::udp(server.address("udp"));
+    let request = Request::new("OPTIONS", "anybody").body("v=0\r\n".repeat(20));
+    let bytes = request.bytes(&agent);
+    agent.send(&bytes[..bytes.len() - 10]);
+    let answer = agent.final_response(&request, Duration::from_secs(5)).unwrap();
+    assert_eq!(status(&answer), 400, "{answer}");
+}
+
+#[test]
+fn at_the_bound_of_calls_503_says_when_to_come_back_and_a_bye_makes_room() {
+    let server = Server::start("[limits]\ncalls_max = 3\n");
+    let udp = server.address("udp");
+    let live = Live::start(&server);
+    let mut calls: Vec<_> = (0..2).map(|_| Call::dial(Agent::udp(udp), "9197")).collect();
+    for connect in [Agent::udp(udp), Agent::tcp(server.address("tcp"))] {
+        let mut agent = connect;
+        let invite = Request::new("INVITE", "9197").body(sdp::plain(([127, 0, 0, 1], 9).into()));
+        let answer = agent.ask(&invite);
+        assert_eq!(status(&answer), 503, "{answer}");
+        let seconds: u32 = header(&answer, "Retry-After").expect("Retry-After").parse().unwrap();
+        assert!((1..=60).contains(&seconds));
+    }
+    assert_eq!(server.get("/livez").0, 200);
+    assert_eq!(server.get("/readyz").0, 503, "no new calls are taken");
+    let metrics = wait_for_calls(&server, 3);
+    assert_eq!(metrics.sum("sidetone_calls_rejected_total", &["reason=\"overload\""]), 2.0);
+
+    calls.pop().unwrap().hang_up();
+    wait_for_calls(&server, 2);
+    Call::dial(Agent::udp(udp), "9197").hang_up();
+    calls.pop().unwrap().hang_up();
+    live.finish();
+    wait_for_calls(&server, 0);
+    assert_eq!(server.get("/readyz").0, 200);
+}
+
+#[test]
+fn at_the_bound_of_transactions_requests_get_503_and_are_taken_again_later() {
+    let server = Server::start("[limits]\ntransactions_max = 50\n[sip]\nt1_ms = 20\n");
+    let mut agent = Agent::udp(server.address("udp"));
+    let mut refused = 0;
+    for _ in 0..120 {
+        let answer = agent.ask(&Request::new("OPTIONS", "anybody"));
+        match status(&answer) {
+            200 => {}
+            503 => {
+                assert!(header(&answer, "Retry-After").is_some(), "{answer}");
+                refused += 1;
+            }
+            other => panic!("{other}: {answer}"),
+        }
+    }
+    assert!((60..=70).contains(&refused), "{refused} of 120 refused");
+    wait_for(&server, "transactions are over", |m| m.sum("sidetone_sip_transactions", &[]) == 0.0);
+    Call::dial(agent, "9197").hang_up();
+    wait_for_calls(&server, 0);
+}
+
+#[test]
+fn at_the_bound_of_connections_those_that_speak_sip_stay_and_room_is_made_again() {
+    let server = Server::start("[limits]\nconnections_max = 12\n");
+    let tcp = server.address("tcp");
+    let live = Live::start(&server);
+    let speaks = |agent: &mut Agent| {
+        let answer = agent.try_ask(&Request::new("OPTIONS", "anybody"), Duration::from_secs(5));
+        answer.is_some_and(|answer| status(&answer) == 200)
+    };
+    // Silent ones make room for whoever comes.
+    let silent: Vec<_> = (0..30).map(|_| TcpStream::connect(tcp).unwrap()).collect();
+    let mut proven: Vec<_> = (0..12).map(|_| Agent::tcp(tcp)).collect();
+    assert!(proven.iter_mut().all(speaks), "a newcomer is let in");
+    for stream in &silent {
+        assert!(is_cut(stream), "a silent connection is left");
+    }
+    // Now all have spoken, and nobody has to go.
+    assert!(is_cut(&TcpStream::connect(tcp).unwrap()));
+    let mut web = TcpStream::connect(server.address("http")).unwrap();
+    let mut answer = String::new();
+    let _ = web.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After:"), "{answer:?}");
+    assert!(proven.iter_mut().all(speaks), "who has spoken stays");
+    wait_for(&server, "refusals are counted", |metrics| {
+        metrics.sum("sidetone_sip_dropped_total", &["reason=\"connections_max\""]) == 2.0
+    });
+
+    proven.truncate(4);
+    wait_for(&server, "room again", |metrics| metrics.sum("sidetone_sip_connections", &[]) == 4.0);
+    assert!(speaks(&mut Agent::tcp(tcp)));
+    live.finish();
+}
+
+#[test]
+fn one_address_cannot_take_all_connections() {
+    let server = Server::start("[limits]\nconnections_per_address_max = 5\n");
+    let tcp = server.address("tcp");
+    let _taken: Vec<_> = (0..5).map(|_| TcpStream::connect(tcp).unwrap()).collect();
+    assert!(is_cut(&TcpStream::connect(tcp).unwrap()));
+    let other: IpAddr = [127, 0, 0, 9].into();
+    let mut elsewhere = connect_from(other, tcp);
+    std::io::Write::write_all(&mut elsewhere, b"\r\n\r\n").unwrap();
+    elsewhere.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    elsewhere.read_exact(&mut [0; 2]).unwrap();
+}
+
+#[test]
+fn a_bound_of_nothing_is_refused_at_the_start() {
+    for key in ["calls_max", "transactions_max", "connections_max"] {
+        let (code, error) = Server::start_refused(&format!("[limits]\n{key} = 0\n"));
+        assert!(code == 1 && error.contains(key), "{error}");
+    }
+}
+
+/// Whether the server ends a connection without having been asked anything.
+fn is_cut(mut stream: &TcpStream) -> bool {
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    match stream.read(&mut [0; 64]) {
+        Ok(length) => length == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+fn connect_from(ip: IpAddr, server: SocketAddr) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((ip, 0).into()).unwrap();
+        let stream = socket.connect(server).await.unwrap().into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream
+    })
+}

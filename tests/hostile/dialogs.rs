@@ -1,0 +1,262 @@
+//! Callers who break the rules of a call that is up, or were never in it.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::agent::Agent;
+use crate::call::Call;
+use crate::live::Live;
+use crate::metrics::{Metrics, wait_for, wait_for_calls};
+use crate::request::{Request, fresh, header, status};
+use crate::server::Server;
+
+#[test]
+fn a_request_of_no_dialog_is_481_and_the_call_goes_on() {
+    let server = Server::start("");
+    let live = Live::start(&server);
+    let call = &live.call;
+    let mut agent = Agent::udp(server.address("udp"));
+    for method in ["BYE", "INFO", "UPDATE", "INVITE"] {
+        let good = Request { cseq: 7, ..call.again(method) };
+        for request in [
+            Request { to_tag: Some("wrong".to_owned()), ..good.clone() },
+            Request { from_tag: "wrong".to_owned(), ..good.clone() },
+            Request { call_id: "wrong".to_owned(), ..good.clone() },
+            Request { from_tag: good.to_tag.clone().unwrap(), ..good.clone() },
+        ] {
+            let answer = agent.ask(&request);
+            assert_eq!(status(&answer), 481, "{answer}");
+        }
+    }
+    for _ in 0..2_000 {
+        let forged = Request { to_tag: Some(fresh("guess")), ..call.again("BYE") };
+        agent.send(&forged.bytes(&agent));
+    }
+    wait_for_calls(&server, 1);
+    live.finish();
+    wait_for_calls(&server, 0);
+}
+
+#[test]
+fn a_call_survives_what_makes_no_sense_within_it() {
+    let server = Server::start("");
+    let mut live = Live::start(&server);
+    let call = &mut live.call;
+    for _ in 0..5 {
+        call.request("OPTIONS");
+    }
+    let options = call.request("OPTIONS");
+    assert_eq!(status(&call.ask(&options)), 200);
+    let late = Request { cseq: 2, ..call.again("OPTIONS") };
+    let answer = call.ask(&late);
+    assert_eq!(status(&answer), 500, "a number that was passed already: {answer}");
+
+    for body in ["v=0\r\nbroken", "", "v=0\r\nm=audio 99999 RTP/AVP 0\r\n", "\0\0\0"] {
+        let reinvite = match body {
+            "" => call.reinvite().content_type("text/html"),
+            broken => call.request("INVITE").body(broken),
+        };
+        let answer = call.ask(&reinvite);
+        assert!((400..=488).contains(&status(&answer)), "{body:?}: {answer}");
+        let update = call.request("UPDATE").body("m=nothing");
+        let answer = call.ask(&update);
+        assert!((400..=488).contains(&status(&answer)), "{answer}");
+    }
+    let nothing_in_common = call.reinvite();
+    let offer = String::from_utf8(nothing_in_common.body.clone()).unwrap();
+    let answer = call.ask(&nothing_in_common.body(offer.replace("RTP/AVP 0 8 101", "RTP/AVP 18")));
+    assert_eq!(status(&answer), 488, "{answer}");
+
+    for (content_type, body) in [
+        ("application/dtmf-relay", &b"Signal=\r\nDuration=-1\r\n"[..]),
+        ("application/dtmf-relay", b"Signal=123456789012345678901234567890\r\nDuration=1e99\r\n"),
+        ("application/dtmf", &[0xff; 500]),
+        ("application/media_control+xml", b"<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY b \"c\">]>"),
+        ("multipart/mixed;boundary=", b"--\r\n--\r\n"),
+        (";;;", b"x"),
+    ] {
+        let info = call.request("INFO").content_type(content_type).body(body);
+        let answer = call.ask(&info);
+        assert!((200..=488).contains(&status(&answer)), "{content_type}: {answer}");
+    }
+    for method in ["MESSAGE", "REFER", "SUBSCRIBE", "NOTIFY", "REGISTER", "NONSENSE"] {
+        let request = call.request(method).header("Refer-To: <sip:900@trunk>");
+        let answer = call.ask(&request);
+        assert!((400..=501).contains(&status(&answer)), "{method}: {answer}");
+    }
+    wait_for_calls(&server, 1);
+    live.finish();
+    wait_for_calls(&server, 0);
+}
+
+#[test]
+fn two_reinvites_at_once_are_both_answered_and_audio_goes_on() {
+    let server = Server::start("");
+    let mut live = Live::start(&server);
+    let call = &mut live.call;
+    for _ in 0..10 {
+        let (first, second) = (call.reinvite(), call.reinvite());
+        call.agent.send(&first.bytes(&call.agent));
+        call.agent.send(&second.bytes(&call.agent));
+        for reinvite in [&first, &second] {
+            // Asking repeats the request, which changes nothing.
+            let answer = call.agent.ask(reinvite);
+            assert!([200, 491, 500].contains(&status(&answer)), "{answer}");
+            if status(&answer) == 200 {
+                call.acknowledge(reinvite.cseq);
+            }
+        }
+    }
+    wait_for_calls(&server, 1);
+    live.finish();
+    wait_for_calls(&server, 0);
+}
+
+#[test]
+fn rfc3261_13_3_1_4_a_200_without_ack_is_repeated_and_then_given_up_with_bye() {
+    let server = Server::start("[sip]\nt1_ms = 100\n");
+    let invited = Instant::now();
+    let mut call = Call::answered(Agent::udp(server.address("udp")), "9197");
+    let began = Instant::now();
+    let mut repeated = Vec::new();
+    let bye = loop {
+        assert!(began.elapsed() < Duration::from_secs(10), "no BYE");
+        let Some(message) = call.agent.receive(Duration::from_secs(10)) else { continue };
+        match status(&message) {
+            0 => break message,
+            200 if header(&message, "CSeq") == Some("1 INVITE") => {
+                assert_eq!(message, call.answer, "a repeated answer differs");
+                repeated.push(began.elapsed().as_millis());
+            }
+            _ => {}
+        }
+    };
+    assert!(bye.starts_with("BYE "), "{bye}");
+    // After 64 times T1, which begin with the first 200.
+    let gave_up = invited.elapsed();
+    assert!((6_300..7_500).contains(&gave_up.as_millis()), "{gave_up:?}");
+    // T1, then twice as long each time up to T2.
+    assert!((5..=7).contains(&repeated.len()), "{repeated:?}");
+    for (at, due) in repeated.iter().zip([100_u128, 300, 700, 1_500, 3_100]) {
+        assert!(at.abs_diff(due) < 90 + due / 5, "{repeated:?}");
+    }
+    call.agent.answer(&bye, "200 OK", "");
+    let metrics = wait_for_calls(&server, 0);
+    assert_eq!(metrics.sum("sidetone_calls_ended_total", &["cause=\"no_ack\""]), 1.0);
+}
+
+#[test]
+fn an_invite_that_comes_again_and_by_two_ways_is_one_call() {
+    let server = Server::start("");
+    let mut call = Call::answered(Agent::udp(server.address("udp")), "9197");
+    let invite = call.invite.clone();
+    for _ in 0..20 {
+        call.agent.send(&invite.bytes(&call.agent));
+    }
+    call.ack();
+    let merged = Request { branch: fresh("z9hG4bK"), ..invite.clone() };
+    let answer = call.ask(&merged);
+    assert_eq!(status(&answer), 482, "RFC 3261 §8.2.2.2: {answer}");
+    let metrics = wait_for_calls(&server, 1);
+    assert_eq!(metrics.sum("sidetone_calls_started_total", &[]), 1.0);
+    assert!(call.hear(Duration::from_millis(300)) > 10);
+    call.hang_up();
+    wait_for_calls(&server, 0);
+}
+
+#[test]
+fn rfc3261_9_2_a_cancel_after_the_answer_is_without_effect() {
+    let server = Server::start("");
+    let mut live = Live::start(&server);
+    let call = &mut live.call;
+    let cancel = call.invite.same_transaction("CANCEL");
+    let answer = call.ask(&cancel);
+    assert!([200, 481].contains(&status(&answer)), "{answer}");
+    let unknown = Request { branch: fresh("z9hG4bK"), ..cancel };
+    let answer = call.ask(&unknown);
+    assert_eq!(status(&answer), 481, "{answer}");
+    std::thread::sleep(Duration::from_millis(600));
+    wait_for_calls(&server, 1);
+    live.finish();
+}
+
+#[test]
+fn a_second_bye_is_answered_and_an_ack_from_nowhere_is_not() {
+    let server = Server::start("");
+    let mut call = Call::dial(Agent::udp(server.address("udp")), "9197");
+    let bye = call.request("BYE");
+    assert_eq!(status(&call.ask(&bye)), 200);
+    assert_eq!(status(&call.ask(&bye)), 200, "a repeated BYE");
+    let another = call.request("BYE");
+    assert_eq!(status(&call.ask(&another)), 481);
+    let mut agent = Agent::udp(server.address("udp"));
+    for _ in 0..100 {
+        agent.send(&call.again("ACK").bytes(&agent));
+        agent.send(&Request::new("ACK", "9197").bytes(&agent));
+    }
+    assert_eq!(agent.receive(Duration::from_millis(500)), None);
+    wait_for_calls(&server, 0);
+}
+
+#[test]
+fn callers_that_vanish_over_a_stream_leave_no_call_behind() {
+    let server = Server::start("[calls]\ngone_after_s = 1\n");
+    let live = Live::start(&server);
+    let places: [(&str, fn(SocketAddr) -> Agent); 2] = [("tcp", Agent::tcp), ("http", Agent::ws)];
+    for (kind, connect) in places {
+        let address = server.address(kind);
+        // Before the answer is acknowledged, after it, and in the middle of an INVITE.
+        drop(Call::answered(connect(address), "9197"));
+        drop(Call::dial(connect(address), "9197"));
+        let mut agent = connect(address);
+        let invite = Request::new("INVITE", "9197").body("v=0\r\n".repeat(50)).bytes(&agent);
+        agent.try_send(&invite[..invite.len() / 2]).unwrap();
+    }
+    let metrics = wait_for_calls(&server, 1);
+    assert_eq!(metrics.sum("sidetone_calls_ended_total", &["cause=\"gone\""]), 4.0);
+    live.finish();
+}
+
+#[test]
+fn a_challenge_to_our_bye_learns_no_digest_and_the_process_ends_in_order() {
+    let mut server = Server::start("");
+    let mut call = Call::dial(Agent::udp(server.address("udp")), "9197");
+    let over_v6 = Call::dial(Agent::udp(server.address_v6("udp")), "9197");
+    drop(over_v6);
+    server.signal("TERM");
+    server.wait_for_output("Ending live calls");
+    let bye = call.agent.next_request(Duration::from_secs(5)).unwrap();
+    assert!(bye.starts_with("BYE "), "{bye}");
+    let challenge = "WWW-Authenticate: Digest realm=\"trunk\", nonce=\"abc\", qop=\"auth\"\r\n\
+                     Proxy-Authenticate: Digest realm=\"trunk\", nonce=\"abc\"\r\n";
+    call.agent.answer(&bye, "401 Unauthorized", challenge);
+    while let Some(request) = call.agent.next_request(Duration::from_millis(800)) {
+        assert!(!request.contains("uthorization:"), "{request}");
+    }
+    // One peer challenges, the other is gone: the end comes all the same.
+    assert_eq!(server.wait(Duration::from_secs(10)), Some(0));
+}
+
+#[test]
+fn text_from_the_network_stays_text() {
+    let server = Server::start("");
+    let mut agent = Agent::udp(server.address("udp"));
+    let before = Metrics::of(&server).series();
+    for number in [
+        "%24%7Bdestination_number%7D",
+        "$%7Bglobal%7D",
+        "9197%0d%0aX-Injected:%20yes",
+        "9197%00",
+        "..%2f..%2fetc%2fpasswd",
+        "%3cscript%3e",
+        "9197;phone-context=evil",
+        "'%20OR%201=1",
+        &"9".repeat(10_000),
+    ] {
+        let answer = agent.ask(&Request::new("INVITE", number).body("v=0\r\n"));
+        assert!([400, 404, 484, 488].contains(&status(&answer)), "{number}: {answer}");
+        assert!(header(&answer, "X-Injected").is_none(), "{answer}");
+    }
+    let metrics = wait_for(&server, "no call", |m| m.sum("sidetone_calls", &[]) == 0.0);
+    assert_eq!(before, metrics.series(), "series came or went");
+}

@@ -1,0 +1,160 @@
+//! More than a server wants to hear.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::agent::Agent;
+use crate::call::Call;
+use crate::live::Live;
+use crate::metrics::{Metrics, wait_for_calls};
+use crate::request::{Request, status};
+use crate::server::Server;
+
+#[test]
+fn a_flood_of_all_methods_and_of_garbage_harms_no_call_and_leaves_nothing_behind() {
+    let server = Server::start("");
+    let udp = server.address("udp");
+    Call::dial(Agent::udp(udp), "9197").hang_up();
+    let before = wait_for_calls(&server, 0);
+    let live = Live::start(&server);
+
+    let (sent, set_up) = std::thread::scope(|scope| {
+        let flood = scope.spawn(|| flood(udp));
+        let callers = scope.spawn(|| {
+            for _ in 0..5 {
+                let began = Instant::now();
+                let mut call = Call::dial(Agent::udp(udp), "9196");
+                let took = began.elapsed();
+                assert!(took < Duration::from_secs(4), "a call took {took:?} beside the flood");
+                call.hang_up();
+            }
+            5
+        });
+        (flood.join().unwrap(), callers.join().unwrap())
+    });
+    live.finish();
+    let after = wait_for_calls(&server, 0);
+
+    let taken = |metrics: &Metrics| {
+        metrics.sum("sidetone_sip_messages_total", &["direction=\"in\"", "transport=\"udp\""])
+            + metrics.sum("sidetone_sip_unparsable_total", &["transport=\"udp\""])
+    };
+    let dropped = |metrics: &Metrics| {
+        metrics.sum("sidetone_sip_dropped_total", &["receive_buffer", "transport=\"udp\""])
+    };
+    let seen = taken(&after) + dropped(&after) - taken(&before) - dropped(&before);
+    assert!(seen >= f64::from(sent), "{seen} of {sent} datagrams are accounted for");
+    assert!(taken(&after) - taken(&before) > 5_000.0, "the flood was not read");
+    let grown = after.rss_bytes() - before.rss_bytes();
+    assert!(grown < 60e6, "{:.1} MB more memory", grown / 1e6);
+    let started = |metrics: &Metrics| metrics.sum("sidetone_calls_started_total", &[]);
+    assert_eq!(started(&after) - started(&before), f64::from(1 + set_up));
+    assert_eq!(before.series(), after.series(), "series came or went");
+    after.check_with_promtool();
+}
+
+#[test]
+fn whoever_shows_no_password_gets_nothing_but_calls() {
+    let server = Server::start("");
+    let mut agent = Agent::udp(server.address("udp"));
+    for (method, expected) in [
+        ("REGISTER", &[405, 401, 403][..]),
+        ("MESSAGE", &[405, 401, 403]),
+        ("REFER", &[405, 401, 403]),
+        ("SUBSCRIBE", &[489, 405, 401, 403]),
+        ("PUBLISH", &[489, 405, 401, 403]),
+        ("NOTIFY", &[481, 489, 405]),
+        ("UPDATE", &[481]),
+        ("INFO", &[481]),
+        ("BYE", &[481]),
+        ("NONSENSE", &[501]),
+    ] {
+        let answer = agent.ask(&request(method, 1));
+        assert!(expected.contains(&status(&answer)), "{method}: {answer}");
+    }
+    assert!(agent.next_request(Duration::from_millis(200)).is_none(), "something was relayed");
+}
+
+#[test]
+fn an_answer_to_a_forged_request_is_no_amplifier() {
+    let server = Server::start("");
+    for method in ["OPTIONS", "REGISTER", "SUBSCRIBE", "BYE", "NONSENSE"] {
+        let mut agent = Agent::udp(server.address("udp"));
+        let bytes = request(method, 1).bytes(&agent);
+        agent.send(&bytes);
+        let mut back = 0;
+        while let Some(answer) = agent.receive(Duration::from_millis(700)) {
+            back += answer.len();
+        }
+        assert!(back < 3 * bytes.len(), "{method}: {} bytes bring {back}", bytes.len());
+    }
+}
+
+#[test]
+fn answers_that_nobody_asked_for_are_dropped() {
+    let server = Server::start("");
+    let live = Live::start(&server);
+    let mut agent = Agent::udp(server.address("udp"));
+    for code in [100, 180, 200, 302, 401, 407, 500, 699] {
+        for method in ["INVITE", "BYE", "REGISTER", "OPTIONS"] {
+            let invite = &live.call.invite;
+            let response = format!(
+                "SIP/2.0 {code} Surprise\r\nVia: SIP/2.0/UDP {};branch={}\r\n\
+                 From: <sip:a@b>;tag={}\r\nTo: <sip:b@b>;tag=x\r\nCall-ID: {}\r\n\
+                 CSeq: 1 {method}\r\nWWW-Authenticate: Digest realm=\"trunk\", nonce=\"n\"\r\n\
+                 Content-Length: 0\r\n\r\n",
+                server.address("udp"),
+                invite.branch,
+                invite.from_tag,
+                invite.call_id
+            );
+            agent.send(response.as_bytes());
+        }
+    }
+    assert!(agent.receive(Duration::from_millis(700)).is_none(), "an answer was answered");
+    live.finish();
+}
+
+/// Sends 20,000 datagrams in four seconds; how many.
+fn flood(server: SocketAddr) -> u32 {
+    let mut rng = StdRng::seed_from_u64(41145);
+    let agents: Vec<Agent> = (0..4).map(|_| Agent::udp(server)).collect();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let began = Instant::now();
+    for batch in 0..BATCHES {
+        for n in 0..BATCH {
+            let method = METHODS[n as usize % METHODS.len()];
+            let mut bytes = request(method, n).bytes(&agents[n as usize % agents.len()]);
+            match n % 4 {
+                0 => bytes = (0..rng.random_range(0..1_400)).map(|_| rng.random()).collect(),
+                1 => {
+                    for _ in 0..8 {
+                        let at = rng.random_range(0..bytes.len());
+                        bytes[at] = rng.random();
+                    }
+                }
+                _ => {}
+            }
+            socket.send_to(&bytes, server).unwrap();
+        }
+        let due = began + Duration::from_millis(20) * (batch + 1);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    BATCHES * BATCH
+}
+
+fn request(method: &str, cseq: u32) -> Request {
+    Request::new(method, "no-such-number")
+        .cseq(cseq)
+        .header("Event: presence")
+        .header("Expires: 3600")
+        .header("Authorization: Digest username=\"a\", realm=\"b\", nonce=\"c\", response=\"d\"")
+}
+
+const METHODS: [&str; 9] =
+    ["REGISTER", "OPTIONS", "INVITE", "SUBSCRIBE", "MESSAGE", "INFO", "NOTIFY", "BYE", "ACK"];
+const BATCHES: u32 = 200;
+const BATCH: u32 = 100;
