@@ -224,7 +224,8 @@ impl Association {
             return Some(self.restart(AssociationError::Handshake));
         }
         let is_repeated_hello = is_client_hello(&datagram);
-        let events = match self.endpoint.read(now, PEER, None, datagram) {
+        let endpoint = &mut self.endpoint;
+        let events = match contained(|| endpoint.read(now, PEER, None, datagram)) {
             Ok(events) => events,
             Err(error) => {
                 self.collect();
@@ -269,7 +270,8 @@ impl Association {
             return None;
         }
         self.errors += 1;
-        if matches!(error, RtcError::ErrAlertFatalOrClose) || self.errors >= ERRORS_MAX {
+        let is_over = matches!(error, RtcError::ErrAlertFatalOrClose | RtcError::ErrClosedListener);
+        if is_over || self.errors >= ERRORS_MAX {
             return Some(self.restart(AssociationError::Handshake));
         }
         None
@@ -341,7 +343,8 @@ impl Association {
             self.repeat_at = Some(now + FLIGHT_INTERVAL);
             return None;
         }
-        let result = self.endpoint.handle_timeout(PEER, now);
+        let endpoint = &mut self.endpoint;
+        let result = contained(|| endpoint.handle_timeout(PEER, now));
         self.collect();
         match result {
             Ok(()) => None,
@@ -388,6 +391,13 @@ impl Association {
     pub fn take_transmits(&mut self) -> Vec<BytesMut> {
         std::mem::take(&mut self.transmits)
     }
+}
+
+/// Runs what reads a stranger's handshake. Should it panic all the same, this association begins anew
+/// and every other call of the thread lives.
+fn contained<T>(work: impl FnOnce() -> Result<T, RtcError>) -> Result<T, RtcError> {
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    result.unwrap_or(Err(RtcError::ErrClosedListener))
 }
 
 impl std::fmt::Debug for Association {

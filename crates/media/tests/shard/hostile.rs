@@ -106,8 +106,6 @@ fn an_idle_shard_forgets_nothing_and_leaks_nothing_under_a_flood_of_addresses() 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
-
     #[test]
     fn ast_2017_008_no_datagram_panics_on_any_socket(
         datagrams in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..=64), 1..60),

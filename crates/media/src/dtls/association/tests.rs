@@ -1,5 +1,7 @@
 //! Two associations of ours against each other, over a link that the test is.
 
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
 use super::*;
 use crate::{
     rtp::ExtendedSequenceNumber,
@@ -165,6 +167,16 @@ fn a_peer_that_stays_silent_times_out() {
 }
 
 #[test]
+fn a_panic_of_the_endpoint_stays_in_its_association() {
+    let result = contained(|| -> Result<(), RtcError> { panic!("as a dependency might") });
+    assert!(matches!(result, Err(RtcError::ErrClosedListener)));
+    let mut pair = Pair::new(None);
+    let event = pair.server.handle_error(&RtcError::ErrClosedListener);
+    assert!(matches!(event, Some(AssociationEvent::Restarted(AssociationError::Handshake))));
+    assert_agree(&keys(pair.run(|_| false)));
+}
+
+#[test]
 fn a_flood_of_records_that_cannot_be_read_yet_is_bounded() {
     let mut pair = Pair::new(None);
     pair.client.start(pair.now);
@@ -185,4 +197,54 @@ fn a_flood_of_records_that_cannot_be_read_yet_is_bounded() {
         assert!(pair.server.handle_datagram(&future, pair.now).is_none());
     }
     assert_agree(&keys(pair.run(|_| false)));
+}
+
+proptest::proptest! {
+    /// Each flight is damaged on its way to either side: bytes changed, cut, repeated, put behind.
+    #[test]
+    fn damaged_flights_are_refused_without_a_panic(seed: u64) {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut pair = Pair::new(None);
+        pair.client.start(pair.now);
+        for _ in 0..12 {
+            for datagram in pair.client.take_transmits() {
+                for damaged in damage(&datagram, &mut random) {
+                    pair.server.handle_datagram(&damaged, pair.now);
+                }
+            }
+            for datagram in pair.server.take_transmits() {
+                for damaged in damage(&datagram, &mut random) {
+                    pair.client.handle_datagram(&damaged, pair.now);
+                }
+            }
+            pair.now += FLIGHT_INTERVAL;
+            pair.client.handle_timeout(pair.now);
+            pair.server.handle_timeout(pair.now);
+            pair.client.start(pair.now);
+        }
+    }
+}
+
+fn damage(datagram: &[u8], random: &mut StdRng) -> Vec<Vec<u8>> {
+    let mut datagrams = vec![datagram.to_vec()];
+    for _ in 0..random.random_range(0..3) {
+        let mut damaged = datagram.to_vec();
+        match random.random_range(0..4) {
+            0 => damaged.truncate(random.random_range(0..=datagram.len())),
+            1 => damaged.extend_from_slice(datagram),
+            _ => {}
+        }
+        for _ in 0..random.random_range(0..4) {
+            // Headers and lengths are where a change hurts most.
+            let end = if random.random() { damaged.len().min(80) } else { damaged.len() };
+            if end > 0 {
+                damaged[random.random_range(0..end)] = random.random();
+            }
+        }
+        datagrams.push(damaged);
+    }
+    if random.random_range(0..3) == 0 {
+        datagrams.rotate_left(1);
+    }
+    datagrams
 }
