@@ -108,6 +108,18 @@ impl Outbox {
 
 impl Transmits for Outbox {
     fn send(&mut self, path: Path, to: SocketAddr, head: &[u8], payload: &[u8]) {
+        if let Path::Shared(_) = path {
+            // A copy costs a fraction of the system call that the batch saves.
+            let buffer = self.buffer();
+            let len = head.len() + payload.len();
+            let Some((start, end)) = buffer.get_mut(..len).map(|b| b.split_at_mut(head.len()))
+            else {
+                return;
+            };
+            start.copy_from_slice(head);
+            end.copy_from_slice(payload);
+            return self.queue(path, to, len);
+        }
         let Some(socket) = self.socket(path) else { return };
         let to = SockAddr::from(to);
         let sent = if payload.is_empty() {

@@ -145,12 +145,15 @@ impl Receiver {
         Self { buffers: vec![PacketBuffer::new(); BATCH].into(), names: vec![name; BATCH].into() }
     }
 
-    /// Receives up to [`BATCH`] datagrams without waiting; returns how many came.
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+    /// Receives up to `most` datagrams, [`BATCH`] at the most, without waiting; returns how many
+    /// came.
+    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+        let most = most.min(BATCH);
         let mut parts = [EMPTY_PART; BATCH];
         let mut messages = [EMPTY_MESSAGE; BATCH];
         let pool = self.buffers.iter_mut().zip(&mut self.names);
-        for (((buffer, name), part), message) in pool.zip(&mut parts).zip(&mut messages) {
+        for (((buffer, name), part), message) in pool.zip(&mut parts).zip(&mut messages).take(most)
+        {
             let space = buffer.space();
             part.iov_base = space.as_mut_ptr().cast();
             part.iov_len = space.len();
@@ -165,7 +168,7 @@ impl Receiver {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 messages.as_mut_ptr(),
-                BATCH as u32,
+                most as u32,
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
             )
@@ -181,32 +184,6 @@ impl Receiver {
     pub(super) fn datagram(&mut self, at: usize) -> Option<(SocketAddr, &mut PacketBuffer)> {
         let from = socket_address(self.names.get(at)?)?;
         Some((from, self.buffers.get_mut(at)?))
-    }
-}
-
-/// Receives one datagram without waiting; returns its length and where it came from.
-pub(super) fn receive_from(
-    socket: BorrowedFd<'_>,
-    space: &mut [u8],
-) -> io::Result<(usize, Option<SocketAddr>)> {
-    // SAFETY: an address of all zeros is a valid value of this plain C structure.
-    let mut name: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
-    let mut name_len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-    // SAFETY: the pointers lead to `space`, `name` and `name_len` with their true sizes, and all of
-    // them live through the call.
-    let len = unsafe {
-        libc::recvfrom(
-            socket.as_raw_fd(),
-            space.as_mut_ptr().cast(),
-            space.len(),
-            libc::MSG_DONTWAIT,
-            (&raw mut name).cast(),
-            &raw mut name_len,
-        )
-    };
-    match usize::try_from(len) {
-        Ok(len) => Ok((len, socket_address(&name))),
-        Err(_) => Err(io::Error::last_os_error()),
     }
 }
 
@@ -259,7 +236,7 @@ pub(super) fn send_batch<'a>(
 }
 
 /// Datagrams received or sent by one call.
-pub(super) const BATCH: usize = 32;
+pub(super) const BATCH: usize = 64;
 const EVENTS_MAX: usize = 256;
 const EMPTY_PART: libc::iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
 const EMPTY_MESSAGE: libc::mmsghdr = libc::mmsghdr {
@@ -293,7 +270,7 @@ mod tests {
             let mut receiver = Receiver::new();
             let mut received = Vec::new();
             while received.len() < 10 {
-                let count = receiver.receive(b.as_fd()).unwrap();
+                let count = receiver.receive(b.as_fd(), BATCH).unwrap();
                 for at in 0..count {
                     let (from, buffer) = receiver.datagram(at).unwrap();
                     assert_eq!(from, a.local_addr().unwrap());
@@ -301,7 +278,7 @@ mod tests {
                 }
             }
             assert_eq!(received, payloads);
-            let error = receiver.receive(b.as_fd()).unwrap_err();
+            let error = receiver.receive(b.as_fd(), BATCH).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         }
     }

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::Receiver as Queue,
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ use super::{
     ring::RingReceiver,
     sys::{BATCH, Epoll, Receiver, Timer},
 };
-use crate::shard::{Command, LegEvent, LegKey, PacketBuffer, Path, Shard};
+use crate::shard::{Command, LegEvent, LegKey, Path, Shard};
 
 /// Everything that the thread of a shard owns.
 pub(super) struct ShardThread {
@@ -32,7 +32,9 @@ pub(super) struct ShardThread {
     timer: Timer,
     timer_set: Option<Instant>,
     receiver: Receiver,
-    buffer: Box<PacketBuffer>,
+    pace: Pace,
+    /// Datagrams since the last wait.
+    received: usize,
     readers: Vec<Option<Reader>>,
     tokens: Vec<u64>,
     is_ending: bool,
@@ -79,7 +81,8 @@ impl ShardThread {
             timer,
             timer_set: None,
             receiver: Receiver::new(),
-            buffer: Box::new(PacketBuffer::new()),
+            pace: Pace::new(Instant::now()),
+            received: 0,
             readers: Vec::new(),
             tokens: Vec::with_capacity(256),
             is_ending: false,
@@ -90,6 +93,7 @@ impl ShardThread {
     pub(super) fn run(mut self) {
         let _alive = Alive(Arc::clone(&self.link));
         while !self.is_ending {
+            self.pace();
             let block = self.set_timer(Instant::now());
             self.tokens.clear();
             match self.epoll.wait(block) {
@@ -97,11 +101,26 @@ impl ShardThread {
                 // Nothing of ours can be wrong with the call; without it there is no way to go on.
                 Err(_) => break,
             }
+            self.received = 0;
             for at in 0..self.tokens.len() {
                 self.ready(Token::unpack(self.tokens[at]));
-                self.work();
+                if at % TOKENS_PER_TURN == TOKENS_PER_TURN - 1 {
+                    self.work();
+                }
             }
             self.work();
+        }
+    }
+
+    /// Lets packets gather while many come: waking for each of them costs more than all that is
+    /// done with it. What comes less than once a millisecond is handled at once.
+    fn pace(&mut self) {
+        let now = Instant::now();
+        let pause = self.pace.pause(self.received, now);
+        let due = self.shard.poll_timeout().map(|due| due.saturating_duration_since(now));
+        let pause = due.map_or(pause, |due| pause.min(due));
+        if !pause.is_zero() {
+            std::thread::sleep(pause);
         }
     }
 
@@ -146,8 +165,9 @@ impl ShardThread {
     fn receive_shared(&mut self, socket: u8) {
         for _ in 0..BATCHES_PER_TURN {
             let Some(shared) = self.outbox.shared().get(usize::from(socket)) else { return };
-            let Ok(count) = self.receiver.receive(shared.as_fd()) else { return };
+            let Ok(count) = self.receiver.receive(shared.as_fd(), BATCH) else { return };
             let now = Instant::now();
+            self.received += count;
             for at in 0..count {
                 if let Some((from, buffer)) = self.receiver.datagram(at) {
                     let path = Path::Shared(socket);
@@ -162,15 +182,15 @@ impl ShardThread {
     }
 
     fn receive_own(&mut self, path: Path, key: LegKey) {
-        for _ in 0..DATAGRAMS_PER_TURN {
-            let Some(pair) = self.outbox.pair(key) else { return };
-            let socket = if matches!(path, Path::Rtp(_)) { &pair.rtp } else { &pair.rtcp };
-            let from = match receive_one(socket, &mut self.buffer) {
-                Ok(Some(from)) => from,
-                Ok(None) | Err(_) => return,
-            };
-            let now = Instant::now();
-            self.shard.handle_packet(path, from, &mut self.buffer, now, &mut self.outbox);
+        let Some(pair) = self.outbox.pair(key) else { return };
+        let socket = if matches!(path, Path::Rtp(_)) { &pair.rtp } else { &pair.rtcp };
+        let Ok(count) = self.receiver.receive(socket.as_fd(), DATAGRAMS_PER_TURN) else { return };
+        let now = Instant::now();
+        self.received += count;
+        for at in 0..count {
+            if let Some((from, buffer)) = self.receiver.datagram(at) {
+                self.shard.handle_packet(path, from, buffer, now, &mut self.outbox);
+            }
         }
     }
 
@@ -265,13 +285,31 @@ impl ShardThread {
     }
 }
 
-fn receive_one(
-    socket: &socket2::Socket,
-    buffer: &mut PacketBuffer,
-) -> io::Result<Option<std::net::SocketAddr>> {
-    let (len, from) = super::sys::receive_from(socket.as_fd(), buffer.space())?;
-    buffer.set_len(len);
-    Ok(from)
+/// How densely datagrams come, and how long to let them gather.
+#[derive(Debug)]
+struct Pace {
+    last: Instant,
+    /// Time from one datagram to the next, as an average over some dozens of them.
+    interval: Duration,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { last: now, interval: SPARSE }
+    }
+
+    /// `received` datagrams came since the last call.
+    fn pause(&mut self, received: usize, now: Instant) -> Duration {
+        if received == 0 {
+            return Duration::ZERO;
+        }
+        let since = now.saturating_duration_since(std::mem::replace(&mut self.last, now));
+        let interval = (since / received as u32).min(SPARSE);
+        // Each datagram weighs one in sixteen, a full batch all.
+        let weight = (received as u32).min(16);
+        self.interval = (self.interval * (16 - weight) + interval * weight) / 16;
+        if self.interval >= DENSE { Duration::ZERO } else { PAUSE_MAX.min(self.interval * 32) }
+    }
 }
 
 /// What an epoll event is about, packed into its 64 bits.
@@ -313,13 +351,43 @@ const INDEX_BITS: u32 = (1 << 28) - 1;
 /// Batches taken from one shared socket before others have their turn.
 const BATCHES_PER_TURN: usize = 4;
 /// Datagrams taken from one leg's socket before others have their turn.
-const DATAGRAMS_PER_TURN: usize = 8;
+const DATAGRAMS_PER_TURN: usize = 16;
+/// Sockets read before what is due is done.
+const TOKENS_PER_TURN: usize = 64;
+/// Datagrams that come less often than this do not wait for one another.
+const DENSE: Duration = Duration::from_millis(1);
+/// Longer intervals count as this one.
+const SPARSE: Duration = Duration::from_millis(20);
+/// The longest a datagram waits for others.
+const PAUSE_MAX: Duration = Duration::from_millis(4);
 /// Places in a leg's event queue that events which can be lost leave free.
 const EVENTS_RESERVED: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_dense_datagrams_gather() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now);
+        for _ in 0..100 {
+            now += Duration::from_millis(20);
+            assert_eq!(pace.pause(1, now), Duration::ZERO, "one call is answered at once");
+        }
+        for _ in 0..100 {
+            now += Duration::from_micros(200);
+            pace.pause(1, now);
+        }
+        assert_eq!(pace.pause(1, now + Duration::from_micros(200)), PAUSE_MAX);
+        now += Duration::from_secs(1);
+        pace.pause(1, now);
+        for _ in 0..20 {
+            now += Duration::from_millis(20);
+            pace.pause(1, now);
+        }
+        assert_eq!(pace.pause(1, now + Duration::from_millis(20)), Duration::ZERO);
+    }
 
     #[test]
     fn tokens_unpack_to_what_was_packed() {

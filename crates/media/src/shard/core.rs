@@ -98,6 +98,8 @@ pub struct Shard {
     pub(super) events: VecDeque<(LegKey, LegEvent)>,
     pub(super) counters: Arc<LiveCounters>,
     next_tick: u64,
+    /// The first tick after the last one whose slot sent something.
+    unsent_tick: u64,
 }
 
 impl Shard {
@@ -119,6 +121,7 @@ impl Shard {
             events: VecDeque::new(),
             counters: Arc::default(),
             next_tick: 0,
+            unsent_tick: 0,
             config,
         }
     }
@@ -217,7 +220,7 @@ impl Shard {
             self.next_tick = current + 1;
             return;
         };
-        let lag = now.saturating_duration_since(self.clock.at(first));
+        let lag = now.saturating_duration_since(self.clock.at(self.slots.served(first)));
         self.counters.lag(lag.as_micros() as u64);
         if self.next_tick < earliest {
             self.counters.ticks_skipped.add(earliest - self.next_tick);
@@ -226,6 +229,7 @@ impl Shard {
         while let Some(tick) = self.slots.next_from(self.next_tick).filter(|tick| *tick <= current)
         {
             self.next_tick = tick + 1;
+            self.unsent_tick = tick + 1;
             self.run_slot(tick, now, transmits);
         }
         self.next_tick = current + 1;
@@ -248,20 +252,24 @@ impl Shard {
     /// Gives a leg its turns if it has something to send and may.
     pub(super) fn schedule(&mut self, key: LegKey, now: Instant) {
         let tick = self.clock.tick(now);
-        let was_idle = self.slots.next_from(tick).is_none();
+        let was_idle = self.slots.is_idle();
         let Some(leg) = self.legs.get_mut(key.index()).filter(|leg| leg.key == key) else { return };
         if leg.wants_slot() && !leg.in_slot {
             leg.in_slot = true;
             self.slots.join(leg.slot, key);
             if was_idle {
-                self.next_tick = self.next_tick.max(tick);
+                // The first of the legs does not wait for the turn of its slot.
+                self.slots.begin(tick + 1);
+                let frame_ago = (tick + 2).saturating_sub(SLOTS as u64);
+                self.next_tick = frame_ago.max(self.unsent_tick);
             }
         }
     }
 
     /// When [`Shard::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let slot = self.slots.next_from(self.next_tick).map(|tick| self.clock.at(tick));
+        let slot = self.slots.next_from(self.next_tick);
+        let slot = slot.map(|tick| self.clock.at(self.slots.served(tick)));
         let handshakes =
             (!self.waiting_handshakes.is_empty()).then(|| self.clock.at(self.handshakes.0 + 1));
         [slot, handshakes, self.deadlines.next()].into_iter().flatten().min()

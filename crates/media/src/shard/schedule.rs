@@ -1,4 +1,8 @@
 //! When a shard does what: twenty slots of 1 ms for frames, a heap for everything else.
+//!
+//! Waking a thread costs as much as sending ten packets, so a shard with few legs serves several
+//! slots at once, at the end of the last of them: as many as make a burst of [`BURST_MAX`] packets
+//! at the most. Each leg keeps its distance of one frame all the same.
 
 use std::{
     cmp::Reverse,
@@ -15,11 +19,34 @@ pub(crate) struct Slots {
     /// Legs that have a slot, sending or not.
     assigned: [u32; SLOTS],
     sending: usize,
+    /// A tick at which slots are served, from which the others are counted.
+    phase: u64,
 }
 
 impl Slots {
     pub(crate) fn new() -> Self {
-        Self { members: [const { Vec::new() }; SLOTS], assigned: [0; SLOTS], sending: 0 }
+        Self { members: [const { Vec::new() }; SLOTS], assigned: [0; SLOTS], sending: 0, phase: 0 }
+    }
+
+    /// Whether nobody sends.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.sending == 0
+    }
+
+    /// Slots are served at `tick`, and from there on as often as their legs need it.
+    pub(crate) fn begin(&mut self, tick: u64) {
+        self.phase = tick;
+    }
+
+    /// The tick at which the slot of `tick` is served: its own, or that of a later slot that is
+    /// served with it.
+    pub(crate) fn served(&self, tick: u64) -> u64 {
+        let together = TOGETHER
+            .into_iter()
+            .find(|slots| self.sending * slots <= BURST_MAX * SLOTS)
+            .unwrap_or(1) as u64;
+        let since = tick.saturating_sub(self.phase);
+        if tick <= self.phase { self.phase } else { self.phase + since.next_multiple_of(together) }
     }
 
     /// The slot with the fewest legs, for the life of a leg.
@@ -112,6 +139,10 @@ impl TickClock {
     }
 }
 
+/// How many slots may be served at once; each divides a frame.
+const TOGETHER: [usize; 5] = [20, 10, 5, 2, 1];
+/// Packets that legs served together may make.
+const BURST_MAX: usize = 128;
 /// Slots of a frame: one each millisecond.
 pub(crate) const SLOTS: usize = crate::codec::FRAME_MS as usize;
 
@@ -145,6 +176,25 @@ mod tests {
         assert_eq!(members, [leg(1)]);
         slots.put_back(23, Vec::new());
         assert_eq!(slots.next_from(4), None);
+    }
+
+    #[test]
+    fn few_legs_are_served_together_and_many_are_not() {
+        let mut slots = Slots::new();
+        slots.begin(1_000);
+        let join = |slots: &mut Slots, until: usize| {
+            while slots.sending < until {
+                slots.join((slots.sending % SLOTS) as u8, leg(slots.sending as u32));
+            }
+        };
+        for (legs, together) in [(1, 20), (128, 20), (256, 10), (500, 5), (1_280, 2), (5_000, 1)] {
+            join(&mut slots, legs);
+            let served: Vec<u64> = (1_001..=1_020).map(|tick| slots.served(tick)).collect();
+            let expected: Vec<u64> =
+                (1..=20_u64).map(|n| 1_000 + n.next_multiple_of(together)).collect();
+            assert_eq!(served, expected, "{legs} legs");
+        }
+        assert_eq!(slots.served(1_000), 1_000);
     }
 
     #[test]
