@@ -35,7 +35,8 @@ pub enum Path {
 
 /// Where a shard sends. Implementations neither block nor allocate per packet.
 pub trait Transmits {
-    /// Sends `head` and `payload` as one datagram before it returns.
+    /// Sends `head` and `payload` as one datagram, of which nothing is needed once it returns; on a
+    /// shared path it may leave together with what is queued.
     fn send(&mut self, path: Path, to: SocketAddr, head: &[u8], payload: &[u8]);
 
     /// A buffer of [`PACKET_BYTES_MAX`] for the next datagram to be queued.
