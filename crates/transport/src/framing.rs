@@ -164,8 +164,9 @@ impl StreamDecoder {
         let bytes = self.buffer.split().freeze();
         debug_assert_eq!(leading_line_ends(&bytes), 0, "line ends are skipped before a message");
         StreamEvent::Broken(match Message::parse(bytes, Framing::Stream, &self.limits) {
-            Err(error) if error.fault() == fault => error,
-            Err(_) | Ok(_) => ParseError::new(fault, None),
+            // The whole of it may show another fault first; what was indexed serves an answer.
+            Err(error) => error,
+            Ok(_) => ParseError::new(fault, None),
         })
     }
 }

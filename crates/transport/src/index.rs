@@ -112,6 +112,7 @@ pub(crate) fn index(bytes: &[u8], limits: &Limits) -> Result<Index, (Fault, Opti
     let mut position = first.next;
     loop {
         let Some(line) = next_line(head, position) else {
+            rescue(bytes, position, &mut index);
             return Err((fault.unwrap_or_else(incomplete), Some(index)));
         };
         position = line.next;
@@ -130,6 +131,7 @@ pub(crate) fn index(bytes: &[u8], limits: &Limits) -> Result<Index, (Fault, Opti
         }
         match header_line(head, line.content).filter(|_| !line.has_bare_cr) {
             Some(_) if index.lines.len() >= limits.headers_max => {
+                rescue(bytes, position, &mut index);
                 return Err((fault.unwrap_or(Fault::TooManyHeaders), Some(index)));
             }
             Some(header) => index.lines.push(header),
@@ -141,6 +143,13 @@ pub(crate) fn index(bytes: &[u8], limits: &Limits) -> Result<Index, (Fault, Opti
         None => Ok(index),
     }
 }
+
+/// What a response copies (RFC 3261 §8.2.6.2).
+const ANSWER_NEEDS: [Name; 5] = [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq];
+/// How far the search for them goes: a datagram has no more.
+const RESCUE_BYTES_MAX: usize = 65_536;
+/// How many lines of them are taken.
+const RESCUED_MAX: usize = 16;
 
 /// A usual INVITE of a browser has fourteen header lines.
 const LINES_USUAL: usize = 20;
@@ -172,6 +181,24 @@ struct RawLine {
     content: Range<usize>,
     next: usize,
     has_bare_cr: bool,
+}
+
+/// Looks beyond a bound for what an answer needs, so that the sender is told of it.
+fn rescue(bytes: &[u8], mut position: usize, index: &mut Index) {
+    let reach = bytes.get(..RESCUE_BYTES_MAX.min(bytes.len())).unwrap_or_default();
+    let mut kept = 0;
+    while let Some(line) = next_line(reach, position) {
+        position = line.next;
+        index.head_end = position;
+        if line.content.is_empty() || kept == RESCUED_MAX {
+            return;
+        }
+        let header = header_line(reach, line.content).filter(|_| !line.has_bare_cr);
+        if let Some(header) = header.filter(|header| ANSWER_NEEDS.contains(&header.name)) {
+            index.lines.push(header);
+            kept += 1;
+        }
+    }
 }
 
 /// The line at `start`, ended by CRLF or a bare LF; `None` if it has no end. A CR elsewhere is

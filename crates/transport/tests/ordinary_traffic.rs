@@ -315,3 +315,21 @@ fn a_message_goes_to_any_task() {
     fn is_shared<T: Clone + Send + Sync + 'static>(_: &T) {}
     is_shared(&message(""));
 }
+
+#[test]
+fn what_is_too_large_is_answered_even_if_the_needed_fields_come_last() {
+    let padded = |padding: &str| {
+        format!(
+            "OPTIONS sip:a@b SIP/2.0\r\n{padding}Via: SIP/2.0/UDP h:5060;branch=z9hG4bKx\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:a@b>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n"
+        )
+    };
+    let long = padded(&format!("X: {}\r\n", "x".repeat(20_000)));
+    let many = padded(&"X: y\r\n".repeat(300));
+    for text in [long, many] {
+        let error = Message::parse(text.into(), Framing::Datagram, &Limits::default()).unwrap_err();
+        assert_eq!(error.status(), 513);
+        let request = error.answerable().expect("an answer can be written");
+        assert_eq!(request.cseq().unwrap().number, 1);
+    }
+}

@@ -1,7 +1,7 @@
 //! What a shard does when it is told something about a leg, or when a leg's time has come.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -94,18 +94,12 @@ impl Shard {
                 self.by_ufrag.remove(&retired.ufrag);
             }
         }
-        self.negotiated(key, update.negotiated, None, now);
+        self.negotiated(key, update.negotiated, now);
         self.start_handshake(key, now, transmits);
     }
 
     /// Takes over what both sides agreed on.
-    pub(super) fn negotiated(
-        &mut self,
-        key: LegKey,
-        negotiated: Negotiated,
-        signalling: Option<IpAddr>,
-        now: Instant,
-    ) {
+    pub(super) fn negotiated(&mut self, key: LegKey, negotiated: Negotiated, now: Instant) {
         let configs = self.config.dtls.clone();
         let Some(leg) = self.legs.get_mut(key.index()).filter(|leg| leg.key == key) else { return };
         let before = leg.codec();
@@ -117,7 +111,7 @@ impl Shard {
         }
         match (&mut leg.transport, negotiated.remote) {
             (Transport::Plain(plain), RemoteMedia::Plain { rtp, rtcp, rtcp_mux }) => {
-                plain.source.signal(usable(rtp), signalling);
+                plain.source.signal(usable(rtp), None);
                 plain.rtcp_signalled = usable(rtcp);
                 plain.rtcp_mux = rtcp_mux;
                 if plain.source.is_certain() {

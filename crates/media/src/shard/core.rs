@@ -131,7 +131,12 @@ impl Shard {
         let key = LegKey { index: self.legs.vacant_key() as u32, generation: self.generation };
         self.generation = self.generation.wrapping_add(1);
         let transport = match open.parameters.kind {
-            LegKind::Plain => Transport::Plain(Plain::default()),
+            LegKind::Plain => {
+                let mut plain = Plain::default();
+                // An answer that comes later says where media goes, not where signalling is from.
+                plain.source.signal(None, open.parameters.signalling_remote);
+                Transport::Plain(plain)
+            }
             LegKind::WebRtc => {
                 let credentials = open.ice.unwrap_or_else(|| self.ice_credentials());
                 self.by_ufrag.insert(credentials.ufrag.clone(), key);
@@ -176,7 +181,7 @@ impl Shard {
         self.legs.insert(leg);
         self.by_serial.insert(open.serial, key);
         if let Some(negotiated) = open.parameters.negotiated {
-            self.negotiated(key, negotiated, open.parameters.signalling_remote, now);
+            self.negotiated(key, negotiated, now);
         }
         self.arm(key);
         key

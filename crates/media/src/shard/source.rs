@@ -103,8 +103,14 @@ impl PlainSource {
             if rank == Rank::KnownHost && locked.rank == rank && !self.prove(from, ssrc, number) {
                 return Verdict::Probation;
             }
-        } else if rank == Rank::Stranger && !self.prove(from, ssrc, number) {
-            return Verdict::Probation;
+        } else if rank == Rank::Stranger {
+            // Who signals its own address needs no other found for it, however long it is silent.
+            if self.is_certain() {
+                return Verdict::Refuse;
+            }
+            if !self.prove(from, ssrc, number) {
+                return Verdict::Probation;
+            }
         }
         let moves = self.destination() != Some(from);
         self.locked = Some(Locked { address: from, rank, last_packet: now });
@@ -197,6 +203,17 @@ mod tests {
         }
         fixture.now += Duration::from_secs(60);
         assert_eq!(fixture.packet("192.0.2.1:4002"), Verdict::Refuse);
+        assert_eq!(fixture.destination(), SIGNALLED);
+    }
+
+    #[test]
+    fn a_caller_that_signals_its_own_address_and_is_silent_is_not_taken_over() {
+        let mut fixture = Fixture::new();
+        let signalled: SocketAddr = SIGNALLED.parse().unwrap();
+        fixture.source.signal(Some(signalled), Some(signalled.ip()));
+        for _ in 0..50 {
+            assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Refuse);
+        }
         assert_eq!(fixture.destination(), SIGNALLED);
     }
 

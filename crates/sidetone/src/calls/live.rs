@@ -42,6 +42,8 @@ pub(super) struct LiveCall {
     session_id: u64,
     session_version: u64,
     plays: u64,
+    /// When the last packet of the last play was sent.
+    played_at: Option<Instant>,
     is_connected: bool,
     is_flow_closed: bool,
     is_quiet: bool,
@@ -78,6 +80,7 @@ impl LiveCall {
             session_id: rand::rng().random::<u64>() >> 1,
             session_version: 1,
             plays: 0,
+            played_at: None,
             is_connected: false,
             is_flow_closed: false,
             is_quiet: false,
@@ -552,6 +555,7 @@ impl LiveCall {
                 })
                 .await?;
             if end != Some(PlayEnd::CodecMismatch) {
+                self.played_at = Some(Instant::now());
                 return Ok(());
             }
         }
@@ -677,6 +681,11 @@ impl Call for LiveCall {
     }
 
     async fn hang_up(&mut self, cause: Cause) -> Ended {
+        if let Some(played_at) = self.played_at.filter(|_| self.answered_at.is_some())
+            && let Err(ended) = self.wait(Some(played_at + TAIL), |_| None::<()>).await
+        {
+            return ended;
+        }
         self.hang_up_leg(cause).await;
         Ended::by_dialplan(cause)
     }
@@ -729,6 +738,8 @@ fn info_digit(content_type: &str, body: &[u8]) -> Option<char> {
     }
 }
 
+/// A browser closes its media when BYE comes, with what its jitter buffer still holds unheard.
+const TAIL: Duration = Duration::from_millis(150);
 /// How long a shard may take to close a leg before its statistics are given up.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
