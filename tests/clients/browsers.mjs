@@ -92,10 +92,10 @@ async function turns(caller, library) {
   await caller.ask("sendInfoDigit", "6");
   await caller.ask("hold");
   await caller.ask("unhold");
-  await caller.hears(1004, "the tone after hold");
+  await caller.playsOn("the tone after hold");
   if (library === "jssip") await caller.ask("update");
   await caller.ask("restartIce");
-  await caller.hears(1004, "the tone after an ICE restart");
+  await caller.playsOn("the tone after an ICE restart");
   await caller.ask("hangUp");
   await caller.ask("ended", 5000);
 }
@@ -118,7 +118,10 @@ async function reloadedPage(caller, server) {
   return `gone after ${(elapsed / 1000).toFixed(1)} s`;
 }
 
-/** The page that the server itself serves, used as a person would. */
+/**
+ * The page that the server itself serves, used as a person would. Over plain http from another address than
+ * loopback there is no microphone, and the phone offers to listen only.
+ */
 async function webPhone(browser, url) {
   const page = await browser.page(url);
   try {
@@ -128,6 +131,8 @@ async function webPhone(browser, url) {
 
     await page.waitForSelector("#numbers button[data-number='9197']:enabled", { timeout: PHONE_MS });
     await page.click("#numbers button[data-number='9197']");
+    const isSecure = await page.evaluate(() => window.isSecureContext);
+    if (!isSecure) await listenOnly(page);
     await state("answered");
     await page.waitForFunction(() => document.getElementById("heard").value > 40, { timeout: PHONE_MS });
     await page.click("#keypad button[data-digit='5']");
@@ -138,11 +143,13 @@ async function webPhone(browser, url) {
     await state("ended");
 
     await dial(page, "07010002000");
+    if (!isSecure) await listenOnly(page);
     await state("answered");
     await state("ended");
     expect(/NORMAL_CLEARING/.test(await text("#notice-text")), `the phone says: ${await text("#notice-text")}`);
 
     await dial(page, "404404");
+    if (!isSecure) await listenOnly(page);
     await state("failed");
     expect(/404/.test(await text("#notice-text")), `the phone says: ${await text("#notice-text")}`);
     const errors = page.complaints.filter((complaint) => !/favicon/.test(complaint));
@@ -150,6 +157,11 @@ async function webPhone(browser, url) {
   } finally {
     await page.close();
   }
+}
+
+async function listenOnly(page) {
+  await page.waitForSelector("#notice-action", { visible: true, timeout: PHONE_MS });
+  await page.click("#notice-action");
 }
 
 async function dial(page, number) {

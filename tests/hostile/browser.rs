@@ -1,5 +1,6 @@
 //! A caller with a real WebRTC stack.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use webrtc::peer_connection::{
 
 use crate::agent::Agent;
 use crate::request::{Request, fresh, status, to_tag};
+use crate::sdp;
 use crate::server::Server;
 
 /// A call over DTLS-SRTP whose packets are deciphered and counted.
@@ -43,6 +45,15 @@ struct Ear {
 impl Browser {
     /// Calls and waits for the first packet.
     pub fn call(server: &Server, number: &str) -> Self {
+        Browser::call_by_way_of(server, number, |port| port)
+    }
+
+    /// The same, with media that goes to another address than the server says; `way` is given that.
+    pub fn call_by_way_of(
+        server: &Server,
+        number: &str,
+        way: impl FnOnce(SocketAddr) -> SocketAddr,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -56,7 +67,9 @@ impl Browser {
         assert_eq!(status(&answer), 200, "{answer}");
         let ack = Request { to_tag: to_tag(&answer), ..invite.same_transaction("ACK") };
         agent.send(&ack.bytes(&agent));
-        let body = answer.split_once("\r\n\r\n").unwrap().1.to_owned();
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        let port = sdp::rtp_address(body).unwrap();
+        let body = body.replace(&port.port().to_string(), &way(port).port().to_string());
         let description = RTCSessionDescription::answer(body).unwrap();
         runtime.block_on(peer.set_remote_description(description)).unwrap();
         let end = Instant::now() + Duration::from_secs(8);

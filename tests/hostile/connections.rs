@@ -9,19 +9,20 @@ use crate::call::Call;
 use crate::live::Live;
 use crate::metrics::wait_for;
 use crate::request::{Request, status};
-use crate::server::Server;
+use crate::start;
 use crate::websocket::{FINAL, TEXT, WebSocket, head};
 
 #[test]
 fn idle_and_half_open_connections_delay_nobody_and_are_given_back() {
-    let server = Server::start(TLS_LISTENERS);
+    let server = start(TLS_LISTENERS);
     let live = Live::start(&server);
     let before = wait_for(&server, "no connection", |m| m.sum(OPEN, &[]) == 0.0).rss_bytes();
 
     let idle: Vec<_> = (0..200).map(|_| connect(server.address("tcp"))).collect();
     let mut halves: Vec<_> = (0..20).map(|_| WebSocket::open(server.address("http"))).collect();
     for half in &mut halves {
-        half.send_raw(&[&head(FINAL | TEXT, 5_000)[..], b"\x01\x02\x03\x04INVITE"].concat()).unwrap();
+        half.send_raw(&[&head(FINAL | TEXT, 5_000)[..], b"\x01\x02\x03\x04INVITE"].concat())
+            .unwrap();
     }
     let mut loris = Vec::new();
     for (kind, piece) in [
@@ -65,7 +66,7 @@ fn idle_and_half_open_connections_delay_nobody_and_are_given_back() {
 
 #[test]
 fn keep_alives_are_answered_and_a_flood_of_them_is_cut_off() {
-    let server = Server::start("");
+    let server = start("");
     let live = Live::start(&server);
     let mut stream = connect(server.address("tcp"));
     stream.write_all(b"\r\n\r\n").unwrap();
@@ -91,7 +92,7 @@ fn keep_alives_are_answered_and_a_flood_of_them_is_cut_off() {
 
 #[test]
 fn a_tls_port_tells_who_speaks_plain_http_and_cuts_everything_else() {
-    let server = Server::start(TLS_LISTENERS);
+    let server = start(TLS_LISTENERS);
     let live = Live::start(&server);
     for kind in ["tls", "https"] {
         let said = |bytes: &[u8]| {
@@ -117,7 +118,7 @@ fn a_tls_port_tells_who_speaks_plain_http_and_cuts_everything_else() {
 
 #[test]
 fn a_peer_that_never_reads_is_cut_off_alone() {
-    let server = Server::start("");
+    let server = start("");
     let live = Live::start(&server);
     let mut agent = Agent::tcp(server.address("tcp"));
     let mut other = Agent::tcp(server.address("tcp"));

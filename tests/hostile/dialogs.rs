@@ -7,12 +7,13 @@ use crate::agent::Agent;
 use crate::call::Call;
 use crate::live::Live;
 use crate::metrics::{Metrics, wait_for, wait_for_calls};
-use crate::request::{Request, fresh, header, status};
-use crate::server::Server;
+use crate::request::{Request, fresh, header, status, to_tag};
+use crate::sdp;
+use crate::start;
 
 #[test]
 fn a_request_of_no_dialog_is_481_and_the_call_goes_on() {
-    let server = Server::start("");
+    let server = start("");
     let live = Live::start(&server);
     let call = &live.call;
     let mut agent = Agent::udp(server.address("udp"));
@@ -39,7 +40,7 @@ fn a_request_of_no_dialog_is_481_and_the_call_goes_on() {
 
 #[test]
 fn a_call_survives_what_makes_no_sense_within_it() {
-    let server = Server::start("");
+    let server = start("");
     let mut live = Live::start(&server);
     let call = &mut live.call;
     for _ in 0..5 {
@@ -71,7 +72,10 @@ fn a_call_survives_what_makes_no_sense_within_it() {
         ("application/dtmf-relay", &b"Signal=\r\nDuration=-1\r\n"[..]),
         ("application/dtmf-relay", b"Signal=123456789012345678901234567890\r\nDuration=1e99\r\n"),
         ("application/dtmf", &[0xff; 500]),
-        ("application/media_control+xml", b"<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY b \"c\">]>"),
+        (
+            "application/media_control+xml",
+            b"<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY b \"c\">]>",
+        ),
         ("multipart/mixed;boundary=", b"--\r\n--\r\n"),
         (";;;", b"x"),
     ] {
@@ -91,7 +95,7 @@ fn a_call_survives_what_makes_no_sense_within_it() {
 
 #[test]
 fn two_reinvites_at_once_are_both_answered_and_audio_goes_on() {
-    let server = Server::start("");
+    let server = start("");
     let mut live = Live::start(&server);
     let call = &mut live.call;
     for _ in 0..10 {
@@ -114,7 +118,7 @@ fn two_reinvites_at_once_are_both_answered_and_audio_goes_on() {
 
 #[test]
 fn rfc3261_13_3_1_4_a_200_without_ack_is_repeated_and_then_given_up_with_bye() {
-    let server = Server::start("[sip]\nt1_ms = 100\n");
+    let server = start("[sip]\nt1_ms = 100\n");
     let invited = Instant::now();
     let mut call = Call::answered(Agent::udp(server.address("udp")), "9197");
     let began = Instant::now();
@@ -147,7 +151,7 @@ fn rfc3261_13_3_1_4_a_200_without_ack_is_repeated_and_then_given_up_with_bye() {
 
 #[test]
 fn an_invite_that_comes_again_and_by_two_ways_is_one_call() {
-    let server = Server::start("");
+    let server = start("");
     let mut call = Call::answered(Agent::udp(server.address("udp")), "9197");
     let invite = call.invite.clone();
     for _ in 0..20 {
@@ -166,7 +170,7 @@ fn an_invite_that_comes_again_and_by_two_ways_is_one_call() {
 
 #[test]
 fn rfc3261_9_2_a_cancel_after_the_answer_is_without_effect() {
-    let server = Server::start("");
+    let server = start("");
     let mut live = Live::start(&server);
     let call = &mut live.call;
     let cancel = call.invite.same_transaction("CANCEL");
@@ -182,7 +186,7 @@ fn rfc3261_9_2_a_cancel_after_the_answer_is_without_effect() {
 
 #[test]
 fn a_second_bye_is_answered_and_an_ack_from_nowhere_is_not() {
-    let server = Server::start("");
+    let server = start("");
     let mut call = Call::dial(Agent::udp(server.address("udp")), "9197");
     let bye = call.request("BYE");
     assert_eq!(status(&call.ask(&bye)), 200);
@@ -200,7 +204,7 @@ fn a_second_bye_is_answered_and_an_ack_from_nowhere_is_not() {
 
 #[test]
 fn callers_that_vanish_over_a_stream_leave_no_call_behind() {
-    let server = Server::start("[calls]\ngone_after_s = 1\n");
+    let server = start("[calls]\ngone_after_s = 1\n");
     let live = Live::start(&server);
     let places: [(&str, fn(SocketAddr) -> Agent); 2] = [("tcp", Agent::tcp), ("http", Agent::ws)];
     for (kind, connect) in places {
@@ -219,7 +223,7 @@ fn callers_that_vanish_over_a_stream_leave_no_call_behind() {
 
 #[test]
 fn a_challenge_to_our_bye_learns_no_digest_and_the_process_ends_in_order() {
-    let mut server = Server::start("");
+    let mut server = start("");
     let mut call = Call::dial(Agent::udp(server.address("udp")), "9197");
     let over_v6 = Call::dial(Agent::udp(server.address_v6("udp")), "9197");
     drop(over_v6);
@@ -238,8 +242,130 @@ fn a_challenge_to_our_bye_learns_no_digest_and_the_process_ends_in_order() {
 }
 
 #[test]
+fn headers_of_an_invite_that_make_no_sense_leave_no_call() {
+    let server = start("");
+    let live = Live::start(&server);
+    let mut agent = Agent::tcp(server.address("tcp"));
+    let offer = sdp::plain(([127, 0, 0, 1], 9).into());
+    for (line, expected) in [
+        ("Session-Expires: 1", &[200, 422][..]),
+        ("Session-Expires: 0", &[200, 400, 422]),
+        ("Session-Expires: 4294967296", &[200, 400]),
+        ("Session-Expires: never", &[200, 400]),
+        ("Session-Expires: 90;refresher=nobody", &[200, 400]),
+        ("Min-SE: 99999999999999999999", &[200, 400, 422]),
+        ("Require: 100rel", &[420]),
+        ("Require: replaces, timer, evil", &[420]),
+        ("Proxy-Require: evil", &[420]),
+        ("Expires: 0", &[200, 487]),
+        ("Expires: -1", &[400]),
+        ("Expires: 99999999999999999999", &[400]),
+        ("Max-Forwards: 70", &[400]),
+        ("Max-Forwards: 256", &[400]),
+        ("CSeq: 4294967295 INVITE", &[400]),
+        ("Content-Encoding: gzip", &[415, 200]),
+        ("Content-Disposition: icon;handling=required", &[415, 200]),
+        ("Replaces: 1;from-tag=2;to-tag=3", &[200, 400, 481]),
+        ("Route: not an address", &[400]),
+        ("Record-Route: <sip:", &[400]),
+        ("Contact: *", &[400]),
+        ("From: <sip:a@b>;tag=second", &[400]),
+        ("Via: nonsense", &[400]),
+        ("X:\tfolded\r\n over\r\n\tlines", &[200]),
+        ("X\u{fe}\u{ff}: y", &[200, 400]),
+        ("no colon in this line", &[400]),
+    ] {
+        let invite = Request::new("INVITE", "9197").body(offer.clone()).header(line);
+        let answer = agent.try_ask(&invite, Duration::from_secs(5));
+        let answer = answer.unwrap_or_else(|| panic!("{line}: no answer"));
+        assert!(expected.contains(&status(&answer)), "{line}: {answer}");
+        if status(&answer) == 200 {
+            crate::offers::end(&mut agent, &invite, &answer, line);
+        } else {
+            // What cannot be framed has ended the connection.
+            agent = Agent::tcp(server.address("tcp"));
+        }
+        wait_for_calls(&server, 1);
+    }
+    live.finish();
+    wait_for_calls(&server, 0);
+}
+
+#[test]
+fn a_contact_or_maddr_of_a_third_party_does_not_aim_our_messages_at_it() {
+    aims_nothing_at(|text, third| {
+        let (before, contact) = text.split_once("Contact: <sip:mallory@").unwrap();
+        let (_, after) = contact.split_once('>').unwrap();
+        let text = format!("{before}Contact: <sip:mallory@{third}>{after}");
+        text.replace(";rport;", &format!(";rport;maddr={};", third.ip()))
+    });
+}
+
+#[test]
+fn a_record_route_of_a_stranger_does_not_aim_our_bye_at_a_third_party() {
+    aims_nothing_at(|text, third| {
+        text.replacen("Contact:", &format!("Record-Route: <sip:{third};lr>\r\nContact:"), 1)
+    });
+}
+
+/// Calls with an INVITE that names a third party; fails if the server sends that one anything.
+fn aims_nothing_at(change: impl FnOnce(String, SocketAddr) -> String) {
+    let mut server = start("");
+    let third = std::net::UdpSocket::bind("127.0.0.4:0").unwrap();
+    let mut agent = Agent::udp(server.address("udp"));
+    let invite = Request::new("INVITE", "9197").body(sdp::plain(([127, 0, 0, 1], 9).into()));
+    let text = String::from_utf8(invite.bytes(&agent)).unwrap();
+    agent.send(change(text, third.local_addr().unwrap()).as_bytes());
+    let answer = agent.final_response(&invite, Duration::from_secs(5)).unwrap();
+    assert_eq!(status(&answer), 200, "{answer}");
+    let to_tag = to_tag(&answer);
+    let ack = Request { branch: fresh("z9hG4bK"), to_tag, ..invite.same_transaction("ACK") };
+    agent.send(&ack.bytes(&agent));
+    wait_for_calls(&server, 1);
+    server.signal("TERM");
+    let bye = agent.next_request(Duration::from_secs(3));
+    third.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut buffer = [0; 2048];
+    if let Ok(length) = third.recv(&mut buffer) {
+        panic!("the third party got {}", String::from_utf8_lossy(&buffer[..length]));
+    }
+    let bye = bye.expect("the caller gets a BYE");
+    agent.answer(&bye, "200 OK", "");
+    assert_eq!(server.wait(Duration::from_secs(10)), Some(0));
+}
+
+#[test]
+fn the_process_ends_in_order_under_a_flood_of_calls() {
+    let mut server = start("");
+    let udp = server.address("udp");
+    let mut call = Call::dial(Agent::udp(udp), "9197");
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let code = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let agent = Agent::udp(udp);
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            let offer = sdp::plain(([127, 0, 0, 1], 9).into());
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                let invite = Request::new("INVITE", "9197").body(offer.clone());
+                // The server's port closes at the end.
+                let _ = socket.send_to(&invite.bytes(&agent), udp);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        server.signal("TERM");
+        let bye = call.agent.next_request(Duration::from_secs(5)).expect("a BYE");
+        call.agent.answer(&bye, "200 OK", "");
+        let code = server.wait(Duration::from_secs(12));
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        code
+    });
+    assert_eq!(code, Some(0));
+}
+
+#[test]
 fn text_from_the_network_stays_text() {
-    let server = Server::start("");
+    let server = start("");
     let mut agent = Agent::udp(server.address("udp"));
     let before = Metrics::of(&server).series();
     for number in [
@@ -251,7 +377,7 @@ fn text_from_the_network_stays_text() {
         "%3cscript%3e",
         "9197;phone-context=evil",
         "'%20OR%201=1",
-        &"9".repeat(10_000),
+        &"9".repeat(5_000),
     ] {
         let answer = agent.ask(&Request::new("INVITE", number).body("v=0\r\n"));
         assert!([400, 404, 484, 488].contains(&status(&answer)), "{number}: {answer}");

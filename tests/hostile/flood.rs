@@ -9,13 +9,14 @@ use rand::{RngExt, SeedableRng};
 use crate::agent::Agent;
 use crate::call::Call;
 use crate::live::Live;
-use crate::metrics::{Metrics, wait_for_calls};
+use crate::metrics::{Metrics, wait_for, wait_for_calls};
 use crate::request::{Request, status};
-use crate::server::Server;
+use crate::sdp;
+use crate::start;
 
 #[test]
 fn a_flood_of_all_methods_and_of_garbage_harms_no_call_and_leaves_nothing_behind() {
-    let server = Server::start("");
+    let server = start("");
     let udp = server.address("udp");
     Call::dial(Agent::udp(udp), "9197").hang_up();
     let before = wait_for_calls(&server, 0);
@@ -23,6 +24,13 @@ fn a_flood_of_all_methods_and_of_garbage_harms_no_call_and_leaves_nothing_behind
 
     let (sent, set_up) = std::thread::scope(|scope| {
         let flood = scope.spawn(|| flood(udp));
+        for mut agent in [Agent::tcp(server.address("tcp")), Agent::ws(server.address("http"))] {
+            scope.spawn(move || {
+                for n in 0..2_000 {
+                    agent.ask(&request(METHODS[n % 8], 1));
+                }
+            });
+        }
         let callers = scope.spawn(|| {
             for _ in 0..5 {
                 let began = Instant::now();
@@ -49,16 +57,49 @@ fn a_flood_of_all_methods_and_of_garbage_harms_no_call_and_leaves_nothing_behind
     assert!(seen >= f64::from(sent), "{seen} of {sent} datagrams are accounted for");
     assert!(taken(&after) - taken(&before) > 5_000.0, "the flood was not read");
     let grown = after.rss_bytes() - before.rss_bytes();
+    eprintln!(
+        "PROBE grown {grown} transactions {} taken {} dropped {}",
+        after.sum("sidetone_sip_transactions", &[]),
+        taken(&after) - taken(&before),
+        dropped(&after)
+    );
     assert!(grown < 60e6, "{:.1} MB more memory", grown / 1e6);
-    let started = |metrics: &Metrics| metrics.sum("sidetone_calls_started_total", &[]);
-    assert_eq!(started(&after) - started(&before), f64::from(1 + set_up));
+    let answered =
+        |metrics: &Metrics| metrics.sum("sidetone_calls_ended_total", &["result=\"answered\""]);
+    assert_eq!(answered(&after) - answered(&before), f64::from(1 + set_up));
     assert_eq!(before.series(), after.series(), "series came or went");
     after.check_with_promtool();
 }
 
 #[test]
+fn callers_who_never_acknowledge_are_gone_after_a_while() {
+    let server = start("[sip]\nt1_ms = 50\n");
+    let udp = server.address("udp");
+    let live = Live::start(&server);
+    let ghost = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let agent = Agent::udp(udp);
+    for n in 0..300 {
+        let offer = sdp::plain(([127, 0, 0, 1], 9).into());
+        let number = ["9195", "9196", "9197", "07010002000"][n % 4];
+        ghost.send_to(&Request::new("INVITE", number).body(offer).bytes(&agent), udp).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    wait_for(&server, "300 ghosts", |metrics| {
+        metrics.sum("sidetone_calls_started_total", &[]) == 301.0
+    });
+    let began = Instant::now();
+    let metrics = wait_for_calls(&server, 1);
+    assert!(began.elapsed() < Duration::from_secs(10));
+    let ended = metrics.sum("sidetone_calls_ended_total", &["cause=\"no_ack\""]);
+    assert_eq!(ended, 300.0);
+    live.finish();
+    let metrics = wait_for_calls(&server, 0);
+    assert_eq!(metrics.sum("sidetone_media_port_pairs", &["state=\"used\""]), 0.0);
+}
+
+#[test]
 fn whoever_shows_no_password_gets_nothing_but_calls() {
-    let server = Server::start("");
+    let server = start("");
     let mut agent = Agent::udp(server.address("udp"));
     for (method, expected) in [
         ("REGISTER", &[405, 401, 403][..]),
@@ -80,7 +121,7 @@ fn whoever_shows_no_password_gets_nothing_but_calls() {
 
 #[test]
 fn an_answer_to_a_forged_request_is_no_amplifier() {
-    let server = Server::start("");
+    let server = start("");
     for method in ["OPTIONS", "REGISTER", "SUBSCRIBE", "BYE", "NONSENSE"] {
         let mut agent = Agent::udp(server.address("udp"));
         let bytes = request(method, 1).bytes(&agent);
@@ -95,7 +136,7 @@ fn an_answer_to_a_forged_request_is_no_amplifier() {
 
 #[test]
 fn answers_that_nobody_asked_for_are_dropped() {
-    let server = Server::start("");
+    let server = start("");
     let live = Live::start(&server);
     let mut agent = Agent::udp(server.address("udp"));
     for code in [100, 180, 200, 302, 401, 407, 500, 699] {

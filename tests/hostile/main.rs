@@ -23,3 +23,10 @@ mod server;
 mod torture;
 mod web;
 mod websocket;
+
+use server::Server;
+
+/// A server that does not log every call: there are many.
+fn start(config: &str) -> Server {
+    Server::start(&format!("{config}[log]\nlevel = 'warn'\n"))
+}

@@ -20,10 +20,11 @@ use crate::metrics::{Metrics, wait_for, wait_for_calls};
 use crate::request::{Request, status, to_tag};
 use crate::sdp;
 use crate::server::Server;
+use crate::start;
 
 #[test]
 fn a_hundred_thousand_packets_of_strangers_are_counted_and_change_nothing() {
-    let server = Server::start("");
+    let server = start("");
     let live = Live::start(&server);
     let webrtc = WebRtcCall::place(&server);
     let mut rtcp = live.call.rtp;
@@ -68,7 +69,7 @@ fn a_hundred_thousand_packets_of_strangers_are_counted_and_change_nothing() {
 
 #[test]
 fn every_packet_of_a_stranger_is_counted_once_and_he_hears_nothing() {
-    let server = Server::start("");
+    let server = start("");
     let live = Live::start(&server);
     let before = Metrics::of(&server);
     // Another host, and another port of the caller's host: well-formed, in a row.
@@ -89,7 +90,7 @@ fn every_packet_of_a_stranger_is_counted_once_and_he_hears_nothing() {
 
 #[test]
 fn cve_2017_14099_who_sprays_a_silent_callers_port_hears_nothing() {
-    let server = Server::start("");
+    let server = start("");
     // A caller who only listens never shows the server where he is.
     let mut call = Call::dial(Agent::udp(server.address("udp")), "9197");
     let stranger = stranger([127, 0, 0, 2]);
@@ -105,14 +106,40 @@ fn cve_2017_14099_who_sprays_a_silent_callers_port_hears_nothing() {
 }
 
 #[test]
+fn a_caller_who_shouts_into_an_echo_takes_nothing_from_others() {
+    let server = start("");
+    let live = Live::start(&server);
+    let mut calls =
+        ["9196", "9195"].map(|number| Call::dial(Agent::udp(server.address("udp")), number));
+    for n in 0..15_000_u16 {
+        let mut packet = rtp(n);
+        if n % 3 == 0 {
+            // Digits that begin and never end, with lengths that are wrong.
+            packet[1] = 101;
+            packet.truncate(12 + usize::from(n % 7));
+        }
+        for call in &calls {
+            call.media.send_to(&packet, call.rtp).unwrap();
+        }
+        if n % 20 == 0 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+    live.finish();
+    calls.iter_mut().for_each(Call::hang_up);
+    wait_for_calls(&server, 0);
+}
+
+#[test]
 fn stun_with_wrong_credentials_gets_no_answer() {
-    let server = Server::start("");
+    let server = start("");
     let webrtc = WebRtcCall::place(&server);
     let (ufrag, pwd) = (webrtc.ice("ice-ufrag"), webrtc.ice("ice-pwd"));
     let right = format!("{ufrag}:{}", sdp::UFRAG);
     let stranger = stranger([127, 0, 0, 2]);
     let long = "u".repeat(500);
-    let check = |username: &str, password: &str, more: Option<u16>| binding(username, password, more);
+    let check =
+        |username: &str, password: &str, more: Option<u16>| binding(username, password, more);
     let mut sent = 0;
     for packet in [
         check(&right, "wrong-password-of-22-ch", None),
@@ -151,7 +178,7 @@ fn stun_with_wrong_credentials_gets_no_answer() {
 
 #[test]
 fn cve_2023_49786_client_hellos_of_strangers_fail_no_setup() {
-    let server = Server::start("");
+    let server = start("");
     let live = Live::start(&server);
     let webrtc = WebRtcCall::place(&server);
     let before = Metrics::of(&server);
@@ -190,7 +217,8 @@ fn cve_2023_49786_client_hellos_of_strangers_fail_no_setup() {
     webrtc.hang_up();
     live.finish();
     let after = wait_for_calls(&server, 0);
-    let grown = |family: &str, label: &str| after.sum(family, &[label]) - before.sum(family, &[label]);
+    let grown =
+        |family: &str, label: &str| after.sum(family, &[label]) - before.sum(family, &[label]);
     assert!(grown(DISCARDED, "reason=\"dtls_unvalidated\"") > 500.0);
     assert_eq!(grown("sidetone_dtls_handshakes_total", "result=\"success\""), 6.0);
     assert_eq!(grown("sidetone_dtls_handshakes_total", "result=\"failed\""), 0.0);
@@ -198,7 +226,7 @@ fn cve_2023_49786_client_hellos_of_strangers_fail_no_setup() {
 
 #[test]
 fn cve_2021_41105_srtp_that_is_not_authentic_ends_no_call() {
-    let server = Server::start("");
+    let server = start("");
     let mut browser = Browser::call(&server, "9197");
     let port = crate::offers::webrtc_port(&server);
     assert!(browser.hear(Duration::from_millis(500)) > 20);
@@ -215,6 +243,113 @@ fn cve_2021_41105_srtp_that_is_not_authentic_ends_no_call() {
     browser.hang_up();
     let metrics = wait_for_calls(&server, 0);
     assert!(metrics.sum(DISCARDED, &["reason=\"unknown_source\""]) > 4_000.0);
+}
+
+#[test]
+fn cve_2021_41105_srtp_with_wrong_tags_from_the_peers_own_address_ends_no_call() {
+    let server = start("");
+    let live = Live::start(&server);
+    let mut relay = None;
+    let mut browser =
+        Browser::call_by_way_of(&server, "9197", |port| relay.insert(Relay::start(port)).port);
+    let relay = relay.unwrap();
+    assert!(browser.hear(Duration::from_millis(500)) > 20);
+    let mut packet = rtp(0);
+    packet[1] = 111;
+    for n in 0..5_000_u16 {
+        packet[2..4].copy_from_slice(&n.to_be_bytes());
+        relay.inner.send_to(&packet, relay.server).unwrap();
+        // SRTCP, and DTLS records that belong to nothing.
+        let packet = if n % 2 == 0 { &[0x80, 200, 0, 6][..] } else { &[23, 0xfe, 0xfd, 0, 1] };
+        relay.inner.send_to(&[packet, &[n as u8; 60]].concat(), relay.server).unwrap();
+        if n % 50 == 0 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+    let heard = browser.hear(Duration::from_secs(1));
+    assert!((45..=55).contains(&heard), "{heard} packets in a second");
+    browser.hang_up();
+    live.finish();
+    let metrics = wait_for_calls(&server, 0);
+    let wrong = metrics.sum(DISCARDED, &["reason=\"srtp_auth\""]);
+    assert!(wrong > 4_000.0, "{wrong} of 5,000 wrong tags are counted");
+    assert_eq!(metrics.sum("sidetone_calls_ended_total", &["cause=\"caller\""]), 2.0);
+}
+
+#[test]
+fn a_checked_peer_that_speaks_no_dtls_harms_only_its_own_call() {
+    let server = start("[media]\nconnect_timeout_s = 3\n");
+    let live = Live::start(&server);
+    let webrtc = WebRtcCall::place(&server);
+    let username = format!("{}:{}", webrtc.ice("ice-ufrag"), sdp::UFRAG);
+    let peer = stranger([127, 0, 0, 3]);
+    peer.send_to(&binding(&username, &webrtc.ice("ice-pwd"), None), webrtc.port).unwrap();
+    assert!(received(&peer) > 0, "the check is answered");
+    let mut rng = StdRng::seed_from_u64(51443);
+    let mut sent = 0;
+    for n in 0..6_000_u32 {
+        let packet = match n % 3 {
+            0 => fuzz(&mut rng),
+            1 => client_hello(n, 0),
+            _ => {
+                let mut hello = client_hello(7, 0xc02b);
+                let at = rng.random_range(13..hello.len());
+                hello[at] = rng.random();
+                hello
+            }
+        };
+        sent += packet.len();
+        peer.send_to(&packet, webrtc.port).unwrap();
+        if n % 20 == 0 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+    let back = received(&peer);
+    assert!(back < 3 * sent, "{sent} bytes bring {back}");
+    live.finish();
+    let metrics = wait_for_calls(&server, 0);
+    assert_eq!(metrics.sum("sidetone_calls_ended_total", &["cause=\"no_media\""]), 1.0);
+    assert_eq!(metrics.sum("sidetone_media_shards", &["state=\"dead\""]), 0.0);
+}
+
+/// Carries media between a browser and the server, so that the server sees one address for both.
+struct Relay {
+    /// Where the browser sends to.
+    port: SocketAddr,
+    server: SocketAddr,
+    /// What the server sees.
+    inner: UdpSocket,
+}
+
+impl Relay {
+    fn start(server: SocketAddr) -> Self {
+        let (outer, inner) = (stranger([127, 0, 0, 1]), stranger([127, 0, 0, 1]));
+        let port = outer.local_addr().unwrap();
+        let mut browser = None;
+        let (from_outer, to_inner) = (outer.try_clone().unwrap(), inner.try_clone().unwrap());
+        let (known, knows) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 2_048];
+            while let Ok((length, from)) = from_outer.recv_from(&mut buffer) {
+                if browser.replace(from) != Some(from) && known.send(from).is_err() {
+                    return;
+                }
+                let _ = to_inner.send_to(&buffer[..length], server);
+            }
+        });
+        let from_inner = inner.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 2_048];
+            let mut browser = None;
+            while let Ok(length) = from_inner.recv(&mut buffer) {
+                browser = knows.try_iter().last().or(browser);
+                if let Some(browser) = browser {
+                    let _ = outer.send_to(&buffer[..length], browser);
+                }
+            }
+        });
+        Relay { port, server, inner }
+    }
 }
 
 /// A call from a browser that sends no packet of its own.
@@ -257,8 +392,11 @@ fn stranger(ip: [u8; 4]) -> UdpSocket {
 /// The bytes that have come to a socket or come soon.
 fn received(socket: &UdpSocket) -> usize {
     socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let end = Instant::now() + Duration::from_secs(1);
     let mut bytes = 0;
-    while let Ok(length) = socket.recv(&mut [0; 65_536]) {
+    while Instant::now() < end
+        && let Ok(length) = socket.recv(&mut [0; 65_536])
+    {
         bytes += length;
     }
     bytes
@@ -266,8 +404,11 @@ fn received(socket: &UdpSocket) -> usize {
 
 /// A packet of 0 to 64 or of more than 1500 bytes that begins like RTP, RTCP, STUN, DTLS or nothing.
 fn fuzz(rng: &mut StdRng) -> Vec<u8> {
-    let length =
-        if rng.random_ratio(1, 8) { rng.random_range(1_500..4_000) } else { rng.random_range(0..=64) };
+    let length = if rng.random_ratio(1, 8) {
+        rng.random_range(1_500..4_000)
+    } else {
+        rng.random_range(0..=64)
+    };
     let mut packet: Vec<u8> = (0..length).map(|_| rng.random()).collect();
     let start: &[u8] = match rng.random_range(0..7) {
         0 => &[0x80, 0],

@@ -10,13 +10,14 @@ use crate::metrics::{Metrics, wait_for_calls};
 use crate::request::{Request, header, status, to_tag};
 use crate::sdp;
 use crate::server::Server;
+use crate::start;
 
 /// A description, and the answers that are right.
 type Case = (&'static str, Vec<u8>, &'static [u16]);
 
 #[test]
 fn every_broken_offer_has_its_answer_and_leaves_no_call() {
-    let server = Server::start("");
+    let server = start("");
     let before = Metrics::of(&server).series();
     let live = Live::start(&server);
     let mut agent = Agent::tcp(server.address("tcp"));
@@ -36,7 +37,7 @@ fn every_broken_offer_has_its_answer_and_leaves_no_call() {
 
 #[test]
 fn a_body_that_is_no_session_description_is_415() {
-    let server = Server::start("");
+    let server = start("");
     let mut agent = Agent::udp(server.address("udp"));
     let sdp = sdp::plain(([127, 0, 0, 1], 9).into());
     for content_type in ["text/plain", "application/xml", "x", "application/sdpx", "audio/pcmu"] {
@@ -50,7 +51,7 @@ fn a_body_that_is_no_session_description_is_415() {
 
 #[test]
 fn a_codec_we_lack_is_488_with_what_was_offered_and_nothing_else() {
-    let server = Server::start("");
+    let server = start("");
     let mut agent = Agent::udp(server.address("udp"));
     let local = "127.0.0.1".parse().unwrap();
     let offer = format!(
@@ -67,7 +68,7 @@ fn a_codec_we_lack_is_488_with_what_was_offered_and_nothing_else() {
 
 #[test]
 fn a_call_without_offer_whose_ack_brings_no_usable_answer_is_ended() {
-    let server = Server::start("");
+    let server = start("");
     let udp = server.address("udp");
     for answer in ["", "broken", "v=0\r\n", "v=0\r\nm=audio 0 RTP/AVP 0\r\n"] {
         let mut agent = Agent::udp(udp);
@@ -87,12 +88,11 @@ fn a_call_without_offer_whose_ack_brings_no_usable_answer_is_ended() {
 
 #[test]
 fn echoes_that_are_aimed_at_each_other_do_not_shout() {
-    let server = Server::start("");
+    let server = start("");
     let udp = server.address("udp");
     let live = Live::start(&server);
-    let mut calls = ["9196", "9196", "9197", "9197", "9197"].map(|number| {
-        Call::dial(Agent::udp(udp), number)
-    });
+    let mut calls =
+        ["9196", "9196", "9197", "9197", "9197"].map(|number| Call::dial(Agent::udp(udp), number));
     let [echo, other, ..] = &calls;
     let (echo, other) = (echo.rtp, other.rtp);
     // The tones set off the echoes; one goes to the port that signalling is on.
@@ -126,7 +126,7 @@ pub fn webrtc_port(server: &Server) -> SocketAddr {
 }
 
 /// Ends what an accepted INVITE began.
-fn end(agent: &mut Agent, invite: &Request, answer: &str, what: &str) {
+pub fn end(agent: &mut Agent, invite: &Request, answer: &str, what: &str) {
     if status(answer) != 200 {
         return;
     }
@@ -193,12 +193,20 @@ fn plain() -> Vec<Case> {
         ("a packet of a year", and("a=ptime:31536000000\r\na=maxptime:-5\r\n"), EITHER),
         ("RTCP nowhere", and("a=rtcp:0\r\na=rtcp:99999 IN IP4 x\r\n"), EITHER),
         ("all directions", and("a=sendonly\r\na=recvonly\r\na=inactive\r\n"), EITHER),
-        ("candidates for a plain leg", and(&"a=candidate:1 1 UDP 1 127.0.0.1 9 typ host\r\n".repeat(500)), EITHER),
+        (
+            "candidates for a plain leg",
+            and(&"a=candidate:1 1 UDP 1 127.0.0.1 9 typ host\r\n".repeat(500)),
+            EITHER,
+        ),
         ("bytes that are not UTF-8", not_utf8, EITHER),
         ("line ends of LF", text.replace("\r\n", "\n").into_bytes(), &[200]),
         ("line ends of CR", text.replace("\r\n", "\r").into_bytes(), EITHER),
         ("no line end at all", text.trim_end().as_bytes().to_vec(), &[200]),
-        ("T.140 with RED", and("m=text 9 RTP/AVP 98 99\r\na=rtpmap:99 red/1000\r\na=fmtp:99 98/98/98/\r\n"), EITHER),
+        (
+            "T.140 with RED",
+            and("m=text 9 RTP/AVP 98 99\r\na=rtpmap:99 red/1000\r\na=fmtp:99 98/98/98/\r\n"),
+            EITHER,
+        ),
     ]
 }
 
@@ -224,8 +232,18 @@ fn webrtc() -> Vec<Case> {
         ("no rtcp-mux", with("a=rtcp-mux\r\n", ""), REFUSED),
         ("a setup that holds", with("setup:actpass", "setup:holdconn"), EITHER),
         ("a setup nobody knows", with("setup:actpass", "setup:sideways"), EITHER),
-        ("1,000 candidates", and(&"a=candidate:1 1 UDP 1 10.9.8.7 9 typ host\r\n".repeat(1_000)), EITHER),
-        ("candidates of nonsense", and("a=candidate\r\na=candidate:\r\na=candidate:1 1 UDP\r\na=candidate:x x x x x x x x\r\n"), EITHER),
+        (
+            "1,000 candidates",
+            and(&"a=candidate:1 1 UDP 1 10.9.8.7 9 typ host\r\n".repeat(1_000)),
+            EITHER,
+        ),
+        (
+            "candidates of nonsense",
+            and(
+                "a=candidate\r\na=candidate:\r\na=candidate:1 1 UDP\r\na=candidate:x x x x x x x x\r\n",
+            ),
+            EITHER,
+        ),
         ("candidates with names", and("a=candidate:1 1 UDP 1 evil.local 9 typ host\r\n"), EITHER),
         ("a mid of 10 kB", with("a=mid:0", &format!("a=mid:{}", "0".repeat(10_000))), EITHER),
         ("a second section like it", and(&text[text.find("m=").unwrap()..]), EITHER),

@@ -7,11 +7,11 @@ use crate::agent::Agent;
 use crate::live::Live;
 use crate::metrics::{Metrics, wait_for_calls};
 use crate::request::{Request, status};
-use crate::server::Server;
+use crate::start;
 
 #[test]
 fn torture_messages_harm_nobody_on_any_transport() {
-    let server = Server::start("");
+    let server = start("");
     let before = Metrics::of(&server);
     let live = Live::start(&server);
     let messages = messages();

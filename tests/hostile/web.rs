@@ -8,12 +8,12 @@ use crate::agent::Agent;
 use crate::live::Live;
 use crate::metrics::{Metrics, wait_for};
 use crate::request::{Request, status};
-use crate::server::Server;
+use crate::start;
 use crate::websocket::{BINARY, CONTINUATION, FINAL, PING, TEXT, WebSocket, frame, head, upgrade};
 
 #[test]
 fn frames_that_break_a_rule_are_refused_with_its_close_code() {
-    let server = Server::start("");
+    let server = start("");
     let before = Metrics::of(&server).rss_bytes();
     let live = Live::start(&server);
     let mask = [1, 2, 3, 4];
@@ -52,7 +52,7 @@ fn frames_that_break_a_rule_are_refused_with_its_close_code() {
 
 #[test]
 fn frames_that_are_not_sip_leave_the_socket_usable() {
-    let server = Server::start("");
+    let server = start("");
     let mut agent = Agent::ws(server.address("http"));
     for garbage in [&b"hello"[..], b"\r\n\r\n", b"", b"\0\0\0\0", b"INVITE", &[0xff; 1_000]] {
         agent.send(garbage);
@@ -67,7 +67,7 @@ fn frames_that_are_not_sip_leave_the_socket_usable() {
 
 #[test]
 fn a_flood_of_pings_is_cut_off() {
-    let server = Server::start("");
+    let server = start("");
     let live = Live::start(&server);
     let mut socket = WebSocket::open(server.address("http"));
     let _ = socket.send_raw(&frame(FINAL | PING, b"x").repeat(20_000));
@@ -80,7 +80,7 @@ fn a_flood_of_pings_is_cut_off() {
 
 #[test]
 fn only_pages_of_the_listed_origins_open_a_sip_websocket() {
-    let server = Server::start("[web]\norigins = ['https://phone.example.com']\n");
+    let server = start("[web]\norigins = ['https://phone.example.com']\n");
     let status = |headers: &str| {
         let (answer, _stream) = upgrade(server.address("http"), headers);
         answer.split(' ').nth(1).unwrap().parse::<u16>().unwrap()
@@ -109,7 +109,7 @@ fn only_pages_of_the_listed_origins_open_a_sip_websocket() {
 
 #[test]
 fn web_requests_read_no_file_and_reflect_nothing() {
-    let server = Server::start("");
+    let server = start("");
     let live = Live::start(&server);
     for path in [
         "/../../../../etc/passwd",

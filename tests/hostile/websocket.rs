@@ -42,7 +42,9 @@ impl WebSocket {
         let end = Instant::now() + most;
         loop {
             match self.receive(end.checked_duration_since(Instant::now())?)? {
-                Frame::Data(payload) => return Some(String::from_utf8_lossy(&payload).into_owned()),
+                Frame::Data(payload) => {
+                    return Some(String::from_utf8_lossy(&payload).into_owned());
+                }
                 Frame::Close(_) => return None,
                 Frame::Control => {}
             }
@@ -76,7 +78,9 @@ impl WebSocket {
     fn take_frame(&mut self) -> Option<Frame> {
         let &[first, short, ..] = &self.pending[..] else { return None };
         let (start, length) = match short {
-            126 => (4, usize::from(u16::from_be_bytes(self.pending.get(2..4)?.try_into().unwrap()))),
+            126 => {
+                (4, usize::from(u16::from_be_bytes(self.pending.get(2..4)?.try_into().unwrap())))
+            }
             127 => panic!("the server sends no frame of 64 KiB"),
             short => (2, usize::from(short)),
         };

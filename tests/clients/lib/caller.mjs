@@ -81,6 +81,19 @@ class Caller {
     expect(pure > 0.9, `only ${(pure * 100).toFixed(0)} % of ${what} is at ${hz} Hz`);
   }
 
+  /**
+   * Waits for a second of sound as the browser's own statistics count it, for after a hold: Chromium feeds a
+   * track that was taken away and given back to its loudspeaker, but no longer to Web Audio.
+   */
+  async playsOn(what) {
+    const before = await this.ask("statistics");
+    await this.listen(1000);
+    const after = await this.ask("statistics");
+    const seconds = after.playedSeconds - before.playedSeconds;
+    const loudness = Math.sqrt((after.playedEnergy - before.playedEnergy) / seconds);
+    expect(loudness > 0.1, `${what} is silent: ${after.packetsReceived - before.packetsReceived} packets, loudness ${loudness.toFixed(3)}`);
+  }
+
   /** Hangs up, after a last look at the statistics. */
   async leave() {
     const statistics = await this.ask("statistics");

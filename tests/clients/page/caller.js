@@ -66,10 +66,8 @@ async function statistics(connection = connections.at(-1)) {
     codec: codec?.mimeType ?? null,
     packetsReceived: inbound?.packetsReceived ?? 0,
     packetsLost: inbound?.packetsLost ?? 0,
-    packetsDiscarded: inbound?.packetsDiscarded ?? 0,
-    concealedSamples: inbound?.concealedSamples ?? 0,
-    silentConcealedSamples: inbound?.silentConcealedSamples ?? 0,
-    packetsSent: outbound?.packetsSent ?? 0,
+    playedEnergy: inbound?.totalAudioEnergy ?? 0,
+    playedSeconds: inbound?.totalSamplesDuration ?? 0,
     srtpCipher: transport?.srtpCipher ?? null,
     dtlsCipher: transport?.dtlsCipher ?? null,
   };

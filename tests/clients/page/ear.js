@@ -36,7 +36,6 @@ function record(stream) {
   // Browsers feed a remote stream into Web Audio only while an element plays it too.
   const element = new Audio();
   element.srcObject = stream;
-  element.muted = true;
   element.play();
   const recorder = new AudioWorkletNode(context, "recorder");
   recorder.port.onmessage = ({ data }) => {
