@@ -153,9 +153,9 @@ impl Dialog {
 
     /// The flow of our next request, given the one on which the peer was heard last.
     ///
-    /// On streams it is that flow (RFC 5626 §5.3). On UDP the route set decides if it names an
-    /// address; the remote target decides only if it names the address that the peer was heard
-    /// from, since a phone behind NAT gives one that cannot be reached.
+    /// On streams it is that flow (RFC 5626 §5.3). On UDP the first route or else the remote target
+    /// gives the port, if it names the address that the peer was heard from: what names another
+    /// one cannot be reached behind NAT, or aims us at a third party.
     pub fn next_hop(&self, heard: &Flow) -> Flow {
         if heard.kind != TransportKind::Udp {
             return *heard;
@@ -164,18 +164,13 @@ impl Dialog {
             Some(route) => socket_address(route.uri()),
             None => {
                 let target = self.remote_target.parse().ok();
-                target.and_then(|target| socket_address(&target)).filter(is_heard(heard))
+                target.and_then(|target| socket_address(&target))
             }
         };
         let is_reachable =
-            |hop: &SocketAddr| hop.is_ipv4() == heard.remote.is_ipv4() && hop.port() != 0;
+            |hop: &SocketAddr| hop.ip() == heard.remote.ip().to_canonical() && hop.port() != 0;
         Flow { remote: named.filter(is_reachable).unwrap_or(heard.remote), ..*heard }
     }
-}
-
-/// Whether an address has the IP address that the peer was heard from.
-fn is_heard(heard: &Flow) -> impl Fn(&SocketAddr) -> bool {
-    move |hop| hop.ip() == heard.remote.ip().to_canonical()
 }
 
 /// The Contact, copied out of its message. A target without a host could not be sent to.

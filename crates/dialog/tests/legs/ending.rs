@@ -51,7 +51,7 @@ fn rfc3261_15_or_for_the_end_of_the_transaction() {
 
 #[test]
 fn rfc3261_12_2_1_1_the_route_set_leads_our_requests() {
-    let routes = "Record-Route: <sip:192.0.2.9:5080;lr>, <sip:192.0.2.8;lr>\r\n";
+    let routes = "Record-Route: <sip:192.0.2.2:5080;lr>, <sip:192.0.2.8;lr>\r\n";
     let mut rig = Rig::with(&invite(routes), TransportKind::Udp);
     rig.accept();
     rig.ack(1);
@@ -60,8 +60,19 @@ fn rfc3261_12_2_1_1_the_route_set_leads_our_requests() {
     let actions = rig.actions();
     let routes: Vec<String> =
         message_of(&actions[0]).list(Name::Route).map(|route| route.into_owned()).collect();
-    assert_eq!(routes, ["<sip:192.0.2.9:5080;lr>", "<sip:192.0.2.8;lr>"]);
-    assert_eq!(remote_of(&actions[0]), "192.0.2.9:5080");
+    assert_eq!(routes, ["<sip:192.0.2.2:5080;lr>", "<sip:192.0.2.8;lr>"]);
+    assert_eq!(remote_of(&actions[0]), "192.0.2.2:5080");
+}
+
+#[test]
+fn a_route_that_names_a_host_the_peer_was_not_heard_from_does_not_aim_us_at_it() {
+    let mut rig =
+        Rig::with(&invite("Record-Route: <sip:192.0.2.9:5080;lr>\r\n"), TransportKind::Udp);
+    rig.accept();
+    rig.ack(1);
+    rig.done();
+    rig.leg.hang_up(None, rig.now);
+    assert_eq!(remote_of(&rig.actions()[0]), "192.0.2.2:5062");
 }
 
 #[test]
