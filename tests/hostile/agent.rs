@@ -11,6 +11,9 @@ pub struct Agent {
     wire: Wire,
 }
 
+/// Makes an agent for a server's address.
+pub type Connect = fn(SocketAddr) -> Agent;
+
 enum Wire {
     Udp { socket: UdpSocket, server: SocketAddr },
     Tcp { stream: TcpStream, pending: Vec<u8> },

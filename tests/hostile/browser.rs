@@ -80,11 +80,16 @@ impl Browser {
         Browser { runtime, peer, ear, agent, invite, answer }
     }
 
+    /// How many packets have come.
+    pub fn packets(&self) -> usize {
+        self.ear.packets.load(Ordering::Relaxed)
+    }
+
     /// How many packets come in a while.
-    pub fn hear(&mut self, duration: Duration) -> usize {
-        let before = self.ear.packets.load(Ordering::Relaxed);
+    pub fn hear(&self, duration: Duration) -> usize {
+        let before = self.packets();
         std::thread::sleep(duration);
-        self.ear.packets.load(Ordering::Relaxed) - before
+        self.packets() - before
     }
 
     pub fn hang_up(mut self) {
