@@ -226,6 +226,8 @@ impl ShardThread {
     }
 
     fn open(&mut self, open: Open) {
+        // The new leg may get the place of one whose last events still wait.
+        self.pass_events();
         let key = self.shard.open(open.leg, Instant::now());
         if let Some(pair) = open.pair {
             let added = self

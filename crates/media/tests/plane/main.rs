@@ -191,6 +191,19 @@ fn ports_and_legs_are_bounded_and_come_back() {
 }
 
 #[test]
+fn a_leg_that_closes_as_another_opens_still_says_what_it_carried() {
+    let plane = MediaPlane::start(config(1, vec![LOOPBACK])).unwrap();
+    let mut phone = Phone::new(&plane, LOOPBACK, None);
+    for _ in 0..500 {
+        phone.leg.command(Command::Close).unwrap();
+        let next = Phone::new(&plane, LOOPBACK, None);
+        wait_for(&mut phone.leg, |event| matches!(event, LegEvent::Closed(_)));
+        phone = next;
+    }
+    plane.shutdown();
+}
+
+#[test]
 fn mistakes_are_refused_in_one_sentence() {
     let none = MediaPlane::start(config(0, vec![LOOPBACK]));
     assert!(matches!(none, Err(StartError::Shards(0))));
