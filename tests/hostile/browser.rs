@@ -1,8 +1,8 @@
 //! A caller with a real WebRTC stack.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rtc::media_stream::MediaStreamTrack;
@@ -40,6 +40,8 @@ pub struct Browser {
 struct Ear {
     gathered: Notify,
     packets: AtomicUsize,
+    /// The first sequence number and the last.
+    span: Mutex<Option<(u16, u16)>>,
 }
 
 impl Browser {
@@ -83,6 +85,20 @@ impl Browser {
     /// How many packets have come.
     pub fn packets(&self) -> usize {
         self.ear.packets.load(Ordering::Relaxed)
+    }
+
+    /// How many packets between the first and the last have not come.
+    pub fn lost(&self) -> usize {
+        let span = self.ear.span.lock().unwrap();
+        let (first, last) = span.unwrap();
+        (usize::from(last.wrapping_sub(first)) + 1).saturating_sub(self.packets())
+    }
+
+    /// Fails unless packets keep coming and none is lost; a client that falls behind gets them late.
+    pub fn check(&self) {
+        let heard = self.hear(Duration::from_secs(1));
+        assert!((30..=70).contains(&heard), "{heard} packets in a second");
+        assert_eq!(self.lost(), 0, "of {} packets", self.packets());
     }
 
     /// How many packets come in a while.
@@ -149,7 +165,10 @@ impl PeerConnectionEventHandler for Handler {
         let ear = Arc::clone(&self.0);
         tokio::spawn(async move {
             while let Some(event) = track.poll().await {
-                if let TrackRemoteEvent::OnRtpPacket(_) = event {
+                if let TrackRemoteEvent::OnRtpPacket(packet) = event {
+                    let number = packet.header.sequence_number;
+                    let mut span = ear.span.lock().unwrap();
+                    *span = Some((span.map_or(number, |(first, _)| first), number));
                     ear.packets.fetch_add(1, Ordering::Relaxed);
                 }
             }

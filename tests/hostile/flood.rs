@@ -57,12 +57,6 @@ fn a_flood_of_all_methods_and_of_garbage_harms_no_call_and_leaves_nothing_behind
     assert!(seen >= f64::from(sent), "{seen} of {sent} datagrams are accounted for");
     assert!(taken(&after) - taken(&before) > 5_000.0, "the flood was not read");
     let grown = after.rss_bytes() - before.rss_bytes();
-    eprintln!(
-        "PROBE grown {grown} transactions {} taken {} dropped {}",
-        after.sum("sidetone_sip_transactions", &[]),
-        taken(&after) - taken(&before),
-        dropped(&after)
-    );
     assert!(grown < 60e6, "{:.1} MB more memory", grown / 1e6);
     let answered =
         |metrics: &Metrics| metrics.sum("sidetone_calls_ended_total", &["result=\"answered\""]);

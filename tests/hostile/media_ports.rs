@@ -200,14 +200,7 @@ fn cve_2023_49786_client_hellos_of_strangers_fail_no_setup() {
             sent
         });
         let browsers: Vec<_> = (0..6).map(|_| Browser::call(&server, "9197")).collect();
-        let packets = || browsers.iter().map(Browser::packets).collect::<Vec<_>>();
-        let (began, before) = (Instant::now(), packets());
-        std::thread::sleep(Duration::from_secs(1));
-        let due = began.elapsed().as_secs_f64() * 50.0;
-        for (after, before) in packets().iter().zip(before) {
-            let heard = (after - before) as f64;
-            assert!((heard - due).abs() < 5.0, "{heard} of {due} packets");
-        }
+        browsers.iter().for_each(Browser::check);
         is_over.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(spray.join().unwrap() > 1_000);
         browsers.into_iter().for_each(Browser::hang_up);
@@ -238,8 +231,7 @@ fn cve_2021_41105_srtp_that_is_not_authentic_ends_no_call() {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
-    let heard = browser.hear(Duration::from_secs(1));
-    assert!((45..=55).contains(&heard), "{heard} packets in a second");
+    browser.check();
     assert_eq!(received(&stranger), 0);
     browser.hang_up();
     let metrics = wait_for_calls(&server, 0);
@@ -267,8 +259,7 @@ fn cve_2021_41105_srtp_with_wrong_tags_from_the_peers_own_address_ends_no_call()
             std::thread::sleep(Duration::from_millis(2));
         }
     }
-    let heard = browser.hear(Duration::from_secs(1));
-    assert!((45..=55).contains(&heard), "{heard} packets in a second");
+    browser.check();
     browser.hang_up();
     live.finish();
     let metrics = wait_for_calls(&server, 0);
