@@ -11,6 +11,9 @@ if [ "${1:-}" = --inside ]; then
     shift
     ip link set lo up
     ip link add caller type veth peer name server
+    # No address may come or go later: a browser that sees its network change gives up its requests.
+    ip link set caller addrgenmode none
+    ip link set server addrgenmode none
     ip address add 10.200.0.2/24 dev caller
     ip address add 10.200.0.1/24 dev server
     ip address add fd00:200::2/64 dev caller nodad
