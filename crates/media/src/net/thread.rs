@@ -31,6 +31,7 @@ pub(super) struct ShardThread {
     epoll: Epoll,
     timer: Timer,
     timer_set: Option<Instant>,
+    has_fired: bool,
     receiver: Receiver,
     pace: Pace,
     /// Datagrams since the last wait.
@@ -80,6 +81,7 @@ impl ShardThread {
             epoll,
             timer,
             timer_set: None,
+            has_fired: false,
             receiver: Receiver::new(),
             pace: Pace::new(Instant::now()),
             received: 0,
@@ -130,13 +132,14 @@ impl ShardThread {
         if next.is_some_and(|next| next <= now) {
             return false;
         }
-        if next != self.timer_set {
+        if self.has_fired || next != self.timer_set {
             let delay = next.map(|next| next.saturating_duration_since(now));
             // Should the system refuse, the thread spins instead of falling silent.
             if self.timer.set(delay).is_err() {
                 return false;
             }
             self.timer_set = next;
+            self.has_fired = false;
         }
         true
     }
@@ -144,8 +147,8 @@ impl ShardThread {
     fn ready(&mut self, token: Token) {
         match token {
             Token::Waker => self.woken(),
-            // What it fired for is done by `work`; arming it anew takes back the readiness.
-            Token::Timer => self.timer_set = None,
+            // What it fired for is done by `work`; setting it anew takes back the readiness.
+            Token::Timer => self.has_fired = true,
             Token::Shared(socket) => self.receive_shared(socket),
             Token::Rtp(key) => self.receive_own(Path::Rtp(key), key),
             Token::Rtcp(key) => self.receive_own(Path::Rtcp(key), key),
