@@ -176,9 +176,15 @@ async function withCaller(report, title, browser, pages, options, checks) {
   await report.check(`${title}: connects`, async () => { caller = await openCaller(browser, pages, options); });
   if (caller === null) return;
   for (const [name, check] of Object.entries(checks)) {
-    await report.check(`${title}: ${name}`, () => check(caller));
+    await report.check(`${title}: ${name}`, async () => {
+      try {
+        return await check(caller);
+      } catch (error) {
+        throw browser.death === null ? error : new Error(browser.death);
+      }
+    });
   }
-  if (!caller.page.isClosed()) await caller.close();
+  if (browser.death === null && !caller.page.isClosed()) await caller.close();
 }
 
 async function eachBrowser(report, only, run) {

@@ -86,6 +86,7 @@ async function startSound(folder) {
   let log = "";
   child.stderr.setEncoding("utf8").on("data", (text) => { log += text; });
   const exited = new Promise((resolve) => child.once("exit", resolve));
+  process.once("exit", () => child.kill("SIGKILL"));
   const failed = new Promise((_, reject) => child.once("error", reject));
   await Promise.race([
     socketThere(folder, socket),
@@ -115,8 +116,18 @@ function socketThere(folder, socket) {
 }
 
 class Driven {
+  /** How the browser's process ended, when it did so by itself. */
+  death = null;
+  isClosing = false;
+
   constructor(browser, cleanUp) {
     Object.assign(this, { browser, cleanUp });
+    const said = [];
+    const process = browser.process();
+    process.stderr?.setEncoding("utf8").on("data", (text) => said.push(text));
+    process.once("exit", (code, signal) => {
+      if (!this.isClosing) this.death = `the browser ended by itself (${signal ?? code}):\n${said.join("").slice(-3000)}`;
+    });
   }
 
   version() {
@@ -134,6 +145,7 @@ class Driven {
   }
 
   async close() {
+    this.isClosing = true;
     await this.browser.close();
     await this.cleanUp();
   }

@@ -23,6 +23,7 @@ export async function startServer(binary, { address = "127.0.0.1", media = [], c
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, XDG_STATE_HOME: folder, STATE_DIRECTORY: folder },
   });
+  process.once("exit", () => child.kill("SIGKILL"));
   const log = [];
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text) => log.push(text));
