@@ -21,8 +21,8 @@ lint:
 test: test-tools
 	$(MAKE) --no-print-directory lint
 	cargo test --workspace
-	cargo build --release --package sidetone
-	tests/clients/lib/namespace.sh node tests/clients/run.mjs --binary $(TARGET)/release/sidetone
+	cargo build --package sidetone
+	tests/clients/lib/namespace.sh node tests/clients/run.mjs --binary $(TARGET)/debug/sidetone
 
 ## Every client, library, transport and number against the release binary.
 test-clients: test-tools
@@ -39,7 +39,8 @@ tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json
 ## Server CPU per packet as a multiple of bare sockets, measured in the same run.
 bench:
 	tests/install.sh build
-	cargo bench --package sidetone
+	cargo build --release --package sidetone --package benches
+	$(TARGET)/release/bench all
 
 clean:
 	cargo clean

@@ -25,6 +25,7 @@ if [ "$step" = test ]; then
     need sipp sip-tester
     need chromium chromium
     need ip iproute2
+    need promtool prometheus
     need unshare util-linux
 fi
 
