@@ -5,18 +5,21 @@
 //! Labels are closed sets, and each of their series is there from the start.
 
 mod collected;
+mod families;
+mod labels;
 mod network;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
+    Registry, TextEncoder,
 };
 use transport::{Fault, Method, Rejection, TransportKind};
 
 pub use collected::Collected;
+use families::Families;
+pub use labels::{CallResult, Direction, EndCause, MediaStage, Refusal};
 
 /// The families that signalling and calls count in.
 #[derive(Debug)]
@@ -44,70 +47,6 @@ pub struct Metrics {
     dialplan_actions: IntCounterVec,
     tls_certificate_expiry: Gauge,
     ready: GaugeVec,
-}
-
-/// Why an INVITE was refused before a call was made of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// As many calls are up as may be.
-    Overload,
-    /// The process is ending.
-    Draining,
-    /// No room for another transaction.
-    Transactions,
-    /// No extension matches the number.
-    NoRoute,
-    /// The offer has nothing we speak.
-    NotAcceptable,
-    /// The request broke a rule.
-    Malformed,
-}
-
-/// How a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallResult {
-    /// It was answered.
-    Answered,
-    /// The caller gave up before an answer.
-    Cancelled,
-    /// It was refused, by the dialplan or by its offer.
-    Refused,
-}
-
-/// Who or what ended a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndCause {
-    /// The caller sent BYE or CANCEL.
-    Caller,
-    /// The dialplan hung up.
-    Dialplan,
-    /// Media never came up.
-    NoMedia,
-    /// The caller's connection closed and its media stopped.
-    Gone,
-    /// The session timer ran out.
-    SessionExpired,
-    /// The 200 was never acknowledged.
-    NoAck,
-    /// The process was stopped.
-    Shutdown,
-    /// It lasted as long as a call may.
-    TooLong,
-    /// Something in the server failed.
-    Failure,
-}
-
-/// What came up on a media leg, and when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MediaStage {
-    /// The first valid ICE check, from opening the leg.
-    Ice,
-    /// Keys, from the first DTLS datagram.
-    Dtls,
-    /// The first packet in, from opening the leg.
-    FirstPacketIn,
-    /// The first packet out, from opening the leg.
-    FirstPacketOut,
 }
 
 impl Metrics {
@@ -407,182 +346,6 @@ impl Metrics {
         let mut text = Vec::with_capacity(64 << 10);
         TextEncoder::new().encode(&families, &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
-    }
-}
-
-/// Which way a message went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Towards us.
-    In,
-    /// From us.
-    Out,
-}
-
-impl Direction {
-    fn label(self) -> &'static str {
-        match self {
-            Direction::In => "in",
-            Direction::Out => "out",
-        }
-    }
-}
-
-impl Refusal {
-    const ALL: [Refusal; 6] = [
-        Refusal::Overload,
-        Refusal::Draining,
-        Refusal::Transactions,
-        Refusal::NoRoute,
-        Refusal::NotAcceptable,
-        Refusal::Malformed,
-    ];
-
-    fn label(self) -> &'static str {
-        match self {
-            Refusal::Overload => "overload",
-            Refusal::Draining => "draining",
-            Refusal::Transactions => "transactions",
-            Refusal::NoRoute => "no_route",
-            Refusal::NotAcceptable => "not_acceptable",
-            Refusal::Malformed => "malformed",
-        }
-    }
-}
-
-impl CallResult {
-    const ALL: [CallResult; 3] = [CallResult::Answered, CallResult::Cancelled, CallResult::Refused];
-
-    /// A word for metrics and logs.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            CallResult::Answered => "answered",
-            CallResult::Cancelled => "cancelled",
-            CallResult::Refused => "refused",
-        }
-    }
-}
-
-impl EndCause {
-    const ALL: [EndCause; 9] = [
-        EndCause::Caller,
-        EndCause::Dialplan,
-        EndCause::NoMedia,
-        EndCause::Gone,
-        EndCause::SessionExpired,
-        EndCause::NoAck,
-        EndCause::Shutdown,
-        EndCause::TooLong,
-        EndCause::Failure,
-    ];
-
-    /// A word for metrics and logs.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            EndCause::Caller => "caller",
-            EndCause::Dialplan => "dialplan",
-            EndCause::NoMedia => "no_media",
-            EndCause::Gone => "gone",
-            EndCause::SessionExpired => "session_expired",
-            EndCause::NoAck => "no_ack",
-            EndCause::Shutdown => "shutdown",
-            EndCause::TooLong => "too_long",
-            EndCause::Failure => "failure",
-        }
-    }
-}
-
-impl MediaStage {
-    const ALL: [MediaStage; 4] =
-        [MediaStage::Ice, MediaStage::Dtls, MediaStage::FirstPacketIn, MediaStage::FirstPacketOut];
-
-    fn label(self) -> &'static str {
-        match self {
-            MediaStage::Ice => "ice",
-            MediaStage::Dtls => "dtls",
-            MediaStage::FirstPacketIn => "first_packet_in",
-            MediaStage::FirstPacketOut => "first_packet_out",
-        }
-    }
-}
-
-struct Families<'a> {
-    registry: &'a Registry,
-}
-
-impl Families<'_> {
-    fn counters(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> prometheus::Result<IntCounterVec> {
-        let family = IntCounterVec::new(Opts::new(name, help), labels)?;
-        self.registry.register(Box::new(family.clone()))?;
-        Ok(family)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-        let family = IntGauge::new(name, help)?;
-        self.registry.register(Box::new(family.clone()))?;
-        Ok(family)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-        let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
-        self.registry.register(Box::new(family.clone()))?;
-        Ok(family)
-    }
-
-    fn float_gauge(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
-        let family = Gauge::new(name, help)?;
-        self.registry.register(Box::new(family.clone()))?;
-        Ok(family)
-    }
-
-    fn float_gauges(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> prometheus::Result<GaugeVec> {
-        let family = GaugeVec::new(Opts::new(name, help), labels)?;
-        self.registry.register(Box::new(family.clone()))?;
-        Ok(family)
-    }
-
-    fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> prometheus::Result<Histogram> {
-        let opts = HistogramOpts::new(name, help).buckets(bounds.to_vec());
-        let family = Histogram::with_opts(opts)?;
-        self.registry.register(Box::new(family.clone()))?;
-        Ok(family)
-    }
-
-    fn histograms(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-        bounds: &[f64],
-    ) -> prometheus::Result<HistogramVec> {
-        let opts = HistogramOpts::new(name, help).buckets(bounds.to_vec());
-        let family = HistogramVec::new(opts, labels)?;
-        self.registry.register(Box::new(family.clone()))?;
-        Ok(family)
-    }
-
-    /// What never changes while the process lives, and what the system knows of it.
-    fn constants(&self) -> prometheus::Result<()> {
-        let build =
-            self.gauges("sidetone_build_info", "Build metadata; value is always 1.", &["version"])?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let started =
-            self.float_gauge("sidetone_start_time_seconds", "Unix time the process became ready.")?;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        started.set(now.as_secs_f64());
-        self.registry.register(Box::new(ProcessCollector::for_self()))
     }
 }
 

@@ -47,6 +47,16 @@ impl Epoll {
         Ok(())
     }
 
+    /// Reports nothing of `source` any more.
+    pub(super) fn remove(&self, source: &impl AsRawFd) -> io::Result<()> {
+        let (epoll, source) = (self.fd.as_raw_fd(), source.as_raw_fd());
+        // SAFETY: removing reads no event, so the pointer may be null.
+        let result = unsafe {
+            libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, source, std::ptr::null_mut())
+        };
+        check(result).map(drop)
+    }
+
     /// Waits until something can be read, or not at all; returns the tokens.
     pub(super) fn wait(&mut self, block: bool) -> io::Result<impl Iterator<Item = u64>> {
         let (epoll, room) = (self.fd.as_raw_fd(), self.events.len() as libc::c_int);
@@ -59,6 +69,13 @@ impl Epoll {
             Err(error) => return Err(error),
         };
         Ok(self.events.iter().take(ready).map(|event| event.u64))
+    }
+}
+
+/// An epoll instance can be read when something it watches can.
+impl AsRawFd for Epoll {
+    fn as_raw_fd(&self) -> libc::c_int {
+        self.fd.as_raw_fd()
     }
 }
 

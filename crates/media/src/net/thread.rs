@@ -28,12 +28,18 @@ pub(super) struct ShardThread {
     queue: Queue<Control>,
     ring: RingReceiver,
     outbox: Outbox,
-    epoll: Epoll,
+    /// The waker, the timer, and `sockets` while a datagram is to wake the thread.
+    control: Epoll,
+    sockets: Epoll,
+    /// Whether `control` watches `sockets`.
+    is_watching: bool,
     timer: Timer,
     timer_set: Option<Instant>,
     has_fired: bool,
     receiver: Receiver,
     pace: Pace,
+    /// Until then a datagram wakes the thread although legs only play.
+    attentive_until: Instant,
     /// Datagrams since the last wait.
     received: usize,
     readers: Vec<Option<Reader>>,
@@ -66,11 +72,12 @@ impl ShardThread {
         ring: RingReceiver,
         outbox: Outbox,
     ) -> io::Result<Self> {
-        let (epoll, timer) = (Epoll::new()?, Timer::new()?);
-        epoll.add(&*link.waker, Token::Waker.pack())?;
-        epoll.add(&timer, Token::Timer.pack())?;
+        let (control, sockets, timer) = (Epoll::new()?, Epoll::new()?, Timer::new()?);
+        control.add(&*link.waker, Token::Waker.pack())?;
+        control.add(&timer, Token::Timer.pack())?;
+        control.add(&sockets, Token::Sockets.pack())?;
         for (at, socket) in outbox.shared().iter().enumerate() {
-            epoll.add(socket, Token::Shared(at as u8).pack())?;
+            sockets.add(socket, Token::Shared(at as u8).pack())?;
         }
         Ok(Self {
             shard,
@@ -78,12 +85,15 @@ impl ShardThread {
             queue,
             ring,
             outbox,
-            epoll,
+            control,
+            sockets,
+            is_watching: true,
             timer,
             timer_set: None,
             has_fired: false,
             receiver: Receiver::new(),
             pace: Pace::new(Instant::now()),
+            attentive_until: Instant::now(),
             received: 0,
             readers: Vec::new(),
             tokens: Vec::with_capacity(256),
@@ -95,13 +105,9 @@ impl ShardThread {
     pub(super) fn run(mut self) {
         let _alive = Alive(Arc::clone(&self.link));
         while !self.is_ending {
-            self.pace();
-            let block = self.set_timer(Instant::now());
-            self.tokens.clear();
-            match self.epoll.wait(block) {
-                Ok(tokens) => self.tokens.extend(tokens),
-                // Nothing of ours can be wrong with the call; without it there is no way to go on.
-                Err(_) => break,
+            // Nothing of ours can be wrong with these calls; without them there is no way to go on.
+            if self.wait().is_err() {
+                break;
             }
             self.received = 0;
             for at in 0..self.tokens.len() {
@@ -114,21 +120,46 @@ impl ShardThread {
         }
     }
 
-    /// Lets packets gather while many come: waking for each of them costs more than all that is
-    /// done with it. What comes less than once a millisecond is handled at once.
-    fn pace(&mut self) {
+    /// Waits for what is to be done next, and finds out which sockets have datagrams.
+    fn wait(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        let pause = self.pace.pause(self.received, now);
-        let due = self.shard.poll_timeout().map(|due| due.saturating_duration_since(now));
-        let pause = due.map_or(pause, |due| pause.min(due));
-        if !pause.is_zero() {
-            std::thread::sleep(pause);
+        let gather = self.gather(now);
+        self.watch(gather.is_zero())?;
+        let block = self.set_timer(now, gather);
+        self.tokens.clear();
+        self.tokens.extend(self.control.wait(block)?);
+        let sockets = Token::Sockets.pack();
+        if !self.is_watching || self.tokens.contains(&sockets) {
+            self.tokens.retain(|token| *token != sockets);
+            self.tokens.extend(self.sockets.wait(false)?);
         }
+        Ok(())
     }
 
-    /// Arms the timer for the shard's next deadline; `false` when that has already passed.
-    fn set_timer(&mut self, now: Instant) -> bool {
-        let next = self.shard.poll_timeout();
+    /// How long datagrams may gather: waking for each of them costs more than all that is done with
+    /// it. Where legs only play, until the next frames are due; where many datagrams come, for a
+    /// little; and not at all for a while after a leg was opened, whose set-up is waited for.
+    fn gather(&mut self, now: Instant) -> Duration {
+        let dense = self.pace.pause(self.received, now);
+        if now >= self.attentive_until && self.shard.only_plays() { FRAME } else { dense }
+    }
+
+    /// Whether a datagram wakes the thread.
+    fn watch(&mut self, wanted: bool) -> io::Result<()> {
+        if wanted != std::mem::replace(&mut self.is_watching, wanted) {
+            match wanted {
+                true => self.control.add(&self.sockets, Token::Sockets.pack())?,
+                false => self.control.remove(&self.sockets)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Arms the timer for the shard's next deadline, or for the end of gathering; `false` when that
+    /// has already passed.
+    fn set_timer(&mut self, now: Instant, gather: Duration) -> bool {
+        let gathered = (!gather.is_zero()).then(|| now + gather);
+        let next = [self.shard.poll_timeout(), gathered].into_iter().flatten().min();
         if next.is_some_and(|next| next <= now) {
             return false;
         }
@@ -149,6 +180,8 @@ impl ShardThread {
             Token::Waker => self.woken(),
             // What it fired for is done by `work`; setting it anew takes back the readiness.
             Token::Timer => self.has_fired = true,
+            // What these have is in the tokens after this one.
+            Token::Sockets => {}
             Token::Shared(socket) => self.receive_shared(socket),
             Token::Rtp(key) => self.receive_own(Path::Rtp(key), key),
             Token::Rtcp(key) => self.receive_own(Path::Rtcp(key), key),
@@ -231,12 +264,14 @@ impl ShardThread {
     fn open(&mut self, open: Open) {
         // The new leg may get the place of one whose last events still wait.
         self.pass_events();
-        let key = self.shard.open(open.leg, Instant::now());
+        let now = Instant::now();
+        self.attentive_until = now + ATTENTIVE;
+        let key = self.shard.open(open.leg, now);
         if let Some(pair) = open.pair {
             let added = self
-                .epoll
+                .sockets
                 .add(&pair.rtp, Token::Rtp(key).pack())
-                .and_then(|()| self.epoll.add(&pair.rtcp, Token::Rtcp(key).pack()));
+                .and_then(|()| self.sockets.add(&pair.rtcp, Token::Rtcp(key).pack()));
             self.outbox.add(key, pair);
             if added.is_err() {
                 self.shard.handle_command(key, Command::Close, Instant::now(), &mut self.outbox);
@@ -322,6 +357,7 @@ impl Pace {
 enum Token {
     Waker,
     Timer,
+    Sockets,
     Shared(u8),
     Rtp(LegKey),
     Rtcp(LegKey),
@@ -336,6 +372,7 @@ impl Token {
             Self::Shared(socket) => 2 << 60 | u64::from(socket),
             Self::Rtp(key) => 3 << 60 | leg(key),
             Self::Rtcp(key) => 4 << 60 | leg(key),
+            Self::Sockets => 5 << 60,
         }
     }
 
@@ -346,7 +383,8 @@ impl Token {
             1 => Self::Timer,
             2 => Self::Shared(token as u8),
             3 => Self::Rtp(key),
-            _ => Self::Rtcp(key),
+            4 => Self::Rtcp(key),
+            _ => Self::Sockets,
         }
     }
 }
@@ -363,6 +401,10 @@ const TOKENS_PER_TURN: usize = 64;
 const DENSE: Duration = Duration::from_millis(1);
 /// Longer intervals count as this one.
 const SPARSE: Duration = Duration::from_millis(20);
+/// How long after a leg was opened, or changed, its set-up is waited for.
+const ATTENTIVE: Duration = Duration::from_secs(2);
+/// The time from one frame of a leg to its next.
+const FRAME: Duration = Duration::from_millis(crate::codec::FRAME_MS as u64);
 /// The longest a datagram waits for others.
 const PAUSE_MAX: Duration = Duration::from_millis(4);
 /// Places in a leg's event queue that events which can be lost leave free.
@@ -398,7 +440,7 @@ mod tests {
     fn tokens_unpack_to_what_was_packed() {
         let key = LegKey { index: 0x0abc_def0, generation: u32::MAX };
         for token in
-            [Token::Waker, Token::Timer, Token::Shared(255), Token::Rtp(key), Token::Rtcp(key)]
+            [Token::Waker, Token::Timer, Token::Sockets, Token::Shared(255), Token::Rtp(key), Token::Rtcp(key)]
         {
             assert_eq!(Token::unpack(token.pack()), token);
         }

@@ -65,8 +65,12 @@ impl Shard {
     }
 
     fn set_mode(&mut self, key: LegKey, mode: Mode) {
+        let relays = mode.relays();
         let Some(leg) = self.leg(key) else { return };
-        if let Mode::Play(play) = std::mem::replace(&mut leg.mode, mode) {
+        let before = std::mem::replace(&mut leg.mode, mode);
+        self.relaying += usize::from(relays);
+        self.relaying -= usize::from(before.relays());
+        if let Mode::Play(play) = before {
             let end = PlayEnd::Interrupted;
             self.event(key, LegEvent::PlayDone { token: play.token, end });
         }

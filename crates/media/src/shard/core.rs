@@ -98,6 +98,8 @@ pub struct Shard {
     pub(super) events: VecDeque<(LegKey, LegEvent)>,
     pub(super) counters: Arc<LiveCounters>,
     next_tick: u64,
+    /// Legs that send on what they hear.
+    pub(super) relaying: usize,
     /// The first tick after the last one whose slot sent something.
     unsent_tick: u64,
 }
@@ -121,6 +123,7 @@ impl Shard {
             events: VecDeque::new(),
             counters: Arc::default(),
             next_tick: 0,
+            relaying: 0,
             unsent_tick: 0,
             config,
         }
@@ -243,14 +246,20 @@ impl Shard {
     fn run_slot(&mut self, tick: u64, now: Instant, transmits: &mut impl Transmits) {
         let mut members = self.slots.take(tick);
         let (legs, events, counters) = (&mut self.legs, &mut self.events, &*self.counters);
-        members.retain(|key| {
-            let Some(leg) = legs.get_mut(key.index()).filter(|leg| leg.key == *key) else {
-                return false;
-            };
+        let mut at = 0;
+        while let Some(key) = members.get(at).copied() {
             let mut context = send::Context { events, counters, now, at_ms: tick };
-            leg.in_slot = leg.wants_slot() && send::frame(leg, &mut context, transmits);
-            leg.in_slot
-        });
+            let leg = legs.get_mut(key.index()).filter(|leg| leg.key == key);
+            let goes_on = leg.is_some_and(|leg| {
+                leg.in_slot = leg.wants_slot() && send::frame(leg, &mut context, transmits);
+                leg.in_slot
+            });
+            if goes_on {
+                at += 1;
+            } else {
+                members.swap_remove(at);
+            }
+        }
         self.slots.put_back(tick, members);
     }
 
@@ -278,6 +287,12 @@ impl Shard {
         let handshakes =
             (!self.waiting_handshakes.is_empty()).then(|| self.clock.at(self.handshakes.0 + 1));
         [slot, handshakes, self.deadlines.next()].into_iter().flatten().min()
+    }
+
+    /// Whether frames are sent and nobody waits for what comes in: it can then be read when the
+    /// next frames are due.
+    pub fn only_plays(&self) -> bool {
+        !self.slots.is_idle() && self.relaying == 0
     }
 
     /// The next thing that a leg reports.

@@ -67,6 +67,16 @@ pub(crate) enum Mode {
     Bridge(LegId),
 }
 
+impl Mode {
+    /// Whether what is heard is sent on at once.
+    pub(crate) fn relays(&self) -> bool {
+        match self {
+            Mode::Echo | Mode::Bridge(_) => true,
+            Mode::Idle | Mode::Play(_) | Mode::DelayedEcho(_) => false,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Play {
     pub(crate) track: Arc<Track>,

@@ -142,7 +142,7 @@ impl TickClock {
 /// How many slots may be served at once; each divides a frame.
 const TOGETHER: [usize; 5] = [20, 10, 5, 2, 1];
 /// Packets that legs served together may make.
-const BURST_MAX: usize = 128;
+const BURST_MAX: usize = 256;
 /// Slots of a frame: one each millisecond.
 pub(crate) const SLOTS: usize = crate::codec::FRAME_MS as usize;
 
@@ -187,7 +187,7 @@ mod tests {
                 slots.join((slots.sending % SLOTS) as u8, leg(slots.sending as u32));
             }
         };
-        for (legs, together) in [(1, 20), (128, 20), (256, 10), (500, 5), (1_280, 2), (5_000, 1)] {
+        for (legs, together) in [(1, 20), (256, 20), (500, 10), (1_000, 5), (2_000, 2), (5_000, 1)] {
             join(&mut slots, legs);
             let served: Vec<u64> = (1_001..=1_020).map(|tick| slots.served(tick)).collect();
             let expected: Vec<u64> =

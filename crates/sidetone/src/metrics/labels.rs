@@ -1,0 +1,164 @@
+//! The closed sets of labels.
+
+/// Why an INVITE was refused before a call was made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// As many calls are up as may be.
+    Overload,
+    /// The process is ending.
+    Draining,
+    /// No room for another transaction.
+    Transactions,
+    /// No extension matches the number.
+    NoRoute,
+    /// The offer has nothing we speak.
+    NotAcceptable,
+    /// The request broke a rule.
+    Malformed,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallResult {
+    /// It was answered.
+    Answered,
+    /// The caller gave up before an answer.
+    Cancelled,
+    /// It was refused, by the dialplan or by its offer.
+    Refused,
+}
+
+/// Who or what ended a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndCause {
+    /// The caller sent BYE or CANCEL.
+    Caller,
+    /// The dialplan hung up.
+    Dialplan,
+    /// Media never came up.
+    NoMedia,
+    /// The caller's connection closed and its media stopped.
+    Gone,
+    /// The session timer ran out.
+    SessionExpired,
+    /// The 200 was never acknowledged.
+    NoAck,
+    /// The process was stopped.
+    Shutdown,
+    /// It lasted as long as a call may.
+    TooLong,
+    /// Something in the server failed.
+    Failure,
+}
+
+/// What came up on a media leg, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaStage {
+    /// The first valid ICE check, from opening the leg.
+    Ice,
+    /// Keys, from the first DTLS datagram.
+    Dtls,
+    /// The first packet in, from opening the leg.
+    FirstPacketIn,
+    /// The first packet out, from opening the leg.
+    FirstPacketOut,
+}
+
+/// Which way a message went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Towards us.
+    In,
+    /// From us.
+    Out,
+}
+
+impl Direction {
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Direction::In => "in",
+            Direction::Out => "out",
+        }
+    }
+}
+
+impl Refusal {
+    pub(super) const ALL: [Refusal; 6] = [
+        Refusal::Overload,
+        Refusal::Draining,
+        Refusal::Transactions,
+        Refusal::NoRoute,
+        Refusal::NotAcceptable,
+        Refusal::Malformed,
+    ];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Refusal::Overload => "overload",
+            Refusal::Draining => "draining",
+            Refusal::Transactions => "transactions",
+            Refusal::NoRoute => "no_route",
+            Refusal::NotAcceptable => "not_acceptable",
+            Refusal::Malformed => "malformed",
+        }
+    }
+}
+
+impl CallResult {
+    pub(super) const ALL: [CallResult; 3] =
+        [CallResult::Answered, CallResult::Cancelled, CallResult::Refused];
+
+    /// A word for metrics and logs.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            CallResult::Answered => "answered",
+            CallResult::Cancelled => "cancelled",
+            CallResult::Refused => "refused",
+        }
+    }
+}
+
+impl EndCause {
+    pub(super) const ALL: [EndCause; 9] = [
+        EndCause::Caller,
+        EndCause::Dialplan,
+        EndCause::NoMedia,
+        EndCause::Gone,
+        EndCause::SessionExpired,
+        EndCause::NoAck,
+        EndCause::Shutdown,
+        EndCause::TooLong,
+        EndCause::Failure,
+    ];
+
+    /// A word for metrics and logs.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            EndCause::Caller => "caller",
+            EndCause::Dialplan => "dialplan",
+            EndCause::NoMedia => "no_media",
+            EndCause::Gone => "gone",
+            EndCause::SessionExpired => "session_expired",
+            EndCause::NoAck => "no_ack",
+            EndCause::Shutdown => "shutdown",
+            EndCause::TooLong => "too_long",
+            EndCause::Failure => "failure",
+        }
+    }
+}
+
+impl MediaStage {
+    pub(super) const ALL: [MediaStage; 4] =
+        [MediaStage::Ice, MediaStage::Dtls, MediaStage::FirstPacketIn, MediaStage::FirstPacketOut];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            MediaStage::Ice => "ice",
+            MediaStage::Dtls => "dtls",
+            MediaStage::FirstPacketIn => "first_packet_in",
+            MediaStage::FirstPacketOut => "first_packet_out",
+        }
+    }
+}
