@@ -1,12 +1,13 @@
 // Real clients against the real binary.
 //
-//   lib/namespace.sh node run.mjs --binary PATH [--full] [--only sipp|wire|chromium|firefox]
+//   lib/namespace.sh node run.mjs --binary PATH [--full] [--only sipp|wire|prometheus|chromium|firefox]
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { browsers } from "./lib/browser.mjs";
 import { Report } from "./lib/report.mjs";
 import { startServer } from "./lib/server.mjs";
 import { runCombined, runFull } from "./browsers.mjs";
+import { runPrometheus } from "./prometheus.mjs";
 import { runSipp } from "./sipp.mjs";
 import { runWire, stopDuringCall } from "./wire.mjs";
 
@@ -17,9 +18,10 @@ const { values } = parseArgs({
     only: { type: "string" },
   },
 });
+const PARTS = ["sipp", "wire", "prometheus"];
 const only = values.only ?? null;
-if (values.binary === undefined || !(only === null || only === "sipp" || only === "wire" || only in browsers)) {
-  console.error("usage: run.mjs --binary PATH [--full] [--only sipp|wire|chromium|firefox]");
+if (values.binary === undefined || !(only === null || PARTS.includes(only) || only in browsers)) {
+  console.error("usage: run.mjs --binary PATH [--full] [--only sipp|wire|prometheus|chromium|firefox]");
   process.exit(2);
 }
 
@@ -29,10 +31,11 @@ const server = await startServer(binary);
 try {
   if (only === null || only === "sipp") await runSipp(server, report);
   if (only === null || only === "wire") await runWire(server, report, { isFull: values.full });
-  if (!values.full && only !== "sipp" && only !== "wire") await runCombined(server, report, { only });
+  if (only === null || only === "prometheus") await runPrometheus(server, report);
+  if (!values.full && !PARTS.includes(only)) await runCombined(server, report, { only });
 } finally {
   await report.check("server stopped during a call says BYE and exits with 0", () => stopDuringCall(server));
 }
-if (values.full && only !== "sipp" && only !== "wire") await runFull(binary, report, { only });
+if (values.full && !PARTS.includes(only)) await runFull(binary, report, { only });
 if (report.failures > 0) console.log(server.tail());
 process.exitCode = report.finish() ? 0 : 1;

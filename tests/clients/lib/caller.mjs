@@ -108,7 +108,10 @@ class Caller {
   }
 }
 
-/** The first 20 ms of the marked prompt, its body, its last 20 ms, and nothing cut out in between. */
+/**
+ * The first 20 ms of the marked prompt, then its body with nothing cut out. Whether the last 20 ms still leave the
+ * browser's jitter buffer after the BYE is up to the browser; it is only told.
+ */
 function checkPrompt(heard) {
   const from = onset(heard);
   expect(from >= 0, "nothing of the prompt was heard");
@@ -118,11 +121,10 @@ function checkPrompt(heard) {
   const length = heardHz.length * (PROMPT.markerMs / 4);
   const words = `${length} ms heard`;
   expect(heardHz[0] === PROMPT.startHz, `the prompt starts at ${heardHz[0]} Hz: its first 20 ms are missing (${words})`);
-  expect(heardHz.includes(PROMPT.endHz), `the last 20 ms of the prompt are missing (${words})`);
   const body = heardHz.filter((hz) => hz === PROMPT.bodyHz).length * (PROMPT.markerMs / 4);
   const wanted = PROMPT.durationMs - 2 * PROMPT.markerMs;
   expect(Math.abs(body - wanted) < STRETCH_MS, `${body} ms of the prompt's body heard, it lasts ${wanted} (${words})`);
-  return `${words}, ${PROMPT.durationMs} played`;
+  return `${words}, ${PROMPT.durationMs} played, ${heardHz.includes(PROMPT.endHz) ? "with" : "without"} the last 20`;
 }
 
 function strongestOf(window) {

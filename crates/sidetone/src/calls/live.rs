@@ -15,7 +15,7 @@ use media::sdp::Negotiated;
 use media::shard::{Command, LegEvent, LegStatistics, PlayEnd, PlayToken};
 use rand::RngExt;
 use tokio::time::{Instant, timeout};
-use tracing::{debug, info};
+use tracing::debug;
 use transport::{Flow, Name};
 
 use super::offer::{self, Refused};
@@ -89,7 +89,8 @@ impl LiveCall {
 
     /// Routes the call, runs its extension, and cleans up after it.
     pub(super) async fn run(&mut self) {
-        info!(
+        // A flood of refused calls is worth one line each, at their end.
+        debug!(
             call_id = self.facts.uuid,
             sip_call_id = self.facts.sip_call_id,
             number = self.facts.destination_number,

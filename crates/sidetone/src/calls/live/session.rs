@@ -33,6 +33,14 @@ impl LiveCall {
         self.sip.command(SipCommand::Accept { description }).await;
         let now = Instant::now();
         self.answered_at = Some(now);
+        info!(
+            call_id = self.facts.uuid,
+            sip_call_id = self.facts.sip_call_id,
+            number = self.facts.destination_number,
+            transport = self.facts.transport,
+            remote = %self.flow.remote,
+            "call answered"
+        );
         self.shared.metrics.call_answered(now - self.invited_at);
         Ok(())
     }
