@@ -332,6 +332,17 @@ mod tests {
     }
 
     #[test]
+    fn the_ports_of_the_guides_can_be_listened_on() {
+        let sample = include_str!("../../../config/guides.toml");
+        let config = Config::parse(sample, "guides.toml".as_ref()).unwrap();
+        let listens = |kind, port| {
+            config.listen.iter().any(|l| l.kind == kind && l.address == Address::localhost(port))
+        };
+        assert!(listens(ListenKind::Http, 5067) && listens(ListenKind::Https, 7444));
+        assert!(listens(ListenKind::Http, 8088) && listens(ListenKind::Https, 8089));
+    }
+
+    #[test]
     fn a_file_overrides_key_by_key() {
         let config = Config::parse("[media]\nshards = 3\n", "x.toml".as_ref()).unwrap();
         assert_eq!(config.media.shards, 3);
