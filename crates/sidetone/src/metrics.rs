@@ -1,7 +1,7 @@
 //! Every metric family, in one place.
 //!
 //! Signalling counts as it goes, in the families of [`Metrics`]. The packet path counts in plain
-//! integers of each shard and each listener; [`collected`] sums them when Prometheus asks.
+//! integers of each shard and each listener; [`Collected`] sums them when Prometheus asks.
 //! Labels are closed sets, and each of their series is there from the start.
 
 mod collected;
