@@ -51,9 +51,8 @@ impl Epoll {
     pub(super) fn remove(&self, source: &impl AsRawFd) -> io::Result<()> {
         let (epoll, source) = (self.fd.as_raw_fd(), source.as_raw_fd());
         // SAFETY: removing reads no event, so the pointer may be null.
-        let result = unsafe {
-            libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, source, std::ptr::null_mut())
-        };
+        let result =
+            unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, source, std::ptr::null_mut()) };
         check(result).map(drop)
     }
 

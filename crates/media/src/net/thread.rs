@@ -439,9 +439,14 @@ mod tests {
     #[test]
     fn tokens_unpack_to_what_was_packed() {
         let key = LegKey { index: 0x0abc_def0, generation: u32::MAX };
-        for token in
-            [Token::Waker, Token::Timer, Token::Sockets, Token::Shared(255), Token::Rtp(key), Token::Rtcp(key)]
-        {
+        for token in [
+            Token::Waker,
+            Token::Timer,
+            Token::Sockets,
+            Token::Shared(255),
+            Token::Rtp(key),
+            Token::Rtcp(key),
+        ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }
     }

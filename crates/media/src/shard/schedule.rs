@@ -187,7 +187,8 @@ mod tests {
                 slots.join((slots.sending % SLOTS) as u8, leg(slots.sending as u32));
             }
         };
-        for (legs, together) in [(1, 20), (256, 20), (500, 10), (1_000, 5), (2_000, 2), (5_000, 1)] {
+        for (legs, together) in [(1, 20), (256, 20), (500, 10), (1_000, 5), (2_000, 2), (5_000, 1)]
+        {
             join(&mut slots, legs);
             let served: Vec<u64> = (1_001..=1_020).map(|tick| slots.served(tick)).collect();
             let expected: Vec<u64> =
