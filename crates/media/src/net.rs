@@ -12,6 +12,7 @@ mod outbox;
 mod plane;
 mod ports;
 mod ring;
+mod steady;
 mod sys;
 mod thread;
 

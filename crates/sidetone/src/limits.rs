@@ -27,8 +27,8 @@ pub fn connections_max(configured: usize, open_files: u64, calls_max: usize) -> 
 
 /// Listeners, epoll instances, the state folder, metrics scrapes and the standard streams.
 const RESERVED_FILES: u64 = 200;
-/// RTP and RTCP.
-const PORTS_PER_CALL: u64 = 2;
+/// RTP, RTP to where it goes once that is known, and RTCP.
+const PORTS_PER_CALL: u64 = 3;
 /// The ports, and the connection the call came in on.
 const FILES_PER_CALL: u64 = PORTS_PER_CALL + 1;
 
@@ -38,10 +38,10 @@ mod tests {
 
     #[test]
     fn few_open_files_mean_few_calls() {
-        assert_eq!(calls_max(5_000, 1_024), 274);
+        assert_eq!(calls_max(5_000, 1_024), 206);
         assert_eq!(calls_max(5_000, 1_048_576), 5_000);
         assert_eq!(calls_max(5_000, 10), 1);
-        assert_eq!(connections_max(20_000, 1_024, 274), 276);
+        assert_eq!(connections_max(20_000, 1_024, 206), 206);
         assert_eq!(connections_max(20_000, 1_048_576, 5_000), 20_000);
     }
 }

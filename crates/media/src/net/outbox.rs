@@ -12,6 +12,7 @@ use socket2::{SockAddr, Socket};
 use super::{
     ports::PortPair,
     ring::RingSender,
+    steady::Choice,
     sys::{BATCH, send_batch},
 };
 use crate::shard::{LegId, LegKey, LiveCounters, Media, PACKET_BYTES_MAX, Path, Transmits};
@@ -24,7 +25,16 @@ pub(super) struct Outbox {
     buffers: Box<[[u8; PACKET_BYTES_MAX]]>,
     /// For each queued datagram its socket, where it goes and its length.
     queued: Vec<(u8, SockAddr, usize)>,
+    /// Legs whose connected socket is not read yet.
+    fresh: Vec<LegKey>,
+    /// Room for a packet in one piece.
+    whole: Box<[u8; PACKET_BYTES_MAX]>,
     counters: Arc<LiveCounters>,
+}
+
+fn pair_mut(legs: &mut [Option<(LegKey, PortPair)>], key: LegKey) -> Option<&mut PortPair> {
+    let (known, pair) = legs.get_mut(key.index())?.as_mut()?;
+    (*known == key).then_some(pair)
 }
 
 impl Outbox {
@@ -40,6 +50,8 @@ impl Outbox {
             rings,
             buffers: vec![[0; PACKET_BYTES_MAX]; BATCH].into(),
             queued: Vec::with_capacity(BATCH),
+            fresh: Vec::new(),
+            whole: Box::new([0; PACKET_BYTES_MAX]),
             counters,
         }
     }
@@ -73,6 +85,52 @@ impl Outbox {
             Path::Shared(socket) => self.shared.get(usize::from(socket)),
             Path::Rtp(key) => self.pair(key).map(|pair| &pair.rtp),
             Path::Rtcp(key) => self.pair(key).map(|pair| &pair.rtcp),
+        }
+    }
+
+    /// Sends on a leg's own sockets; `None` if it has none any more.
+    fn send_own(
+        &mut self,
+        path: Path,
+        to: SocketAddr,
+        head: &[u8],
+        payload: &[u8],
+    ) -> Option<io::Result<usize>> {
+        let Path::Rtp(key) = path else {
+            return self.socket(path).map(|socket| socket.send_to(head, &SockAddr::from(to)));
+        };
+        let pair = pair_mut(&mut self.legs, key)?;
+        let socket = match pair.steady.choose(&pair.rtp, to) {
+            Choice::Own => {
+                let parts = [IoSlice::new(head), IoSlice::new(payload)];
+                return Some(pair.rtp.send_to_vectored(&parts, &SockAddr::from(to)));
+            }
+            Choice::Connected(socket) => socket,
+            Choice::Fresh(socket) => {
+                self.fresh.push(key);
+                socket
+            }
+        };
+        if payload.is_empty() {
+            return Some(socket.send(head));
+        }
+        // One piece: a copy costs less than the headers of a message of two.
+        let (start, rest) = self.whole.split_at_mut_checked(head.len())?;
+        let end = rest.get_mut(..payload.len())?;
+        start.copy_from_slice(head);
+        end.copy_from_slice(payload);
+        let len = head.len() + payload.len();
+        Some(socket.send(&self.whole[..len]))
+    }
+
+    /// The legs that have got a connected socket since the last call.
+    pub(super) fn take_fresh(&mut self) -> Option<LegKey> {
+        self.fresh.pop()
+    }
+
+    pub(super) fn give_up_steady(&mut self, key: LegKey) {
+        if let Some(pair) = pair_mut(&mut self.legs, key) {
+            pair.steady.give_up();
         }
     }
 
@@ -120,13 +178,7 @@ impl Transmits for Outbox {
             end.copy_from_slice(payload);
             return self.queue(path, to, len);
         }
-        let Some(socket) = self.socket(path) else { return };
-        let to = SockAddr::from(to);
-        let sent = if payload.is_empty() {
-            socket.send_to(head, &to)
-        } else {
-            socket.send_to_vectored(&[IoSlice::new(head), IoSlice::new(payload)], &to)
-        };
+        let Some(sent) = self.send_own(path, to, head, payload) else { return };
         if sent.is_err() {
             self.counters.send_failures.add(1);
         }
@@ -147,11 +199,10 @@ impl Transmits for Outbox {
                 }
             }
             Path::Rtp(_) | Path::Rtcp(_) => {
-                let bytes = self.buffers.get(at).and_then(|bytes| bytes.get(..len));
-                let sent = self
-                    .socket(path)
-                    .zip(bytes)
-                    .map(|(socket, bytes)| socket.send_to(bytes, &SockAddr::from(to)));
+                let buffers = std::mem::take(&mut self.buffers);
+                let bytes = buffers.get(at).and_then(|bytes| bytes.get(..len));
+                let sent = bytes.and_then(|bytes| self.send_own(path, to, bytes, &[]));
+                self.buffers = buffers;
                 if sent.is_none_or(|sent| sent.is_err()) {
                     self.counters.send_failures.add(1);
                 }

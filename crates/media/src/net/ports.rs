@@ -11,6 +11,8 @@ use std::{
 use rand::RngExt;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::steady::Steady;
+
 /// Hands out pairs of ports of a range, for each address we are bound to.
 #[derive(Debug)]
 pub(super) struct PortAllocator {
@@ -34,6 +36,8 @@ pub(super) struct PortPair {
     pub(super) rtp: Socket,
     pub(super) rtcp: Socket,
     pub(super) port: u16,
+    /// Where RTP leaves once it goes to one address.
+    pub(super) steady: Steady,
     _lease: Lease,
 }
 
@@ -67,7 +71,8 @@ impl PortAllocator {
             let port = self.first + 2 * lease.pair as u16;
             match (bind(address, port), bind(address, port + 1)) {
                 (Ok(rtp), Ok(rtcp)) => {
-                    return Ok(Some(PortPair { rtp, rtcp, port, _lease: lease }));
+                    let steady = Steady::default();
+                    return Ok(Some(PortPair { rtp, rtcp, port, steady, _lease: lease }));
                 }
                 (Err(error), _) | (_, Err(error)) if error.kind() != io::ErrorKind::AddrInUse => {
                     return Err(error);

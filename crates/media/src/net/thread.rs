@@ -11,11 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use socket2::Socket;
 use tokio::sync::mpsc;
 
 use super::{
     control::{Control, Open, Permit, ShardLink},
     outbox::Outbox,
+    ports::PortPair,
     ring::RingReceiver,
     sys::{BATCH, Epoll, Receiver, Timer},
 };
@@ -183,8 +185,11 @@ impl ShardThread {
             // What these have is in the tokens after this one.
             Token::Sockets => {}
             Token::Shared(socket) => self.receive_shared(socket),
-            Token::Rtp(key) => self.receive_own(Path::Rtp(key), key),
-            Token::Rtcp(key) => self.receive_own(Path::Rtcp(key), key),
+            Token::Rtp(key) => self.receive_own(key, Path::Rtp(key), |pair| Some(&pair.rtp)),
+            Token::Rtcp(key) => self.receive_own(key, Path::Rtcp(key), |pair| Some(&pair.rtcp)),
+            Token::Steady(key) => {
+                self.receive_own(key, Path::Rtp(key), |pair| pair.steady.socket());
+            }
         }
     }
 
@@ -195,7 +200,19 @@ impl ShardThread {
             self.shard.handle_timeout(now, &mut self.outbox);
         }
         self.outbox.flush();
+        self.read_fresh();
         self.pass_events();
+    }
+
+    /// Reads what comes to sockets that were connected.
+    fn read_fresh(&mut self) {
+        while let Some(key) = self.outbox.take_fresh() {
+            let socket = self.outbox.pair(key).and_then(|pair| pair.steady.socket());
+            let token = Token::Steady(key).pack();
+            if socket.is_some_and(|socket| self.sockets.add(socket, token).is_err()) {
+                self.outbox.give_up_steady(key);
+            }
+        }
     }
 
     fn receive_shared(&mut self, socket: u8) {
@@ -217,9 +234,13 @@ impl ShardThread {
         }
     }
 
-    fn receive_own(&mut self, path: Path, key: LegKey) {
-        let Some(pair) = self.outbox.pair(key) else { return };
-        let socket = if matches!(path, Path::Rtp(_)) { &pair.rtp } else { &pair.rtcp };
+    fn receive_own(
+        &mut self,
+        key: LegKey,
+        path: Path,
+        socket: impl Fn(&PortPair) -> Option<&Socket>,
+    ) {
+        let Some(socket) = self.outbox.pair(key).and_then(socket) else { return };
         let Ok(count) = self.receiver.receive(socket.as_fd(), DATAGRAMS_PER_TURN) else { return };
         let now = Instant::now();
         self.received += count;
@@ -361,6 +382,8 @@ enum Token {
     Shared(u8),
     Rtp(LegKey),
     Rtcp(LegKey),
+    /// The connected socket of a leg's RTP.
+    Steady(LegKey),
 }
 
 impl Token {
@@ -373,6 +396,7 @@ impl Token {
             Self::Rtp(key) => 3 << 60 | leg(key),
             Self::Rtcp(key) => 4 << 60 | leg(key),
             Self::Sockets => 5 << 60,
+            Self::Steady(key) => 6 << 60 | leg(key),
         }
     }
 
@@ -384,7 +408,8 @@ impl Token {
             2 => Self::Shared(token as u8),
             3 => Self::Rtp(key),
             4 => Self::Rtcp(key),
-            _ => Self::Sockets,
+            5 => Self::Sockets,
+            _ => Self::Steady(key),
         }
     }
 }
@@ -446,6 +471,7 @@ mod tests {
             Token::Shared(255),
             Token::Rtp(key),
             Token::Rtcp(key),
+            Token::Steady(key),
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }
