@@ -219,13 +219,9 @@ impl Shard {
     /// leg: what is older is skipped, and the timestamps say so.
     fn run_slots(&mut self, now: Instant, transmits: &mut impl Transmits) {
         let current = self.clock.tick(now);
-        if current < self.next_tick {
-            return;
-        }
         let earliest = (current + 1).saturating_sub(CATCH_UP_MAX * SLOTS as u64);
-        let Some(first) = self.slots.next_from(self.next_tick).filter(|tick| *tick <= current)
-        else {
-            self.next_tick = current + 1;
+        let Some(first) = self.next_due(current) else {
+            self.next_tick = self.next_tick.max(self.slots.boundary(current) + 1);
             return;
         };
         let lag = now.saturating_duration_since(self.clock.at(self.slots.served(first)));
@@ -234,13 +230,19 @@ impl Shard {
             self.counters.ticks_skipped.add(earliest - self.next_tick);
             self.next_tick = earliest;
         }
-        while let Some(tick) = self.slots.next_from(self.next_tick).filter(|tick| *tick <= current)
-        {
+        // Whatever the thread woke for: slots that are served together wait for their turn, so
+        // that each leg keeps its distance from frame to frame.
+        while let Some(tick) = self.next_due(current) {
             self.next_tick = tick + 1;
             self.unsent_tick = tick + 1;
             self.run_slot(tick, now, transmits);
         }
-        self.next_tick = current + 1;
+        self.next_tick = self.next_tick.max(self.slots.boundary(current) + 1);
+    }
+
+    /// The next tick with something to send, if it is served by now.
+    fn next_due(&self, current: u64) -> Option<u64> {
+        self.slots.next_from(self.next_tick).filter(|tick| self.slots.served(*tick) <= current)
     }
 
     fn run_slot(&mut self, tick: u64, now: Instant, transmits: &mut impl Transmits) {

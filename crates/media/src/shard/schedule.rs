@@ -41,12 +41,17 @@ impl Slots {
     /// The tick at which the slot of `tick` is served: its own, or that of a later slot that is
     /// served with it.
     pub(crate) fn served(&self, tick: u64) -> u64 {
-        let together = TOGETHER
-            .into_iter()
-            .find(|slots| self.sending * slots <= BURST_MAX * SLOTS)
-            .unwrap_or(1) as u64;
-        let since = tick.saturating_sub(self.phase);
-        if tick <= self.phase { self.phase } else { self.phase + since.next_multiple_of(together) }
+        self.phase + tick.saturating_sub(self.phase).next_multiple_of(self.together())
+    }
+
+    /// The last tick up to `tick` at which slots were served.
+    pub(crate) fn boundary(&self, tick: u64) -> u64 {
+        tick - tick.saturating_sub(self.phase) % self.together()
+    }
+
+    fn together(&self) -> u64 {
+        let fits = |slots: &usize| self.sending * slots <= BURST_MAX * SLOTS;
+        TOGETHER.into_iter().find(fits).unwrap_or(1) as u64
     }
 
     /// The slot with the fewest legs, for the life of a leg.

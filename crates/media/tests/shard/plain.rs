@@ -136,6 +136,32 @@ fn few_legs_are_served_in_one_go() {
 }
 
 #[test]
+fn a_leg_keeps_its_distance_whatever_else_wakes_the_shard() {
+    let mut world = World::new();
+    let long = track(100);
+    let keys: Vec<_> = (0..40)
+        .map(|n| {
+            let (key, _) = world.open_plain(&format!("192.0.2.1:{}", 4000 + 2 * n), "192.0.2.1");
+            world.play(key, &long, Repeat::Forever, n);
+            world.advance_ms(3);
+            key
+        })
+        .collect();
+    world.advance_ms(100);
+    world.take_sent();
+    // Reports are due at some time after five seconds, each leg's at its own.
+    world.advance(Duration::from_secs(12));
+    let sent = world.take_sent();
+    for key in keys {
+        let heard: Vec<_> = sent.iter().filter(|packet| packet.path == Path::Rtp(key)).collect();
+        assert!(heard.len() > 590, "{}", heard.len());
+        for pair in heard.windows(2) {
+            assert_eq!(pair[1].at - pair[0].at, Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
 fn after_a_stall_the_stream_catches_up_a_little_and_skips_the_rest() {
     let mut world = World::new();
     let (key, _) = world.open_plain(PEER, "192.0.2.1");
