@@ -82,9 +82,6 @@ impl Server {
             ASSUMED_OPEN_FILES
         });
         let calls_max = limits::calls_max(config.limits.calls_max, open_files);
-        if calls_max < config.limits.calls_max {
-            warn!(calls_max, open_files, "the open-file limit carries fewer calls than configured");
-        }
         let (plan, prompts) = load_plan(&config).await?;
         let numbers: Vec<Number> = plan
             .numbers(&config.dialplan.context)
@@ -142,7 +139,7 @@ impl Server {
             has_phone: config.web.phone,
         };
         stop_on_error.disarm();
-        info!(calls_max, "started");
+        info!(calls_max, open_files, "started");
         Ok(Server { addresses, network, media, health, stop, signaling, control })
     }
 
