@@ -31,6 +31,12 @@ pub enum PlanError {
         /// The context.
         context: String,
     },
+    /// The folder of sounds is not there.
+    #[error("{}: is no folder that can be read; create it or change sounds.dir", path.display())]
+    NoSounds {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A sound or tone cannot be played.
     #[error("{location}: {source}")]
     Sound {
@@ -64,6 +70,9 @@ pub fn codecs(config: &Config) -> Vec<Codec> {
 /// The first thing that is wrong. Nothing is loaded then.
 pub fn load(config: &Config) -> Result<(Plan, PromptStore), PlanError> {
     let plan = load_plan(config)?;
+    if let Some(path) = config.sounds.dir.as_ref().filter(|dir| std::fs::read_dir(dir).is_err()) {
+        return Err(PlanError::NoSounds { path: path.clone() });
+    }
     // Everything the plan names stays encoded, so that no call ever waits for it.
     let tones = plan.tones().count() * codecs(config).len();
     let cached_max = plan.sounds().count().max(tones);
@@ -149,6 +158,14 @@ mod tests {
         config.dialplan.context = "nowhere".to_owned();
         let error = load(&config).unwrap_err().to_string();
         assert!(error.contains("nowhere") && error.contains("dialplan.context"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_folder_of_sounds_is_named() {
+        let mut config = Config::default();
+        config.sounds.dir = Some("/nonexistent/sounds".into());
+        let error = load(&config).unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/sounds") && error.contains("sounds.dir"), "{error}");
     }
 
     #[test]
