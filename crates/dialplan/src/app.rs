@@ -1,6 +1,7 @@
 //! The applications. To add one, write a file and add its line to [`APPLICATIONS`].
 
 mod answer;
+mod bridge;
 mod delay_echo;
 mod echo;
 mod gentones;
@@ -24,6 +25,7 @@ use crate::tone::ToneScript;
 /// Every application, by name.
 pub const APPLICATIONS: &[&Entry] = &[
     &answer::ENTRY,
+    &bridge::ENTRY,
     &delay_echo::ENTRY,
     &echo::ENTRY,
     &gentones::ENTRY,

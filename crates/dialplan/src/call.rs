@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::bridge::{BridgeOutcome, BridgeRequest};
 use crate::cause::Cause;
 use crate::facts::Facts;
 use crate::model::Action;
@@ -52,6 +53,11 @@ pub trait Call: Send {
     /// Sends what the caller says back to the caller, `delay` later (zero: at once), until the call ends.
     /// The call is answered.
     async fn echo(&mut self, delay: Duration) -> Ended;
+
+    /// Calls someone else and joins the two: returns when the other side has hung up or could not be reached and
+    /// the caller is still there. What the caller hears until the answer is the implementation's, as `request`
+    /// says; the call is answered when a destination answers.
+    async fn bridge(&mut self, request: &BridgeRequest) -> Result<BridgeOutcome, Ended>;
 
     /// Ends the call: BYE with a Reason header if it was answered, else the final response that
     /// [`Cause::sip_status`] names.

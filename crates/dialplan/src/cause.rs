@@ -22,6 +22,16 @@ impl Cause {
     pub const NO_ROUTE_DESTINATION: Cause = Cause::of(3);
     /// Busy: 486.
     pub const USER_BUSY: Cause = Cause::of(17);
+    /// It rang, and nobody answered: 480.
+    pub const NO_ANSWER: Cause = Cause::of(19);
+    /// Nothing at all was heard of the other side: 408.
+    pub const NO_USER_RESPONSE: Cause = Cause::of(18);
+    /// The other side answered: what `originate_disposition` then is.
+    pub const SUCCESS: Cause = Cause::of(142);
+    /// The user is known, but registered nowhere: 480.
+    pub const USER_NOT_REGISTERED: Cause = Cause::of(806);
+    /// A destination that cannot be called, as it is written: 484.
+    pub const INVALID_URL: Cause = Cause::of(810);
     /// Rejected: 603.
     pub const CALL_REJECTED: Cause = Cause::of(21);
     /// No more specific cause: 480.

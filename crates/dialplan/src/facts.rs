@@ -22,6 +22,10 @@ pub struct Facts {
     pub uuid: String,
     /// The Call-ID header: `sip_call_id`.
     pub sip_call_id: String,
+    /// Name of the user who showed a password or a token: `username`.
+    pub user: Option<String>,
+    /// The number that was called, if it is the name of a user: `destination_user`.
+    pub destination_user: Option<String>,
 }
 
 impl Facts {
@@ -45,6 +49,8 @@ impl Facts {
             Fact::Context => &self.context,
             Fact::Uuid => &self.uuid,
             Fact::SipCallId => &self.sip_call_id,
+            Fact::Username => self.user.as_deref().unwrap_or_default(),
+            Fact::DestinationUser => self.destination_user.as_deref().unwrap_or_default(),
         })
     }
 }
@@ -68,6 +74,10 @@ pub enum Fact {
     Uuid,
     /// [`Facts::sip_call_id`].
     SipCallId,
+    /// [`Facts::user`].
+    Username,
+    /// [`Facts::destination_user`].
+    DestinationUser,
 }
 
 impl Fact {
@@ -83,7 +93,7 @@ impl Fact {
 }
 
 /// Every fact by name.
-pub(crate) const FACTS: [(&str, Fact); 8] = [
+pub(crate) const FACTS: [(&str, Fact); 10] = [
     ("destination_number", Fact::DestinationNumber),
     ("caller_id_number", Fact::CallerIdNumber),
     ("caller_id_name", Fact::CallerIdName),
@@ -92,4 +102,6 @@ pub(crate) const FACTS: [(&str, Fact); 8] = [
     ("context", Fact::Context),
     ("uuid", Fact::Uuid),
     ("sip_call_id", Fact::SipCallId),
+    ("username", Fact::Username),
+    ("destination_user", Fact::DestinationUser),
 ];

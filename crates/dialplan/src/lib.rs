@@ -16,8 +16,10 @@
 //!
 //! Start reading at [`Plan`], then at `app/playback.rs`, which shows all there is to an application.
 
+mod bridge;
 mod call;
 mod cause;
+mod dial;
 mod error;
 mod explain;
 mod facts;
@@ -35,6 +37,7 @@ mod xml;
 pub mod app;
 
 pub use app::application_names;
+pub use bridge::{BridgeOutcome, BridgeRequest, Destination, Target};
 pub use call::{Call, Ended, EndedBy, Level};
 pub use cause::Cause;
 pub use error::{Error, Fault, Location};

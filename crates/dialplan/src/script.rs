@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    Action, Call, Cause, Ended, Facts, Globals, Level, LoadOptions, Outcome, Plan, Repeat,
-    SoundName, Source, ToneScript, Variables, run,
+    Action, BridgeOutcome, BridgeRequest, Call, Cause, Ended, Facts, Globals, Level, LoadOptions,
+    Outcome, Plan, Repeat, SoundName, Source, ToneScript, Variables, run,
 };
 
 /// Every sound lasts this long.
@@ -15,6 +15,9 @@ const SOUND: Duration = Duration::from_secs(2);
 
 pub(crate) struct ScriptedCall {
     pub variables: Variables,
+    /// What it was asked to bridge to.
+    pub bridges: Vec<BridgeRequest>,
+    bridge_ends: BridgeOutcome,
     /// The applications that began.
     pub actions: Vec<&'static str>,
     facts: Facts,
@@ -37,6 +40,8 @@ impl ScriptedCall {
         let (variables, log) = (Variables::default(), Vec::new());
         ScriptedCall {
             variables,
+            bridges: Vec::new(),
+            bridge_ends: BridgeOutcome::Completed { cause: Cause::NORMAL_CLEARING },
             actions: Vec::new(),
             facts,
             is_answered: false,
@@ -44,6 +49,11 @@ impl ScriptedCall {
             ends: began + lasts,
             log,
         }
+    }
+
+    pub fn whose_bridges_end(mut self, outcome: BridgeOutcome) -> Self {
+        self.bridge_ends = outcome;
+        self
     }
 
     /// What it was asked to do, each with the milliseconds since the call began.
@@ -139,6 +149,13 @@ impl Call for ScriptedCall {
         self.last().await
     }
 
+    async fn bridge(&mut self, request: &BridgeRequest) -> Result<BridgeOutcome, Ended> {
+        let destinations: usize = request.attempts.iter().map(Vec::len).sum();
+        self.note(format_args!("bridge to {destinations}"));
+        self.bridges.push(request.clone());
+        Ok(self.bridge_ends)
+    }
+
     async fn hang_up(&mut self, cause: Cause) -> Ended {
         self.note(format_args!("hang_up {cause}"));
         Ended::by_dialplan(cause)
@@ -148,6 +165,14 @@ impl Call for ScriptedCall {
 /// Runs these actions on a call whose peer stays for a day. `$1` is 2000.
 pub(crate) async fn actions(actions: &[(&str, &str)]) -> ScriptedCall {
     actions_until(Duration::from_secs(86_400), actions).await
+}
+
+/// Runs these actions on this call.
+pub(crate) async fn actions_on(mut call: ScriptedCall, actions: &[(&str, &str)]) -> ScriptedCall {
+    let plan = load(&extension(actions)).expect("the actions are right");
+    let route = plan.route("public", call.facts()).expect("the number is in the plan");
+    run(&route, &mut call).await;
+    call
 }
 
 /// Runs these actions on a call whose peer hangs up after `lasts`.

@@ -78,12 +78,26 @@ impl Text {
     /// Fills in what `call` knows, up to [`VALUE_BYTES_MAX`] bytes. A `${name}` is looked up among the variables
     /// of the call, its facts, then the globals; an unknown one is empty.
     pub(crate) fn expand(&self, call: &dyn Call, scope: Scope<'_>) -> String {
+        self.expand_with(call, scope, |value, text| text.push_str(value))
+    }
+
+    /// Like [`Text::expand`]; `push` writes what is filled in, so that it can be made harmless where it stands.
+    pub(crate) fn expand_with(
+        &self,
+        call: &dyn Call,
+        scope: Scope<'_>,
+        push: impl Fn(&str, &mut String),
+    ) -> String {
         let mut text = String::new();
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(literal) => text.push_str(literal),
-                Piece::Variable(name) => push_variable(name, call, scope.globals, &mut text),
-                Piece::Capture(number) => text.push_str(scope.captures.get(*number)),
+                Piece::Variable(name) => {
+                    let mut value = String::new();
+                    push_variable(name, call, scope.globals, &mut value);
+                    push(&value, &mut text);
+                }
+                Piece::Capture(number) => push(scope.captures.get(*number), &mut text),
             }
             if text.len() > VALUE_BYTES_MAX {
                 text.truncate(text.floor_char_boundary(VALUE_BYTES_MAX));
@@ -108,6 +122,52 @@ impl Text {
         push_literal(&mut right, after);
         right.extend_from_slice(self.pieces.get(index + 1..).unwrap_or_default());
         Some((self.with(left), self.with(right)))
+    }
+
+    /// The text with each part that is filled in later as one [`HOLE`], for readers of a structure: what a call
+    /// fills in cannot become part of the structure. Offsets of it are those that [`Text::part`] takes.
+    pub(crate) fn skeleton(&self) -> String {
+        let mut skeleton = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(literal) => {
+                    skeleton.extend(literal.chars().map(|c| if c == HOLE { ' ' } else { c }));
+                }
+                Piece::Variable(_) | Piece::Capture(_) => skeleton.push(HOLE),
+            }
+        }
+        skeleton
+    }
+
+    /// The part of the text at these offsets of its skeleton.
+    pub(crate) fn part(&self, range: std::ops::Range<usize>) -> Text {
+        let mut pieces = Vec::new();
+        let mut at = 0;
+        for piece in &self.pieces {
+            let bytes = match piece {
+                Piece::Literal(literal) => literal.len(),
+                Piece::Variable(_) | Piece::Capture(_) => HOLE.len_utf8(),
+            };
+            let (from, to) = (range.start.max(at), range.end.min(at + bytes));
+            if from < to {
+                match piece {
+                    Piece::Literal(literal) => {
+                        push_literal(&mut pieces, literal.get(from - at..to - at).unwrap_or(""));
+                    }
+                    hole => pieces.push(hole.clone()),
+                }
+            }
+            at += bytes;
+        }
+        self.with(pieces)
+    }
+
+    /// The text with `prefix` in front of it.
+    pub(crate) fn after(mut self, prefix: &str) -> Text {
+        if !prefix.is_empty() {
+            self.pieces.insert(0, Piece::Literal(prefix.to_owned()));
+        }
+        self
     }
 
     fn with(&self, pieces: Vec<Piece>) -> Text {
@@ -220,6 +280,8 @@ pub(crate) fn shorten(text: &str) -> String {
     short
 }
 
+/// Stands in a skeleton for what a call fills in.
+pub(crate) const HOLE: char = '\u{1}';
 /// Digits that are read after a `$`.
 const CAPTURE_DIGITS_MAX: usize = 2;
 /// What of a text is repeated in a message.

@@ -190,8 +190,8 @@ fn every_mistake_is_found_with_its_file_and_line() {
         ),
         (
             in_condition("<action application=\"conference\" data=\"x\"/>"),
-            "the application \"conference\" is not supported; there are: answer, delay_echo, echo, gentones, hangup, \
-             log, playback, set, sleep",
+            "the application \"conference\" is not supported; there are: answer, bridge, delay_echo, echo, gentones, \
+             hangup, log, playback, set, sleep",
         ),
         (in_condition("<action data=\"x\"/>"), "<action> needs the attribute application"),
         (
@@ -232,8 +232,7 @@ fn every_mistake_is_found_with_its_file_and_line() {
         ),
         (
             in_extension("<condition field=\"destination\" expression=\"1\"/>"),
-            "calls have no field \"destination\"; there are: destination_number, caller_id_number, caller_id_name, \
-             network_addr, transport, context, uuid, sip_call_id",
+            "calls have no field \"destination\"; did you mean \"destination_user\"?",
         ),
         (
             in_extension("<condition field=\"destination_numbr\" expression=\"1\"/>"),

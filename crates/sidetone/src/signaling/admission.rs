@@ -109,5 +109,6 @@ fn facts(invite: &Message, flow: &Flow, context: &str, uuid: String) -> Facts {
         context: context.to_owned(),
         uuid,
         sip_call_id: invite.call_id().to_owned(),
+        ..Facts::default()
     }
 }

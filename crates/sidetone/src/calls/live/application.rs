@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dialplan::{Call, Cause, Ended, Facts, Level, SoundName, ToneScript, Variables};
+use dialplan::{
+    BridgeOutcome, BridgeRequest, Call, Cause, Ended, Facts, Level, SoundName, ToneScript,
+    Variables,
+};
 use media::codec::Codec;
 use media::prompt::Track;
 use media::shard::{Command, PlayEnd, PlayToken, Repeat};
@@ -135,6 +138,10 @@ impl Call for LiveCall {
                 return ended;
             }
         }
+    }
+
+    async fn bridge(&mut self, _: &BridgeRequest) -> Result<BridgeOutcome, Ended> {
+        Ok(BridgeOutcome::Failed { cause: Cause::USER_NOT_REGISTERED, status: None })
     }
 
     async fn hang_up(&mut self, cause: Cause) -> Ended {
