@@ -5,6 +5,7 @@ use std::fmt;
 use crate::Error;
 
 pub mod g711;
+pub mod g722;
 pub mod opus;
 
 /// An audio codec that we speak.
@@ -16,10 +17,12 @@ pub enum Codec {
     Pcma,
     /// Opus (RFC 6716; RFC 7587).
     Opus,
+    /// G.722 at 64 kbit/s (ITU-T G.722; RFC 3551 §4.5.2).
+    G722,
 }
 
 /// Every codec, the best sounding one first.
-pub const CODECS: [Codec; 3] = [Codec::Opus, Codec::Pcmu, Codec::Pcma];
+pub const CODECS: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma];
 
 /// What SDP and RTP need to know of a codec.
 #[derive(Debug)]
@@ -49,6 +52,7 @@ impl Codec {
             Codec::Pcmu => &g711::PCMU,
             Codec::Pcma => &g711::PCMA,
             Codec::Opus => &opus::CODEC,
+            Codec::G722 => &g722::CODEC,
         }
     }
 
@@ -99,11 +103,13 @@ pub enum Encoder {
     Pcma,
     /// Opus.
     Opus(opus::Encoder),
+    /// G.722.
+    G722(Box<g722::Encoder>),
 }
 
 impl Encoder {
-    /// An encoder of `codec` for mono PCM at `pcm_rate_hz` (8000 for G.711; 8000, 12000, 16000,
-    /// 24000 or 48000 for Opus).
+    /// An encoder of `codec` for mono PCM at `pcm_rate_hz` (8000 for G.711; 8000 or 16000 for G.722;
+    /// 8000, 12000, 16000, 24000 or 48000 for Opus).
     ///
     /// # Errors
     /// The rate is not one the codec takes.
@@ -113,6 +119,9 @@ impl Encoder {
             Codec::Pcma => g711::check_rate(pcm_rate_hz).map(|()| Encoder::Pcma),
             Codec::Opus => {
                 opus::Encoder::new(pcm_rate_hz, opus::Settings::default()).map(Encoder::Opus)
+            }
+            Codec::G722 => {
+                g722::Encoder::new(pcm_rate_hz).map(|encoder| Encoder::G722(Box::new(encoder)))
             }
         }
     }
@@ -128,6 +137,7 @@ impl Encoder {
             Encoder::Pcmu => g711::encode(g711::encode_ulaw, pcm, payload),
             Encoder::Pcma => g711::encode(g711::encode_alaw, pcm, payload),
             Encoder::Opus(encoder) => encoder.encode(pcm, payload),
+            Encoder::G722(encoder) => encoder.encode(pcm, payload),
         }
     }
 }
@@ -141,11 +151,13 @@ pub enum Decoder {
     Pcma,
     /// Opus.
     Opus(opus::Decoder),
+    /// G.722.
+    G722(Box<g722::Decoder>),
 }
 
 impl Decoder {
-    /// A decoder of `codec` that writes mono PCM at `pcm_rate_hz` (8000 for G.711; 8000, 12000,
-    /// 16000, 24000 or 48000 for Opus, whatever the sender encoded at).
+    /// A decoder of `codec` that writes mono PCM at `pcm_rate_hz` (8000 for G.711; 8000 or 16000 for
+    /// G.722; 8000, 12000, 16000, 24000 or 48000 for Opus; whatever the sender encoded at).
     ///
     /// # Errors
     /// The rate is not one the codec gives.
@@ -154,6 +166,9 @@ impl Decoder {
             Codec::Pcmu => g711::check_rate(pcm_rate_hz).map(|()| Decoder::Pcmu),
             Codec::Pcma => g711::check_rate(pcm_rate_hz).map(|()| Decoder::Pcma),
             Codec::Opus => opus::Decoder::new(pcm_rate_hz).map(Decoder::Opus),
+            Codec::G722 => {
+                g722::Decoder::new(pcm_rate_hz).map(|decoder| Decoder::G722(Box::new(decoder)))
+            }
         }
     }
 
@@ -166,6 +181,7 @@ impl Decoder {
             Decoder::Pcmu => g711::decode(g711::decode_ulaw, payload, pcm),
             Decoder::Pcma => g711::decode(g711::decode_alaw, payload, pcm),
             Decoder::Opus(decoder) => decoder.decode(payload, pcm),
+            Decoder::G722(decoder) => decoder.decode(payload, pcm),
         }
     }
 }
@@ -184,12 +200,14 @@ mod tests {
         assert_eq!(Codec::Pcmu.samples_per_frame(), 160);
         assert_eq!(Codec::Pcma.samples_per_frame(), 160);
         assert_eq!(Codec::Opus.samples_per_frame(), 960);
+        // RFC 3551 §4.5.2: a clock of 8000 Hz, although 16000 samples a second are coded.
+        assert_eq!(Codec::G722.samples_per_frame(), 160);
     }
 
     #[test]
     fn codecs_are_written_as_in_rtpmap() {
         let written: Vec<String> = CODECS.iter().map(Codec::to_string).collect();
-        assert_eq!(written, ["opus/48000/2", "PCMU/8000", "PCMA/8000"]);
+        assert_eq!(written, ["opus/48000/2", "G722/8000", "PCMU/8000", "PCMA/8000"]);
     }
 
     #[test]

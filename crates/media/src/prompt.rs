@@ -69,11 +69,12 @@ impl Prompt {
     }
 
     fn slot(&self, codec: Codec) -> &OnceLock<Arc<Track>> {
-        let [pcmu, pcma, opus] = &self.tracks;
+        let [pcmu, pcma, opus, g722] = &self.tracks;
         match codec {
             Codec::Pcmu => pcmu,
             Codec::Pcma => pcma,
             Codec::Opus => opus,
+            Codec::G722 => g722,
         }
     }
 }
@@ -175,11 +176,12 @@ impl PromptStore {
 
     /// One frame of silence, to be repeated without end.
     pub fn silence(&self, codec: Codec) -> Arc<Track> {
-        let [pcmu, pcma, opus] = &self.silences;
+        let [pcmu, pcma, opus, g722] = &self.silences;
         let slot = match codec {
             Codec::Pcmu => pcmu,
             Codec::Pcma => pcma,
             Codec::Opus => opus,
+            Codec::G722 => g722,
         };
         Arc::clone(slot.get_or_init(|| Arc::new(tone::silence(codec))))
     }

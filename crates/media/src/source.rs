@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::Error;
-use crate::codec::{Codec, Encoder, FRAME_MS, opus};
+use crate::codec::{Codec, Encoder, FRAME_MS, g722, opus};
 use crate::prompt::Track;
 
 mod resample;
@@ -36,6 +36,10 @@ pub(crate) fn encode(pcm: &Pcm, codec: Codec, complexity: u8) -> Result<Track, E
             let mut encoder = opus::Encoder::new(pcm_rate_hz, settings)?;
             samples.resize(samples.len() + encoder.lookahead()?, 0);
             Encoder::Opus(encoder)
+        }
+        Codec::G722 => {
+            samples.resize(samples.len() + g722::LAG_SAMPLES, 0);
+            Encoder::new(codec, pcm_rate_hz)?
         }
     };
     let frame_len = frame_len(pcm_rate_hz);
@@ -110,8 +114,12 @@ mod tests {
                 let track = encode(&pcm, codec, 10).unwrap();
                 let rate_hz = codec.descriptor().pcm_rate_hz;
                 let played = decode(&track, rate_hz);
-                // Opus: 6.5 ms behind (RFC 6716 §2: 2.5 to 6.5 ms); G.711: not at all.
-                let lag = if codec == Codec::Opus { 312 } else { 0 };
+                let lag = match codec {
+                    // 6.5 ms behind (RFC 6716 §2: 2.5 to 6.5 ms).
+                    Codec::Opus => 312,
+                    Codec::G722 => g722::LAG_SAMPLES,
+                    Codec::Pcmu | Codec::Pcma => 0,
+                };
                 let (len, end) = (frame_len(rate_hz), lag + rate_hz as usize / 2);
                 let full = 12_000.0 / std::f64::consts::SQRT_2;
                 let case = format!("{codec} from {source_rate_hz} Hz");

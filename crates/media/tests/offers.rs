@@ -141,7 +141,7 @@ fn phones_get_their_first_codec_that_is_allowed() {
     for (offer, codec, dtmf) in [
         (offer_of!("sipp"), Codec::Pcmu, None),
         (offer_of!("sipp_ipv6"), Codec::Pcma, None),
-        (offer_of!("yealink"), Codec::Pcma, dtmf(101, 8000)),
+        (offer_of!("yealink"), Codec::G722, dtmf(101, 8000)),
     ] {
         let negotiated = agree(offer);
         assert_eq!((negotiated.codec, negotiated.dtmf), (codec, dtmf));
@@ -174,7 +174,8 @@ fn rfc3261_20_43_a_warning_names_the_codecs_offered_and_allowed() {
     assert_eq!(error.fault, NegotiationFault::NoCodec);
     assert_eq!(
         error.warning_text(),
-        "305 sidetone \"offered G729/8000, G723/8000; allowed opus/48000/2, PCMU/8000, PCMA/8000\""
+        "305 sidetone \"offered G729/8000, G723/8000; allowed opus/48000/2, G722/8000, \
+         PCMU/8000, PCMA/8000\""
     );
     let hostile = lines(&[
         "v=0",
@@ -271,7 +272,7 @@ fn our_plain_offer_is_answered() {
     let capabilities = Capabilities::default();
     let local = LocalDescription { ice: None, fingerprint: None, ..local() };
     let offered = offer(&local, &capabilities);
-    assert!(offered.contains("m=audio 10000 RTP/AVP 111 0 8 110 101\r\n"), "{offered}");
+    assert!(offered.contains("m=audio 10000 RTP/AVP 111 9 0 8 110 101\r\n"), "{offered}");
     let answered = agree(&offered);
     assert_eq!((answered.codec, answered.dtmf), (Codec::Opus, dtmf(110, 48_000)));
     let answer = parse(answered.answer(&local).as_bytes()).unwrap();

@@ -100,7 +100,8 @@ pub struct Media {
     pub rtp_port_min: u16,
     /// Last port for plain RTP.
     pub rtp_port_max: u16,
-    /// Codecs in the order of preference: `opus`, `pcmu`, `pcma`.
+    /// Codecs in the order of preference: `opus`, `g722`, `pcmu`, `pcma`. A caller's own order goes
+    /// before ours.
     pub codecs: Vec<CodecName>,
     /// Complexity of the Opus encoder for prompts and tones, 0 to 10.
     pub opus_complexity: u8,
@@ -114,6 +115,8 @@ pub struct Media {
 pub enum CodecName {
     /// Opus, RFC 7587.
     Opus,
+    /// G.722 at 64 kbit/s.
+    G722,
     /// G.711 µ-law.
     Pcmu,
     /// G.711 A-law.
@@ -270,7 +273,7 @@ impl Default for Media {
             webrtc_port: 10_000,
             rtp_port_min: 10_100,
             rtp_port_max: 29_999,
-            codecs: vec![CodecName::Opus, CodecName::Pcmu, CodecName::Pcma],
+            codecs: vec![CodecName::Opus, CodecName::G722, CodecName::Pcmu, CodecName::Pcma],
             opus_complexity: 9,
             connect_timeout_s: 10,
         }

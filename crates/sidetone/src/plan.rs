@@ -54,6 +54,7 @@ pub fn codecs(config: &Config) -> Vec<Codec> {
     for name in &config.media.codecs {
         let codec = match name {
             CodecName::Opus => Codec::Opus,
+            CodecName::G722 => Codec::G722,
             CodecName::Pcmu => Codec::Pcmu,
             CodecName::Pcma => Codec::Pcma,
         };

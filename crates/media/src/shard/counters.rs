@@ -272,6 +272,7 @@ pub fn codec_index(codec: Codec) -> usize {
         Codec::Pcmu => 0,
         Codec::Pcma => 1,
         Codec::Opus => 2,
+        Codec::G722 => 3,
     }
 }
 

@@ -257,5 +257,6 @@ fn codec_label(codec: Codec) -> &'static str {
         Codec::Pcmu => "pcmu",
         Codec::Pcma => "pcma",
         Codec::Opus => "opus",
+        Codec::G722 => "g722",
     }
 }
