@@ -65,7 +65,8 @@ impl Simulation {
             health: health.clone(),
             policy: Policy {
                 connect_timeout: Duration::from_secs(10),
-                gone_after: Duration::from_secs(5),
+                webrtc_silence: Duration::from_secs(5),
+                plain_silence: Duration::from_secs(60),
                 duration_max: None,
             },
             stop: stopped,

@@ -204,7 +204,7 @@ fn a_second_bye_is_answered_and_an_ack_from_nowhere_is_not() {
 
 #[test]
 fn callers_that_vanish_over_a_stream_leave_no_call_behind() {
-    let server = start("[calls]\ngone_after_s = 1\n");
+    let server = start("[calls]\nwebrtc_silence_s = 1\n");
     let live = Live::start(&server);
     for (kind, connect) in STREAMS {
         let address = server.address(kind);

@@ -5,6 +5,7 @@
 //!             ◄─SipCommand─          ◄─LegEvent──
 //! ```
 
+mod leg;
 mod live;
 mod media;
 mod offer;
@@ -56,8 +57,10 @@ pub struct Shared {
 pub struct Policy {
     /// From the answer to keys, at the most.
     pub connect_timeout: Duration,
-    /// From the last packet, once the connection of the caller is closed, to the end.
-    pub gone_after: Duration,
+    /// From the last packet of a peer whose connection is closed to its end.
+    pub webrtc_silence: Duration,
+    /// From the last packet of a plain leg to its end, unless it has nothing to send.
+    pub plain_silence: Duration,
     /// From the answer to the end.
     pub duration_max: Option<Duration>,
 }
@@ -110,4 +113,11 @@ pub async fn run(shared: Arc<Shared>, invitation: Invitation, sip: SipPort, plac
     let mut call = live::LiveCall::new(shared, invitation, sip);
     call.run().await;
     drop(place);
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }

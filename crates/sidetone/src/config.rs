@@ -127,9 +127,12 @@ pub enum CodecName {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Calls {
-    /// Seconds without any packet after which a call whose connection was closed (a page that
-    /// went away) is ended.
-    pub gone_after_s: u64,
+    /// Seconds without any packet after which a peer whose connection was closed (a page that
+    /// went away) counts as gone.
+    pub webrtc_silence_s: u64,
+    /// Seconds without any packet after which a phone that is not on hold, and does not only
+    /// listen, counts as gone.
+    pub plain_silence_s: u64,
     /// Longest a call may last, in seconds. 0: no limit.
     pub duration_max_s: u64,
 }
@@ -282,7 +285,7 @@ impl Default for Media {
 
 impl Default for Calls {
     fn default() -> Self {
-        Calls { gone_after_s: 5, duration_max_s: 0 }
+        Calls { webrtc_silence_s: 7, plain_silence_s: 60, duration_max_s: 0 }
     }
 }
 
@@ -372,7 +375,8 @@ mod tests {
             ("[tls]\nkey = 'k.pem'\n", "certificate"),
             ("[limits]\ncalls_max = 0\n", "calls_max"),
             ("[sip]\nt1_ms = 0\n", "t1_ms"),
-            ("[calls]\ngone_after_s = 0\n", "gone_after_s"),
+            ("[calls]\nwebrtc_silence_s = 0\n", "webrtc_silence_s"),
+            ("[calls]\nplain_silence_s = 0\n", "plain_silence_s"),
             ("[calls]\nduration_max_s = 99999999999\n", "duration_max_s"),
             ("[media]\nconnect_timeout_s = 0\n", "connect_timeout_s"),
             ("[media]\nshards = 65\n", "shards"),

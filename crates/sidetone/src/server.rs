@@ -226,7 +226,8 @@ fn policy(config: &Config) -> Policy {
     let duration_max = config.calls.duration_max_s;
     Policy {
         connect_timeout: Duration::from_secs(config.media.connect_timeout_s),
-        gone_after: Duration::from_secs(config.calls.gone_after_s),
+        webrtc_silence: Duration::from_secs(config.calls.webrtc_silence_s),
+        plain_silence: Duration::from_secs(config.calls.plain_silence_s),
         duration_max: (duration_max > 0).then(|| Duration::from_secs(duration_max)),
     }
 }

@@ -121,7 +121,7 @@ function configuration({ address, folder, media, calls }) {
     "webrtc_port = 0",
     ...media,
     "[calls]",
-    "gone_after_s = 2",
+    "webrtc_silence_s = 2",
     ...calls,
     "[log]",
     `level = "${process.env.SIDETONE_LOG ?? "info"}"`,

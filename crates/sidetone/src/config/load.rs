@@ -110,8 +110,12 @@ impl Config {
                 "media.connect_timeout_s must be from 1 to 3600",
             ),
             (
-                !(1..=HOUR_S).contains(&self.calls.gone_after_s),
-                "calls.gone_after_s must be from 1 to 3600",
+                !(1..=HOUR_S).contains(&self.calls.webrtc_silence_s),
+                "calls.webrtc_silence_s must be from 1 to 3600",
+            ),
+            (
+                !(1..=HOUR_S).contains(&self.calls.plain_silence_s),
+                "calls.plain_silence_s must be from 1 to 3600",
             ),
             (
                 self.calls.duration_max_s > YEAR_S,

@@ -33,6 +33,8 @@ pub enum CallResult {
 pub enum EndCause {
     /// The caller sent BYE or CANCEL.
     Caller,
+    /// Whoever was called sent BYE or refused.
+    Callee,
     /// The dialplan hung up.
     Dialplan,
     /// Media never came up.
@@ -120,8 +122,9 @@ impl CallResult {
 }
 
 impl EndCause {
-    pub(super) const ALL: [EndCause; 9] = [
+    pub(super) const ALL: [EndCause; 10] = [
         EndCause::Caller,
+        EndCause::Callee,
         EndCause::Dialplan,
         EndCause::NoMedia,
         EndCause::Gone,
@@ -137,6 +140,7 @@ impl EndCause {
     pub fn label(self) -> &'static str {
         match self {
             EndCause::Caller => "caller",
+            EndCause::Callee => "callee",
             EndCause::Dialplan => "dialplan",
             EndCause::NoMedia => "no_media",
             EndCause::Gone => "gone",

@@ -10,29 +10,37 @@ use dialplan::{
 };
 use media::codec::Codec;
 use media::prompt::Track;
-use media::shard::{Command, PlayEnd, PlayToken, Repeat};
+use media::shard::{Command, PlayEnd, Repeat};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{LiveCall, Notice};
+use super::LiveCall;
 use crate::calls::Shared;
+use crate::calls::leg::Notice;
 use crate::calls::offer::Refused;
 use crate::metrics::EndCause;
 use crate::tones;
 
 impl LiveCall {
-    fn command_media(&mut self, command: Command) -> Result<(), Ended> {
-        let sent = match &self.media {
-            Some(leg) => leg.command(command),
-            None => Ok(()),
-        };
-        sent.map_err(|error| self.media_is_gone(&error))
+    fn command_caller(&mut self, command: Command) -> Result<(), Ended> {
+        self.caller.command_media(command).map_err(|end| self.ended(end))
+    }
+
+    /// Returns once the caller can be sent to.
+    async fn wait_until_ready(&mut self) -> Result<(), Ended> {
+        while !self.caller.is_ready() {
+            self.wait(None, |notice| {
+                matches!(notice, Notice::Agreed | Notice::Connected).then_some(())
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Plays a track of the leg's codec, again from its start if the codec changes meanwhile.
     async fn play_track(&mut self, playable: Playable<'_>) -> Result<(), Ended> {
         loop {
-            let Some(codec) = self.negotiated.as_ref().map(|negotiated| negotiated.codec) else {
+            let Some(codec) = self.caller.codec() else {
                 return Ok(());
             };
             let (track, repeat) = match playable.track(&self.shared, codec) {
@@ -42,12 +50,11 @@ impl LiveCall {
                     return Ok(());
                 }
             };
-            self.plays += 1;
-            let token = PlayToken(self.plays);
-            self.command_media(Command::Play { track, repeat, token })?;
+            let token = self.caller.next_play();
+            self.command_caller(Command::Play { track, repeat, token })?;
             let end = self
                 .wait(None, |notice| match notice {
-                    Notice::PlayDone(done, end) if done == token => Some(end),
+                    Notice::PlayDone(done, end) if *done == token => Some(*end),
                     _ => None,
                 })
                 .await?;
@@ -90,24 +97,20 @@ impl Call for LiveCall {
     }
 
     fn is_answered(&self) -> bool {
-        self.answered_at.is_some()
+        self.caller.answered_at().is_some()
     }
 
     async fn answer(&mut self) -> Result<(), Ended> {
-        if self.answered_at.is_none() {
-            let is_ours = self.negotiated.is_none();
-            if let Err(Refused { status, headers, reason }) = self.open_and_answer().await {
-                warn!(call_id = self.facts.uuid, reason, "call cannot be answered");
-                self.shared.metrics.media_setup_failed("no_leg");
-                self.reject(status, headers).await;
-                self.end = Some(EndCause::Failure);
-                return Err(Ended::by_dialplan(Cause::from_sip_status(status)));
-            }
-            if is_ours {
-                self.take_answer().await?;
-            }
+        if self.caller.answered_at().is_none()
+            && let Err(Refused { status, headers, reason }) = self.answer_caller().await
+        {
+            warn!(call_id = self.facts.uuid, reason, "call cannot be answered");
+            self.shared.metrics.media_setup_failed("no_leg");
+            self.caller.reject(status, headers).await;
+            self.end = Some(EndCause::Failure);
+            return Err(Ended::by_dialplan(Cause::from_sip_status(status)));
         }
-        self.wait_until_connected().await
+        self.wait_until_ready().await
     }
 
     async fn sleep(&mut self, duration: Duration) -> Result<(), Ended> {
@@ -130,7 +133,7 @@ impl Call for LiveCall {
             return ended;
         }
         let delay = (!delay.is_zero()).then_some(delay);
-        if let Err(ended) = self.command_media(Command::Echo { delay }) {
+        if let Err(ended) = self.command_caller(Command::Echo { delay }) {
             return ended;
         }
         loop {
@@ -145,12 +148,12 @@ impl Call for LiveCall {
     }
 
     async fn hang_up(&mut self, cause: Cause) -> Ended {
-        if let Some(played_at) = self.played_at.filter(|_| self.answered_at.is_some())
+        if let Some(played_at) = self.played_at.filter(|_| self.caller.answered_at().is_some())
             && let Err(ended) = self.wait(Some(played_at + TAIL), |_| None::<()>).await
         {
             return ended;
         }
-        self.hang_up_leg(cause).await;
+        self.hang_up_caller(cause).await;
         Ended::by_dialplan(cause)
     }
 }

@@ -1,0 +1,192 @@
+//! The session of a leg: offers and answers, and the media leg they describe.
+
+use dialog::Body;
+use dialplan::Cause;
+use media::sdp::{self, Capabilities, Direction, Negotiated, RemoteMedia};
+use media::shard::{LegKind, LegParameters};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{Leg, LegEnd, Notice};
+use crate::calls::offer::{self, Refused};
+use crate::calls::{MediaLeg, SipCommand};
+use crate::metrics::EndCause;
+
+impl Leg {
+    /// Agrees on the offer of the INVITE.
+    pub(in crate::calls) fn agree(&mut self, offer: &Body) -> Result<(), Refused> {
+        self.negotiated = Some(offer::agree(offer, &self.terms.capabilities, None)?);
+        Ok(())
+    }
+
+    /// Opens the media leg if it is not open.
+    pub(in crate::calls) fn open_media(&mut self) -> Result<(), Refused> {
+        if self.media.is_some() {
+            return Ok(());
+        }
+        let mut parameters = match &self.negotiated {
+            Some(negotiated) => LegParameters::answering(negotiated.clone()),
+            None => LegParameters::offering(self.kind()),
+        };
+        parameters.signalling_local = self.peer.local;
+        parameters.signalling_remote = self.peer.remote;
+        parameters.quiet_after = self.quiet_after();
+        self.media = Some(self.shared.media.open(parameters)?);
+        Ok(())
+    }
+
+    /// Opens the media leg and answers the INVITE, or says how to refuse it.
+    pub(in crate::calls) async fn accept(&mut self) -> Result<(), Refused> {
+        self.open_media()?;
+        self.is_offer_open = self.negotiated.is_none();
+        let description = match self.early_answer.take() {
+            Some(answer) => answer,
+            None => self.describe(),
+        };
+        self.sip.command(SipCommand::Accept { description }).await;
+        self.answered(Instant::now());
+        Ok(())
+    }
+
+    fn answered(&mut self, now: Instant) {
+        self.answered_at = Some(now);
+        self.silence.counts_from(now);
+    }
+
+    /// Whether the peer can be sent to: a plain leg can once it is answered, a WebRTC leg once it
+    /// has keys.
+    pub(in crate::calls) fn is_ready(&self) -> bool {
+        self.answered_at.is_some() && !self.is_offer_open && !self.awaits_keys()
+    }
+
+    fn awaits_keys(&self) -> bool {
+        let is_webrtc = |n: &Negotiated| matches!(n.remote, RemoteMedia::WebRtc(_));
+        !self.is_connected && self.negotiated.as_ref().is_some_and(is_webrtc)
+    }
+
+    /// Until when a WebRTC leg that was answered must have keys.
+    pub(super) fn keys_deadline(&self) -> Option<Instant> {
+        let answered_at = self.answered_at.filter(|_| self.awaits_keys())?;
+        Some(answered_at + self.shared.policy.connect_timeout)
+    }
+
+    /// Until when the answer to the offer in our 2xx must have come.
+    pub(super) fn answer_deadline(&self) -> Option<Instant> {
+        let answered_at = self.answered_at.filter(|_| self.is_offer_open)?;
+        Some(answered_at + self.shared.policy.connect_timeout)
+    }
+
+    /// How its media travels: as was agreed or, before that, as the peer is likely to want it.
+    pub(super) fn kind(&self) -> LegKind {
+        let is_webrtc = match (&self.media, &self.negotiated) {
+            (Some(media), _) => media.local().ice.is_some(),
+            (None, Some(negotiated)) => matches!(negotiated.remote, RemoteMedia::WebRtc(_)),
+            (None, None) => self.peer.is_browser(),
+        };
+        if is_webrtc { LegKind::WebRtc } else { LegKind::Plain }
+    }
+
+    /// The ACK of our 2xx came: it has the answer if the 2xx had our offer.
+    pub(super) fn on_confirmed(&mut self, answer: Option<&Body>) -> Result<Notice, LegEnd> {
+        if !std::mem::take(&mut self.is_offer_open) {
+            return Ok(Notice::Other);
+        }
+        match answer.and_then(|answer| self.agree_on_answer(answer).ok()) {
+            Some(negotiated) => self.update_media(negotiated).map(|()| Notice::Agreed),
+            None => {
+                let cause = Cause::INCOMPATIBLE_DESTINATION;
+                Err(LegEnd::by_system(EndCause::Failure, cause))
+            }
+        }
+    }
+
+    /// The answer to an offer that followed a re-INVITE without one. One that cannot be used leaves
+    /// the session as it was.
+    pub(super) fn on_answer(&mut self, answer: &Body) -> Result<Notice, LegEnd> {
+        match self.agree_on_answer(answer) {
+            Ok(negotiated) => self.update_media(negotiated).map(|()| Notice::Renegotiated),
+            Err(_) => Ok(Notice::Other),
+        }
+    }
+
+    /// A re-INVITE or UPDATE changes the session, or is refused and leaves it as it was.
+    pub(super) async fn on_offer(&mut self, offer: Option<Body>) -> Result<Notice, LegEnd> {
+        let Some(offer) = offer else {
+            self.offer_again().await;
+            return Ok(Notice::Other);
+        };
+        match offer::agree(&offer, &self.capabilities(), self.codec()) {
+            Ok(negotiated) => {
+                self.update_media(negotiated)?;
+                self.session_version += 1;
+                let description = self.describe();
+                self.sip.command(SipCommand::AnswerOffer { description }).await;
+                Ok(Notice::Renegotiated)
+            }
+            Err(Refused { status, headers, reason }) => {
+                info!(call_id = self.call_id, side = ?self.side, reason, "offer refused");
+                self.sip.command(SipCommand::RejectOffer { status, headers }).await;
+                Ok(Notice::Other)
+            }
+        }
+    }
+
+    /// A re-INVITE without an offer asks for ours (RFC 3261 §14.2): the codec in use, so that the
+    /// answer changes nothing that plays.
+    async fn offer_again(&mut self) {
+        self.session_version += 1;
+        let description = match (&self.media, &self.negotiated) {
+            (Some(leg), Some(negotiated)) => {
+                let codecs = vec![negotiated.codec];
+                let capabilities = Capabilities { codecs, ..self.capabilities() };
+                sdp::offer(&self.local_description(leg.as_ref()), &capabilities)
+            }
+            _ => {
+                let refusal = dialog::Refusal::NotAcceptableHere { warning: None };
+                let (status, headers) = (refusal.status(), refusal.headers());
+                return self.sip.command(SipCommand::RejectOffer { status, headers }).await;
+            }
+        };
+        self.sip.command(SipCommand::AnswerOffer { description }).await;
+    }
+
+    fn update_media(&mut self, negotiated: Negotiated) -> Result<(), LegEnd> {
+        if let Some(media) = &mut self.media
+            && let Err(error) = media.update(negotiated.clone())
+        {
+            return Err(self.media_is_gone(&error));
+        }
+        self.negotiated = Some(negotiated);
+        self.silence.counts_from(Instant::now());
+        Ok(())
+    }
+
+    fn agree_on_answer(&self, answer: &Body) -> Result<Negotiated, Refused> {
+        let agreed = offer::agree_on_answer(answer, &self.capabilities());
+        if let Err(Refused { reason, .. }) = &agreed {
+            warn!(call_id = self.call_id, side = ?self.side, reason, "answer refused");
+        }
+        agreed
+    }
+
+    /// A leg stays plain or WebRTC, as it was opened.
+    fn capabilities(&self) -> Capabilities {
+        let is_webrtc = self.kind() == LegKind::WebRtc;
+        let codecs = self.terms.capabilities.codecs.clone();
+        Capabilities { codecs, allow_plain: !is_webrtc, allow_webrtc: is_webrtc }
+    }
+
+    /// Our answer, or our offer where the peer made none.
+    fn describe(&self) -> String {
+        let Some(media) = &self.media else { return String::new() };
+        let local = self.local_description(media.as_ref());
+        match &self.negotiated {
+            Some(negotiated) => negotiated.answer(&local),
+            None => sdp::offer(&local, &self.capabilities()),
+        }
+    }
+
+    fn local_description(&self, media: &dyn MediaLeg) -> sdp::LocalDescription {
+        media.local().describe(self.session_id, self.session_version, Direction::SendRecv)
+    }
+}

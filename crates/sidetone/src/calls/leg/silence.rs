@@ -1,0 +1,74 @@
+//! When a leg that nothing is heard from any more counts as gone.
+
+use std::time::Duration;
+
+use media::sdp::Direction;
+use media::shard::LegKind;
+use tokio::time::Instant;
+
+use super::Leg;
+
+/// What is known of the peer's silence.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
+    /// The connection that the peer was heard on last is closed.
+    pub is_flow_closed: bool,
+    /// When the last packet came, once the media leg says that nothing comes any more.
+    since: Option<Instant>,
+    /// From when on silence counts: the answer, or the last change of the session.
+    counted_from: Option<Instant>,
+    /// The peer has closed its media; its BYE should follow.
+    closed_at: Option<Instant>,
+}
+
+impl Silence {
+    pub(super) fn counts_from(&mut self, now: Instant) {
+        self.counted_from = Some(now);
+    }
+
+    pub(super) fn began(&mut self, since: Instant) {
+        self.since.get_or_insert(since);
+    }
+
+    pub(super) fn ended(&mut self) {
+        self.since = None;
+    }
+
+    /// A page that hangs up closes its media before its BYE arrives.
+    pub(super) fn peer_closed(&mut self, now: Instant) {
+        self.closed_at.get_or_insert(now);
+    }
+
+    /// When the leg counts as gone, as things stand.
+    pub(super) fn deadline(&self, leg: &Leg) -> Option<Instant> {
+        let counted_from = self.counted_from?;
+        let policy = &leg.shared.policy;
+        let limit = if self.is_flow_closed { policy.webrtc_silence } else { policy.plain_silence };
+        if let Some(closed_at) = self.closed_at {
+            return Some(
+                closed_at
+                    + if self.is_flow_closed { Duration::ZERO } else { policy.webrtc_silence },
+            );
+        }
+        let may_be_silent = match leg.kind() {
+            // Its connection tells more than its packets.
+            LegKind::WebRtc => !self.is_flow_closed,
+            // On hold, and where it only listens, it need not send anything.
+            LegKind::Plain => leg.direction() != Direction::SendRecv,
+        };
+        let since = self.since.filter(|_| !may_be_silent)?;
+        Some(since.max(counted_from) + limit)
+    }
+}
+
+impl Leg {
+    /// After how long the media leg is to tell that nothing comes.
+    pub(super) fn quiet_after(&self) -> Duration {
+        let policy = &self.shared.policy;
+        policy.webrtc_silence.min(policy.plain_silence)
+    }
+
+    fn direction(&self) -> Direction {
+        self.negotiated.as_ref().map_or(Direction::Inactive, |negotiated| negotiated.direction)
+    }
+}
