@@ -71,9 +71,12 @@ pub enum PromptFault {
     /// The system could not read it.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// It is not a WAV file, or it is damaged.
-    #[error("not a readable WAV file: {0}")]
-    Wav(#[from] hound::Error),
+    /// It is of no kind that is played, or it is damaged.
+    #[error("not a readable sound file: {reason}")]
+    Unreadable {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// It is not a regular file.
     #[error("is not a regular file")]
     NotAFile,
@@ -98,7 +101,7 @@ pub enum PromptFault {
     },
     /// Its sample rate or number of channels is not one we play.
     #[error(
-        "has {channels} channels at {rate_hz} Hz; 1 or 2 channels at 8000 to 48000 Hz are played"
+        "has {channels} channels at {rate_hz} Hz; 1 to 8 channels at 4000 to 192000 Hz are played"
     )]
     Format {
         /// Samples per second.

@@ -13,7 +13,7 @@ use crate::Error;
 use crate::codec::{CODECS, Codec, FRAME_MS};
 use crate::error::PromptFault;
 use crate::source::tone::{self, ToneScript};
-use crate::source::{Pcm, encode, read_wav};
+use crate::source::{Pcm, encode, read_sound};
 use cache::Cache;
 
 mod cache;
@@ -189,7 +189,7 @@ impl PromptStore {
     fn load(&self, name: &str) -> Result<Prompt, Error> {
         check_name(name)?;
         let (bytes, path) = self.read(name)?;
-        let pcm = read_wav(&bytes, self.settings.duration_max_s)
+        let pcm = read_sound(bytes.into_owned(), self.settings.duration_max_s)
             .map_err(|source| Error::PromptFile { name: name.to_owned(), path, source })?;
         let opus_complexity = self.settings.opus_complexity;
         let tracks = Default::default();

@@ -6,12 +6,12 @@ use crate::Error;
 use crate::codec::{Codec, Encoder, FRAME_MS, g722, opus};
 use crate::prompt::Track;
 
+mod file;
 mod resample;
 pub mod tone;
-mod wav;
 
+pub(crate) use file::read_sound;
 pub(crate) use resample::resample;
-pub(crate) use wav::read_wav;
 
 /// Mono sound.
 #[derive(Clone, Debug, PartialEq, Eq)]
