@@ -418,7 +418,7 @@ mod tests {
         assert!(
             error("large.wav").ends_with("large.wav: has 2044 bytes, at most 1000 are allowed")
         );
-        assert!(error("text.wav").contains("text.wav: not a readable WAV file"));
+        assert!(error("text.wav").contains("text.wav: not a readable sound file"));
         assert!(error("folder.wav").ends_with("folder.wav: is not a regular file"));
         let missing = error("missing.wav");
         assert!(missing.starts_with("prompt \"missing.wav\" was not found in /"), "{missing}");

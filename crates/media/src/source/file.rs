@@ -161,6 +161,8 @@ struct OpusFile {
     decoder: opus::Decoder,
     /// The output gain of the header, as a factor (RFC 7845 §5.1).
     gain: f32,
+    /// Samples that are still to be dropped from the start (RFC 7845 §4.2).
+    pre_skip: usize,
     pcm: Vec<f32>,
 }
 
@@ -169,7 +171,9 @@ impl OpusFile {
     fn new(head: Option<&[u8]>) -> Result<Self, PromptFault> {
         let fault = |reason: &str| PromptFault::Unreadable { reason: reason.to_owned() };
         let head = head.unwrap_or_default();
-        let (Some([low, high]), Some(family)) = (head.get(16..18), head.get(18)) else {
+        let (Some([skip_low, skip_high]), Some([low, high]), Some(family)) =
+            (head.get(10..12), head.get(16..18), head.get(18))
+        else {
             return Err(fault("its Opus header is cut off"));
         };
         if *family != 0 {
@@ -179,7 +183,8 @@ impl OpusFile {
         let decoder = opus::Decoder::new(OPUS_RATE_HZ, Channels::Mono)
             .map_err(|error| fault(&error.to_string()))?;
         let gain = 10f32.powf(decibels / 20.0);
-        Ok(Self { decoder, gain, pcm: vec![0.0; OPUS_PACKET_SAMPLES_MAX] })
+        let pre_skip = usize::from(u16::from_le_bytes([*skip_low, *skip_high]));
+        Ok(Self { decoder, gain, pre_skip, pcm: vec![0.0; OPUS_PACKET_SAMPLES_MAX] })
     }
 
     fn decode(&mut self, packet: &Packet, sound: &mut Sound) -> Result<(), PacketFault> {
