@@ -191,9 +191,10 @@ impl OpusFile {
         let damaged = |_| PacketFault::Skipped(ReadError::DecodeError("damaged Opus packet"));
         let decoded =
             self.decoder.decode_float(&packet.data, &mut self.pcm, false).map_err(damaged)?;
-        let edge = |trim: u64| usize::try_from(trim).unwrap_or(usize::MAX).min(decoded);
-        let (start, end) = (edge(packet.trim_start.get()), edge(packet.trim_end.get()));
-        let Some(kept) = self.pcm.get_mut(start..decoded.saturating_sub(end)) else {
+        let start = self.pre_skip.min(decoded);
+        self.pre_skip -= start;
+        let padding = usize::try_from(packet.trim_end.get()).unwrap_or(usize::MAX);
+        let Some(kept) = self.pcm.get_mut(start..decoded.saturating_sub(padding)) else {
             return Ok(());
         };
         kept.iter_mut().for_each(|sample| *sample *= self.gain);
