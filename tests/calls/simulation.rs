@@ -10,7 +10,9 @@ use sidetone::calls::{Policy, Shared};
 use sidetone::config::Config;
 use sidetone::health::Health;
 use sidetone::metrics::Metrics;
+use sidetone::registrar::{Registrar, Writer};
 use sidetone::signaling::{self, Signaling, Wire};
+use sidetone::users::Users;
 use tokio::sync::{mpsc, watch};
 use transport::net::{NetEvent, SendError};
 use transport::{Flow, FlowId, Framing, Limits, Message, TransportKind};
@@ -58,6 +60,8 @@ impl Simulation {
         let shared = Shared {
             plan,
             public_context: "public".to_owned(),
+            users: Users::default().fixed(),
+            registrar: Arc::new(Registrar::new((&config).into(), Writer::none())),
             prompts,
             media: Arc::new(Port(media.clone())),
             capabilities: Default::default(),

@@ -25,6 +25,8 @@ use transport::Flow;
 
 use crate::health::Health;
 use crate::metrics::{Metrics, Refusal};
+use crate::registrar::Registrar;
+use crate::users::Users;
 
 pub use media::{MediaLeg, MediaLegs};
 pub use port::{SipCommand, SipEvent, SipPort};
@@ -36,6 +38,10 @@ pub struct Shared {
     pub plan: Plan,
     /// Context of callers who are not authenticated.
     pub public_context: String,
+    /// Users by name; a reload swaps them whole.
+    pub users: watch::Receiver<Arc<Users>>,
+    /// Where users are reached.
+    pub registrar: Arc<Registrar>,
     /// Sounds and tones.
     pub prompts: PromptStore,
     /// Where media legs are opened.
@@ -50,6 +56,14 @@ pub struct Shared {
     pub policy: Policy,
     /// Turns true when the process is stopped.
     pub stop: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// The users as they are now.
+    #[must_use]
+    pub fn users(&self) -> Arc<Users> {
+        Arc::clone(&self.users.borrow())
+    }
 }
 
 /// What ends a call by itself.
@@ -76,6 +90,8 @@ pub struct Invitation {
     pub flow: Flow,
     /// When it came.
     pub at: Instant,
+    /// How many hops it may still make: its Max-Forwards, or 70.
+    pub max_forwards: u8,
 }
 
 /// A place among the calls that may be up; given back when the call's task ends, however it ends.

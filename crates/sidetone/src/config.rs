@@ -3,6 +3,7 @@
 //! Every key is documented on its field; `config/sidetone.toml` shows all of them with their
 //! default values, and a test holds the two together.
 
+mod identity;
 mod listen;
 mod load;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub use identity::{Auth, DtmfMode, MediaProfile, Registrar, TransportName, UserSection};
 pub use listen::{Address, Listen, ListenKind};
 pub use load::ConfigError;
 
@@ -31,6 +33,12 @@ pub struct Config {
     pub sip: Sip,
     /// The media plane.
     pub media: Media,
+    /// How callers show who they are.
+    pub auth: Auth,
+    /// What the registrar grants.
+    pub registrar: Registrar,
+    /// Users by name, each in a section `[users.NAME]`.
+    pub users: std::collections::BTreeMap<String, UserSection>,
     /// What ends a call by itself.
     pub calls: Calls,
     /// Where sound files are found.
@@ -173,6 +181,8 @@ pub struct Limits {
     pub calls_max: usize,
     /// SIP transactions in memory; more requests are answered 503.
     pub transactions_max: usize,
+    /// Registered contacts at once, of all users; more are answered 503.
+    pub registrations_max: usize,
     /// Stream connections at once, over all listeners.
     pub connections_max: usize,
     /// Stream connections at once from one address.
@@ -239,6 +249,9 @@ impl Default for Config {
             web: Web::default(),
             sip: Sip::default(),
             media: Media::default(),
+            auth: Auth::default(),
+            registrar: Registrar::default(),
+            users: Default::default(),
             calls: Calls::default(),
             sounds: Sounds::default(),
             dialplan: Dialplan::default(),
@@ -306,6 +319,7 @@ impl Default for Limits {
         Limits {
             calls_max: 5_000,
             transactions_max: 200_000,
+            registrations_max: 100_000,
             connections_max: 20_000,
             connections_per_address_max: 2_000,
             head_bytes_max: 16_384,

@@ -13,6 +13,7 @@
 //! Start reading at [`Server::start`].
 
 pub mod address;
+pub mod auth;
 pub mod banner;
 pub mod calls;
 pub mod certificate;
@@ -24,9 +25,12 @@ pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod plan;
+mod private_file;
+pub mod registrar;
 pub mod server;
 pub mod signaling;
 mod tones;
+pub mod users;
 
 pub use config::Config;
 pub use server::{Server, StartError};

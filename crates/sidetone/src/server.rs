@@ -1,6 +1,7 @@
 //! A running server: everything started in order, and stopped in order.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use transport::net::{HttpHandler, Listen, NetConfig, NetError, Network};
 use crate::address::{MediaAddress, media_addresses};
 use crate::banner::Addresses;
 use crate::calls::{Policy, Shared};
-use crate::certificate::{Certificate, CertificateError};
+use crate::certificate::{self, Certificate, CertificateError};
 use crate::config::{self, Config, ListenKind};
 use crate::health::Health;
 use crate::http;
@@ -27,7 +28,11 @@ use crate::http::phone::Number;
 use crate::limits;
 use crate::metrics::{Collected, Metrics};
 use crate::plan::{self, PlanError};
+use crate::registrar::{
+    LocationStore, MemoryStore, Registrar, SqliteStore, StoreError, StoredBinding, Writer,
+};
 use crate::signaling::{self, Signaling};
+use crate::users::{UserError, Users};
 
 /// A server that answers calls until it is shut down.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ pub struct Server {
     stop: watch::Sender<bool>,
     signaling: JoinHandle<()>,
     control: JoinHandle<()>,
+    users: watch::Sender<Arc<Users>>,
+    registrar: Arc<Registrar>,
 }
 
 /// Why the server does not start: one sentence that says where and what to do.
@@ -59,6 +66,9 @@ pub enum StartError {
     /// There is no certificate to serve.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// A user's section cannot be used.
+    #[error(transparent)]
+    User(#[from] UserError),
     /// The dialplan or a sound of it cannot be used.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -82,6 +92,7 @@ impl Server {
             ASSUMED_OPEN_FILES
         });
         let calls_max = limits::calls_max(config.limits.calls_max, open_files);
+        let users = Arc::new(Users::new(&config)?);
         let (plan, prompts) = load_plan(&config).await?;
         let numbers: Vec<Number> = plan
             .numbers(&config.dialplan.context)
@@ -92,7 +103,7 @@ impl Server {
         let (events, inbound) = mpsc::channel(INBOUND_MAX);
         let network = Network::new(net_config(&config, open_files, calls_max), events);
         let stop_on_error = StopOnError(Some(network.clone()));
-        let certificate = certificate(&config)?;
+        let certificate = obtain_certificate(&config)?;
         let phone = http::phone::router(numbers.clone(), config.web.phone);
         let listen = listen_all(&network, &config, certificate.as_ref(), &phone)?;
         let bound: Vec<IpAddr> = listen.iter().map(|(_, address)| address.ip()).collect();
@@ -110,10 +121,14 @@ impl Server {
         let (control_address, control) =
             start_control(config.control.address, control_router).await?;
 
+        let registrar = registrar(&config, &users, &network).await;
+        let (users, users_now) = watch::channel(users);
         let (stop, stopped) = watch::channel(false);
         let shared = Shared {
             plan,
             public_context: config.dialplan.context.clone(),
+            users: users_now,
+            registrar: Arc::clone(&registrar),
             prompts,
             media: Arc::new(media.clone()),
             capabilities: Capabilities { codecs: plan::codecs(&config), ..Default::default() },
@@ -140,13 +155,21 @@ impl Server {
         };
         stop_on_error.disarm();
         info!(calls_max, open_files, "started");
-        Ok(Server { addresses, network, media, health, stop, signaling, control })
+        Ok(Server { addresses, network, media, health, stop, signaling, control, users, registrar })
     }
 
     /// Where the server is reached.
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// Takes new users: the next request is judged by them, and who is no user any more is not
+    /// registered any more.
+    pub fn set_users(&self, users: Users) {
+        let users = Arc::new(users);
+        self.registrar.retain_users(&users);
+        self.users.send_replace(users);
     }
 
     /// Returns when the signalling loop has ended although nobody stopped it: the server is deaf
@@ -203,6 +226,32 @@ async fn load_plan(config: &Config) -> Result<(Plan, PromptStore), StartError> {
     }
 }
 
+/// The registrar with what an earlier process has kept. A store that does not work is no reason
+/// not to start: phones register again.
+async fn registrar(config: &Config, users: &Users, network: &Network) -> Arc<Registrar> {
+    let folder = certificate::state_dir(config).filter(|_| config.registrar.persist);
+    let opened = tokio::task::spawn_blocking(move || open_store(folder.as_deref()));
+    let (writer, stored) = match opened.await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => {
+            warn!(%error, "registrations are not kept over a restart; check state_dir");
+            (Writer::none(), Vec::new())
+        }
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    let registrar = Registrar::new(config.into(), writer);
+    let flow_to = |local, remote| network.udp_flow_from(local, remote);
+    registrar.restore(stored, users, flow_to, tokio::time::Instant::now());
+    Arc::new(registrar)
+}
+
+fn open_store(folder: Option<&Path>) -> Result<(Writer, Vec<StoredBinding>), StoreError> {
+    let Some(folder) = folder else { return Ok((Writer::start(MemoryStore)?, Vec::new())) };
+    let mut store = SqliteStore::open(&folder.join("registrations.db"))?;
+    let stored = store.load()?;
+    Ok((Writer::start(store)?, stored))
+}
+
 fn net_config(config: &Config, open_files: u64, calls_max: usize) -> NetConfig {
     let limits = &config.limits;
     let connections_max = limits::connections_max(limits.connections_max, open_files, calls_max);
@@ -233,7 +282,7 @@ fn policy(config: &Config) -> Policy {
 }
 
 /// The certificate, if any listener needs one.
-fn certificate(config: &Config) -> Result<Option<Certificate>, CertificateError> {
+fn obtain_certificate(config: &Config) -> Result<Option<Certificate>, CertificateError> {
     if !config.listen.iter().any(|listen| listen.kind.is_secure()) {
         return Ok(None);
     }

@@ -27,6 +27,7 @@ pub mod reason;
 pub mod routing;
 pub mod split;
 mod uri;
+mod uri_equivalence;
 mod validate;
 mod via;
 pub mod vocabulary;

@@ -35,7 +35,7 @@ pub(super) struct LiveCall {
 
 impl LiveCall {
     pub(super) fn new(shared: Arc<Shared>, invitation: Invitation, sip: SipPort) -> Self {
-        let Invitation { facts, offer, flow, at } = invitation;
+        let Invitation { facts, offer, flow, at, .. } = invitation;
         let peer =
             Peer { kind: flow.kind, local: Some(flow.local.ip()), remote: Some(flow.remote.ip()) };
         let terms = Terms { capabilities: shared.capabilities.clone() };
@@ -96,7 +96,7 @@ impl LiveCall {
 
     async fn accept_or_refuse(&mut self) -> Result<(EndCause, String), (Refusal, String)> {
         let shared = Arc::clone(&self.shared);
-        let route = match shared.plan.route(&shared.public_context, &self.facts) {
+        let route = match shared.plan.route(&self.facts.context, &self.facts) {
             Ok(route) => route,
             Err(no_match) => {
                 let status = Cause::NO_ROUTE_DESTINATION.sip_status();

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Config, SHARDS_MAX, Tls};
+use crate::users::Users;
 
 /// Why a configuration is refused: one sentence that says where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -72,12 +73,13 @@ impl Config {
             let message = error.message().replace('\n', ", ");
             ConfigError::Syntax { path: path.to_owned(), line, message }
         })?;
-        match config.impossible() {
-            None => Ok(config),
-            Some(message) => {
-                Err(ConfigError::Impossible { path: path.to_owned(), message: message.to_owned() })
-            }
+        let impossible = |message| ConfigError::Impossible { path: path.to_owned(), message };
+        if let Some(message) = config.impossible() {
+            return Err(impossible(message.to_owned()));
         }
+        // Read once more when the server starts; here for the name of the file.
+        Users::new(&config).map_err(|error| impossible(error.to_string()))?;
+        Ok(config)
     }
 
     fn impossible(&self) -> Option<&'static str> {
@@ -164,6 +166,32 @@ impl Config {
                 "sip.node must be at most 16 letters and digits",
             ),
             (
+                !is_realm(&self.auth.realm),
+                "auth.realm must have 1 to 64 printable characters other than quotes and backslashes",
+            ),
+            (
+                self.auth.algorithms.is_empty(),
+                "auth.algorithms is empty; name at least one of MD5, SHA-256 and SHA-512-256",
+            ),
+            (
+                !(10..=DAY_S).contains(&self.auth.nonce_lifetime_s),
+                "auth.nonce_lifetime_s must be from 10 to 86400",
+            ),
+            (
+                self.auth.token_secret.as_ref().is_some_and(|secret| secret.len() < 32),
+                "auth.token_secret must have at least 32 bytes; `openssl rand -hex 32` makes one",
+            ),
+            (
+                !self.registrar.is_ordered(),
+                "registrar.expires_min_s, expires_default_s and expires_max_s must rise from 1 to 604800",
+            ),
+            (self.registrar.flow_grace_s > HOUR_S, "registrar.flow_grace_s must be 3600 or less"),
+            (
+                self.registrar.keep_alive_interval_s > HOUR_S,
+                "registrar.keep_alive_interval_s must be 3600 or less",
+            ),
+            (limits.registrations_max == 0, "limits.registrations_max must be at least 1"),
+            (
                 !(1..=HOUR_S).contains(&self.web.ping_interval_s),
                 "web.ping_interval_s must be from 1 to 3600",
             ),
@@ -183,5 +211,12 @@ impl Config {
     }
 }
 
+/// What can stand in quotes without an escape, in every client's eyes.
+fn is_realm(realm: &str) -> bool {
+    let is_fit = |byte: u8| (b' '..=b'~').contains(&byte) && !b"\"\\".contains(&byte);
+    (1..=64).contains(&realm.len()) && realm.bytes().all(is_fit)
+}
+
 const HOUR_S: u64 = 3_600;
+const DAY_S: u64 = 86_400;
 const YEAR_S: u64 = 31_536_000;

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use rand::RngExt;
 use tracing::error;
 use transaction::ServerId;
-use transport::{Flow, Message};
+use transport::{Flow, Message, Name};
 
 use super::{OVERLOADED, Signaling, Wire};
 use crate::calls::{self, Invitation, Place, SipCommand, SipPort};
@@ -72,6 +72,7 @@ impl<W: Wire> Signaling<W> {
             offer: invite.body(),
             flow,
             at: tokio::time::Instant::from_std(now),
+            max_forwards: max_forwards(invite),
         };
         let call = calls::run(Arc::clone(&self.shared), invitation, port, place);
         tokio::spawn(async move {
@@ -83,6 +84,11 @@ impl<W: Wire> Signaling<W> {
             }
         });
     }
+}
+
+/// What it came with, or what RFC 3261 §8.1.1.6 has a caller write.
+fn max_forwards(invite: &Message) -> u8 {
+    invite.number(Name::MaxForwards).and_then(|hops| u8::try_from(hops).ok()).unwrap_or(70)
 }
 
 fn is_sdp(message: &Message) -> bool {

@@ -118,6 +118,20 @@ impl Network {
         }
     }
 
+    /// The UDP flow to a peer from the listener that has this address of ours, for a peer that
+    /// was heard there before.
+    #[must_use]
+    pub fn udp_flow_from(&self, local: SocketAddr, remote: SocketAddr) -> Option<Flow> {
+        let listeners: Vec<_> = self.inner.flows.iter().filter_map(|e| e.udp()).collect();
+        let fits = |bound: SocketAddr| {
+            bound.port() == local.port()
+                && (bound.ip() == local.ip() || bound.ip().is_unspecified())
+                && can_reach(bound.ip(), remote.ip())
+        };
+        let listener = listeners.into_iter().find(|listener| fits(listener.bound))?;
+        Some(Flow { id: listener.id, kind: TransportKind::Udp, local, remote })
+    }
+
     fn udp_flow(&self, remote: SocketAddr) -> Result<Flow, NetError> {
         let mut listeners: Vec<_> = self.inner.flows.iter().filter_map(|e| e.udp()).collect();
         // The oldest listener that fits, so that the choice does not depend on hashing.

@@ -1,0 +1,5 @@
+//! Who a caller is.
+
+mod algorithm;
+
+pub use algorithm::{Algorithm, Hex};

@@ -1,0 +1,95 @@
+//! Bindings by flow and by deadline.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use transport::{Flow, FlowId};
+
+use super::binding::{Binding, Way};
+
+/// Finds bindings without a walk over all of them.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    owners: HashMap<u64, Arc<str>>,
+    by_flow: HashMap<(FlowId, SocketAddr), Vec<u64>>,
+    deadlines: BTreeSet<(Instant, u64)>,
+    keep_alives: BTreeSet<(Instant, u64)>,
+    next: u64,
+}
+
+impl Index {
+    pub(super) fn next_id(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub(super) fn add(&mut self, owner: &Arc<str>, binding: &Binding) {
+        self.owners.insert(binding.id, Arc::clone(owner));
+        self.deadlines.insert((binding.deadline, binding.id));
+        if let Way::Flow(flow) = &binding.way {
+            self.by_flow.entry((flow.id, flow.remote)).or_default().push(binding.id);
+        }
+    }
+
+    pub(super) fn remove(&mut self, binding: &Binding) {
+        self.owners.remove(&binding.id);
+        self.deadlines.remove(&(binding.deadline, binding.id));
+        let Way::Flow(flow) = &binding.way else { return };
+        let key = (flow.id, flow.remote);
+        if let Some(ids) = self.by_flow.get_mut(&key) {
+            ids.retain(|id| *id != binding.id);
+            if ids.is_empty() {
+                self.by_flow.remove(&key);
+            }
+        }
+    }
+
+    pub(super) fn has_flow(&self, flow: &Flow) -> bool {
+        self.by_flow.contains_key(&(flow.id, flow.remote))
+    }
+
+    /// The bindings of a flow that is gone, with their owners.
+    pub(super) fn take_flow(&mut self, flow: &Flow) -> Vec<(u64, Arc<str>)> {
+        let ids = self.by_flow.remove(&(flow.id, flow.remote)).unwrap_or_default();
+        ids.into_iter().filter_map(|id| Some((id, Arc::clone(self.owners.get(&id)?)))).collect()
+    }
+
+    /// A binding that has run out, with its owner.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<(u64, Arc<str>)> {
+        while let Some((deadline, id)) = self.deadlines.first().copied()
+            && deadline <= now
+        {
+            self.deadlines.pop_first();
+            if let Some(owner) = self.owners.get(&id) {
+                return Some((id, Arc::clone(owner)));
+            }
+        }
+        None
+    }
+
+    pub(super) fn keep_alive(&mut self, id: u64, at: Instant) {
+        self.keep_alives.insert((at, id));
+    }
+
+    /// Takes what is due; a binding that is gone by now is left out.
+    pub(super) fn due_keep_alives(&mut self, most: usize, now: Instant) -> Vec<(u64, Arc<str>)> {
+        let mut due = Vec::new();
+        while let Some((at, id)) = self.keep_alives.first().copied()
+            && at <= now
+            && due.len() < most
+        {
+            self.keep_alives.pop_first();
+            if let Some(owner) = self.owners.get(&id) {
+                due.push((id, Arc::clone(owner)));
+            }
+        }
+        due
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let first = |set: &BTreeSet<(Instant, u64)>| set.first().map(|(at, _)| *at);
+        [first(&self.deadlines), first(&self.keep_alives)].into_iter().flatten().min()
+    }
+}
