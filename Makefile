@@ -2,7 +2,7 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run build lint test test-clients test-tools bench clean
+.PHONY: run build lint test test-clients test-tools docs bench clean
 
 ## Installs what the build needs, builds, and starts on this machine: make run ARGS="--listen 192.0.2.1"
 run: build
@@ -35,6 +35,10 @@ test-tools:
 
 tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json
 	npm ci --prefix tests/clients --no-audit --no-fund
+
+## Writes the documents that are generated: docs/CONFORMANCE.md from the names of the tests.
+docs:
+	SIDETONE_WRITE_DOCS=1 cargo test --package sidetone --test structure
 
 ## Server CPU per packet as a multiple of bare sockets, measured in the same run.
 bench:

@@ -1,6 +1,8 @@
 //! The shape of the workspace: which crate may know which.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod conformance;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
