@@ -23,6 +23,8 @@ need node nodejs
 need npm npm
 if [ "$step" = test ]; then
     need sipp sip-tester
+    need baresip baresip-core
+    need linphonec linphone-cli
     need chromium chromium
     need ip iproute2
     need promtool prometheus

@@ -15,6 +15,12 @@ export function markedPrompt() {
   });
 }
 
+/** A sine at the prompt's rate. */
+export function toneSamples(hz, durationMs) {
+  const { rateHz } = PROMPT;
+  return Float32Array.from({ length: (rateHz * durationMs) / 1000 }, (_, index) => 0.4 * Math.sin((2 * Math.PI * hz * index) / rateHz));
+}
+
 /** Writes mono 16-bit PCM at the prompt's rate. */
 export function writeWav(file, samples) {
   const { rateHz } = PROMPT;

@@ -108,7 +108,7 @@ class Server {
 }
 
 function configuration({ address, folder, media, calls }) {
-  const kinds = ["udp", "tcp", "http", "https"];
+  const kinds = ["udp", "tcp", "tls", "http", "https"];
   const bracketed = address.includes(":") ? `[${address}]` : address;
   return [
     `state_dir = "${folder}"`,

@@ -1,4 +1,5 @@
 // What a test asks of this page: `caller`, one phone on one library.
+import { Happenings } from "../lib/happenings.mjs";
 import { connections, messages, tampering } from "./wire.js";
 import * as ear from "./ear.js";
 import { connect as jssip } from "./jssip.js";
@@ -7,31 +8,62 @@ import { connect as sipjs } from "./sipjs.js";
 const ANSWER_MS = 15_000;
 const STATISTICS_MS = 50;
 const LIBRARIES = { jssip, sipjs };
+const happenings = new Happenings();
 let phone = null;
 let lastStatistics = null;
 
 window.caller = {
   /** Connects with a library. `toneHz` is said instead of the microphone, which null leaves in place. */
-  async open({ library, server, toneHz = 700, candidates = "all", codec = null }) {
+  async open({ library, server, toneHz = 700, candidates = "all", codec = null, user = null, password = null }) {
     Object.assign(tampering, { candidates, codec });
     await ear.open(toneHz);
-    phone = await within(LIBRARIES[library](server), ANSWER_MS, `no connection to ${server}`);
+    phone = await within(LIBRARIES[library](server, { user, password }, happenings), ANSWER_MS, `no connection to ${server}`);
   },
 
   /** Calls a number; resolves when it is answered or refused. */
   async call(number) {
-    messages.length = 0;
-    lastStatistics = null;
-    const result = await within(phone.call(number), ANSWER_MS, `no answer from ${number}`);
+    caller.dial(number);
+    const result = await caller.outcome(ANSWER_MS);
     if (!result.isAnswered) return result;
     const invite = messages.find(({ direction, text }) => direction === "out" && text.startsWith("INVITE "));
     const ok = messages.find(({ direction, text }) => direction === "in" && /^SIP\/2\.0 200 [^]*^CSeq:\s*\d+ INVITE/im.test(text));
-    void watchStatistics(connections.at(-1));
     return { ...result, answerMs: ok.atMs - invite.atMs, okAtMs: ok.atMs };
   },
 
+  /** Forgets the call before. */
+  fresh() {
+    messages.length = 0;
+    happenings.clear();
+    lastStatistics = null;
+  },
+
+  /** Calls a number and does not wait. */
+  dial(number) {
+    caller.fresh();
+    phone.dial(number);
+  },
+
+  /** How a call that was dialled went. */
+  async outcome(withinMs) {
+    const { type, cause, status } = await next(["answered", "failed"], withinMs);
+    if (type === "failed") return { isAnswered: false, cause, status };
+    void watchStatistics(connections.at(-1));
+    return { isAnswered: true };
+  },
+
+  registered: (withinMs) => next(["registered", "refused"], withinMs),
+  ringing: (withinMs) => next(["ringing"], withinMs),
+  incoming: (withinMs) => next(["incoming"], withinMs),
+  async answer() {
+    await phone.answer();
+    await next(["answered"], ANSWER_MS);
+    void watchStatistics(connections.at(-1));
+  },
+  reject: () => phone.reject(),
+  digit: (withinMs) => next(["digit"], withinMs),
   hangUp: () => phone.hangUp(),
-  ended: (withinMs) => within(phone.ended(), withinMs, "the call goes on"),
+  ended: (withinMs) => next(["ended", "failed"], withinMs),
+  stop: () => phone.stop(),
   sendDigit: (digit) => phone.sendDigit(digit),
   sendInfoDigit: (digit) => phone.sendInfoDigit(digit),
   hold: () => within(phone.hold(), ANSWER_MS, "no answer to hold"),
@@ -73,11 +105,19 @@ async function statistics(connection = connections.at(-1)) {
   };
 }
 
+/** The first of these happenings, with the SIP messages if there is none. */
+function next(types, withinMs) {
+  return happenings.next(types, withinMs, { who: "the page" }).catch((error) => { throw new Error(`${error.message}; ${spoken()}`); });
+}
+
+function spoken() {
+  return `SIP so far:\n${messages.map(({ direction, text }) => `${direction} ${text}`).join("\n")}`;
+}
+
 function within(promise, withinMs, complaint) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
-      const seen = messages.map(({ direction, text }) => `${direction} ${text}`).join("\n");
-      reject(new Error(`${complaint} within ${withinMs} ms; SIP so far:\n${seen}`));
+      reject(new Error(`${complaint} within ${withinMs} ms; ${spoken()}`));
     }, withinMs);
     promise.then(resolve, reject).finally(() => clearTimeout(timer));
   });
