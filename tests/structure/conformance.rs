@@ -145,7 +145,9 @@ fn read_name(function: &str, file: &str) -> Option<Held> {
     let mut words = function.split('_').peekable();
     let rfc = words.next()?.strip_prefix("rfc")?.parse().ok()?;
     let mut section = Vec::new();
-    while let Some(number) = words.peek().and_then(|word| word.parse().ok()) {
+    while let Some(number) = words.peek().and_then(|word| word.parse().ok())
+        && number < 100
+    {
         section.push(number);
         words.next();
     }
