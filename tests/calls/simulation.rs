@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sidetone::calls::{Policy, Shared};
+use sidetone::calls::{Dialer, Policy, Shared};
 use sidetone::config::Config;
 use sidetone::health::Health;
 use sidetone::metrics::Metrics;
@@ -14,8 +14,9 @@ use sidetone::registrar::{Registrar, Writer};
 use sidetone::signaling::{self, Signaling, Wire};
 use sidetone::users::Users;
 use tokio::sync::{mpsc, watch};
-use transport::net::{NetEvent, SendError};
-use transport::{Flow, FlowId, Framing, Limits, Message, TransportKind};
+use transport::net::{NetError, NetEvent, SendError};
+use transport::routing::NextHop;
+use transport::{Flow, FlowId, Framing, Host, Limits, Message, TransportKind};
 
 use crate::link::{Faults, Link};
 use crate::media::{Media, Port};
@@ -47,6 +48,16 @@ impl Wire for SimulatedWire {
     }
 
     fn close(&self, _: FlowId) {}
+
+    fn is_open(&self, _: &Flow) -> bool {
+        true
+    }
+
+    fn route(&self, hop: NextHop) -> impl Future<Output = Result<Flow, NetError>> + Send + 'static {
+        let Host::Ip(ip) = hop.host else { panic!("no names are simulated") };
+        let remote = SocketAddr::new(ip, hop.port.unwrap_or(5060));
+        async move { Ok(Flow { id: FlowId(7), kind: TransportKind::Udp, local: SERVER, remote }) }
+    }
 }
 
 impl Simulation {
@@ -57,6 +68,7 @@ impl Simulation {
         let media = Media::start(seed, SERVER_RTP);
         let health = Arc::new(Health::new(100));
         let (stop, stopped) = watch::channel(false);
+        let (dialer, inbox) = Dialer::new();
         let shared = Shared {
             plan,
             public_context: "public".to_owned(),
@@ -64,6 +76,7 @@ impl Simulation {
             registrar: Arc::new(Registrar::new((&config).into(), Writer::none())),
             prompts,
             media: Arc::new(Port(media.clone())),
+            dialer,
             capabilities: Default::default(),
             metrics: Arc::new(Metrics::new(100).unwrap()),
             health: health.clone(),
@@ -78,7 +91,8 @@ impl Simulation {
         let wire = SimulatedWire::default();
         let settings = signaling::Config { seed, ..signaling::Config::from(&config) };
         let (events, inbound) = mpsc::channel(64);
-        let signaling = tokio::spawn(Signaling::new(settings, wire.clone(), shared).run(inbound));
+        let signaling = Signaling::new(settings, wire.clone(), shared, inbox);
+        let signaling = tokio::spawn(signaling.run(inbound));
         Simulation { seed, faults, events, wire, media, health, stop, signaling, phones: 0 }
     }
 

@@ -50,7 +50,8 @@ pub struct Dialog {
     route_set: Box<[Box<str>]>,
     remote_target: Box<str>,
     local_cseq: u32,
-    remote_cseq: u32,
+    /// Of the peer's last request; `None` before its first (RFC 3261 §12.2.2).
+    remote_cseq: Option<u32>,
 }
 
 impl Dialog {
@@ -80,8 +81,46 @@ impl Dialog {
             route_set,
             remote_target,
             local_cseq: 0,
-            remote_cseq: cseq.number,
+            remote_cseq: Some(cseq.number),
         })
+    }
+
+    /// What an INVITE of ours knows of its dialogs before any response: no tag of the peer, the
+    /// route set and the target that we chose ourselves (RFC 3261 §8.1.2).
+    pub(crate) fn of_invite(
+        id: DialogId,
+        local: String,
+        remote: String,
+        routes: Vec<String>,
+        target: &Uri,
+    ) -> Dialog {
+        Dialog {
+            id,
+            local: local.into(),
+            remote: remote.into(),
+            route_set: routes.into_iter().map(String::into_boxed_str).collect(),
+            remote_target: target.as_str().into(),
+            local_cseq: 0,
+            remote_cseq: None,
+        }
+    }
+
+    /// The dialog that a response to our INVITE makes (RFC 3261 §12.1.2). A response without a
+    /// readable Contact leaves the target at the Request-URI.
+    pub(crate) fn of_uac(&self, response: &Message) -> Dialog {
+        let id = DialogId {
+            remote_tag: response.to_tag().as_deref().unwrap_or_default().into(),
+            ..self.id.clone()
+        };
+        Dialog {
+            id,
+            remote: response
+                .header(Name::To)
+                .map_or_else(|| self.remote.clone(), |to| (*to).into()),
+            route_set: routing::route_set(response).iter().map(text_of).collect(),
+            remote_target: target(response).unwrap_or_else(|| self.remote_target.clone()),
+            ..self.clone()
+        }
     }
 
     /// The identifiers.
@@ -101,12 +140,23 @@ impl Dialog {
     /// [`Refusal::OutOfOrder`] if it is not higher than all before.
     pub fn take_cseq(&mut self, request: &Message) -> Result<(), Refusal> {
         match request.cseq() {
-            Some(cseq) if cseq.number > self.remote_cseq => {
-                self.remote_cseq = cseq.number;
+            Some(cseq) if self.remote_cseq.is_none_or(|last| cseq.number > last) => {
+                self.remote_cseq = Some(cseq.number);
                 Ok(())
             }
             Some(_) | None => Err(Refusal::OutOfOrder { retry_after_s: 1 }),
         }
+    }
+
+    /// The CSeq number of our last request.
+    pub(crate) fn local_cseq(&self) -> u32 {
+        self.local_cseq
+    }
+
+    /// Takes the route set of the 2xx in place of that of an earlier response (RFC 3261 §13.2.2.4).
+    pub(crate) fn confirm(&mut self, success: &Message) {
+        self.route_set = routing::route_set(success).iter().map(text_of).collect();
+        self.refresh_target(success);
     }
 
     /// Takes the Contact of a target refresh request as the new remote target (RFC 3261 §12.2.2).
@@ -123,14 +173,41 @@ impl Dialog {
     ///
     /// Only if the remote target is none, which [`Dialog::of_uas`] has excluded.
     pub fn request(&mut self, method: Method) -> Result<RequestWriter, Error> {
+        let number = self.local_cseq + 1;
+        let writer = self.write(method, number, MAX_FORWARDS)?;
+        self.local_cseq = number;
+        Ok(writer)
+    }
+
+    /// Begins the INVITE that makes the dialog.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dialog::request`].
+    pub(crate) fn invite(&mut self, max_forwards: u8) -> Result<RequestWriter, Error> {
+        let number = self.local_cseq + 1;
+        let writer = self.write(Method::Invite, number, max_forwards)?;
+        self.local_cseq = number;
+        Ok(writer)
+    }
+
+    /// Begins the ACK of a 2xx; it has the number of its INVITE (RFC 3261 §13.2.2.4).
+    ///
+    /// # Errors
+    ///
+    /// As [`Dialog::request`].
+    pub(crate) fn ack(&self, number: u32) -> Result<RequestWriter, Error> {
+        self.write(Method::Ack, number, MAX_FORWARDS)
+    }
+
+    fn write(&self, method: Method, number: u32, hops: u8) -> Result<RequestWriter, Error> {
         let (uri, routes) = self.addressing()?;
-        self.local_cseq += 1;
         let writer = RequestWriter::new(method, &uri)
-            .max_forwards(70)
+            .max_forwards(hops)
             .header(Name::From, &self.local)
             .header(Name::To, &self.remote)
             .header(Name::CallId, &self.id.call_id)
-            .cseq(self.local_cseq);
+            .cseq(number);
         Ok(routes.iter().fold(writer, |writer, route| writer.header(Name::Route, route)))
     }
 
@@ -183,6 +260,9 @@ fn target(message: &Message) -> Option<Box<str>> {
 fn text_of(address: &NameAddr) -> Box<str> {
     address.to_string().into()
 }
+
+/// RFC 3261 §8.1.1.6.
+const MAX_FORWARDS: u8 = 70;
 
 fn socket_address(uri: &Uri) -> Option<SocketAddr> {
     let port = uri.port().unwrap_or(TransportKind::Udp.default_port());

@@ -17,16 +17,16 @@ pub enum Error {
     /// No offer of the peer waits for an answer.
     #[error("no offer waits")]
     NoOfferWaits,
-    /// The response owes the peer a body.
-    #[error("the response owes an offer or an answer")]
-    BodyMissing,
+    /// An offer of ours waits for its answer.
+    #[error("an earlier offer waits for its answer")]
+    OfferWaits,
     /// The status is not 300 to 699.
     #[error("status {status} does not refuse anything")]
     StatusRange {
         /// The status given.
         status: u16,
     },
-    /// A value could not be written into a header field.
-    #[error("unwritable message")]
-    Unwritable(#[from] transport::Error),
+    /// A URI or route cannot be sent to.
+    #[error("unusable address: {0}")]
+    UnusableAddress(#[from] transport::Error),
 }

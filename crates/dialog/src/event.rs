@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use transaction::ServerId;
-use transport::{Flow, Message, Name};
+use transport::{Flow, Message, Method, Name};
 
 /// A body and its type. What it says is not read here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,11 @@ pub enum OfferMethod {
     Update,
 }
 
+/// Tells the offers of one peer apart, so that an answer that comes too late for one is not taken
+/// for the answer to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OfferNumber(pub u32);
+
 /// Who ended a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Party {
@@ -49,7 +54,7 @@ pub enum Party {
 }
 
 /// How a leg ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// BYE.
     HungUp,
@@ -60,6 +65,17 @@ pub enum Cause {
         /// Its status.
         status: u16,
     },
+    /// The final response to our INVITE, if the peer ended the leg. If we did, there was none: 408
+    /// stands for silence, 503 for a peer that could not be reached (RFC 3261 §8.1.3.1), 478 for
+    /// one that has no address.
+    Refused {
+        /// Its status, 300 to 699.
+        status: u16,
+        /// The URIs of its Contact, best first, if it is a 3xx.
+        contacts: Vec<String>,
+    },
+    /// The 2xx to our INVITE carried no answer (RFC 3261 §13.2.1).
+    AnswerMissing,
     /// No ACK came for 64 times T1.
     Unacknowledged,
     /// The session interval ran out (RFC 4028 §10).
@@ -86,8 +102,30 @@ pub enum Event {
         /// is none, the call cannot go on (RFC 3261 §13.2.1).
         answer: Option<Body>,
     },
+    /// A provisional response to our INVITE other than 100, from any fork.
+    Progress {
+        /// Its status, 101 to 199.
+        status: u16,
+        /// The answer that it announces; the first one of its fork counts (RFC 3261 §13.2.1).
+        answer: Option<Body>,
+    },
+    /// The first 2xx to our INVITE. The ACK is on its way.
+    Accepted {
+        /// The answer to our offer. Always there; 2xx without one end the leg.
+        answer: Option<Body>,
+    },
+    /// What became of our offer in a re-INVITE.
+    OfferAnswered {
+        /// The status of the final response; 408 if none came, 503 if the offer could not be sent,
+        /// 491 if an earlier one still waits.
+        status: u16,
+        /// The answer; without one the session stays as it was.
+        answer: Option<Body>,
+    },
     /// The peer wants to change the session: answer with `answer_offer` or `reject_offer`.
     Offer {
+        /// Which of the peer's offers this is; the answer names it.
+        number: OfferNumber,
         /// The request that carries it.
         method: OfferMethod,
         /// The offer; `None` if the peer wants ours, as in a re-INVITE without a body.
@@ -95,7 +133,8 @@ pub enum Event {
     },
     /// The offer that waited was cancelled; nothing is owed any more.
     OfferCancelled,
-    /// The ACK to a re-INVITE that we answered with our offer.
+    /// The peer's answer to a description of ours: in the ACK to a re-INVITE that we answered with
+    /// our offer, or in the 2xx to a re-INVITE by which we refreshed the session.
     Answer {
         /// The answer; without one the session stays as it was.
         answer: Option<Body>,
@@ -121,10 +160,32 @@ pub enum Event {
 /// Which request of ours a response or failure belongs to. Hand it back with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
+    /// The INVITE, or a re-INVITE.
+    Invite {
+        /// Its CSeq number.
+        cseq: u32,
+    },
     /// The BYE.
     Bye,
     /// The UPDATE that refreshes the session (RFC 4028 §7.4).
     Refresh,
+    /// An INFO of the user.
+    Info,
+    /// The BYE of a fork that answered after another (RFC 3261 §13.2.2.4). Whatever comes of it
+    /// says nothing about the leg.
+    ForkBye,
+}
+
+impl Purpose {
+    /// The method of the request.
+    pub fn method(self) -> Method {
+        match self {
+            Purpose::Invite { .. } => Method::Invite,
+            Purpose::Bye | Purpose::ForkBye => Method::Bye,
+            Purpose::Refresh => Method::Update,
+            Purpose::Info => Method::Info,
+        }
+    }
 }
 
 /// What the leg wants done.
@@ -139,12 +200,26 @@ pub enum Action {
         /// The whole response.
         bytes: Bytes,
     },
-    /// Start a client transaction. Its final response goes to `handle_response`, its failure, or
-    /// that it could not be started, to `handle_failure`.
+    /// Start a client transaction. Its responses go to `handle_response`, its failure, or that it
+    /// could not be started, to `handle_failure`, and its end to `handle_client_ended`.
     Request {
         /// What it is for.
         purpose: Purpose,
         /// The whole request.
+        bytes: Bytes,
+        /// Where it goes.
+        flow: Flow,
+    },
+    /// Cancel the transaction of the INVITE (RFC 3261 §9.1).
+    Cancel {
+        /// Which one.
+        purpose: Purpose,
+        /// The value of the Reason header field (RFC 3326).
+        reason: Option<String>,
+    },
+    /// Send the ACK of a 2xx, without a transaction.
+    Acknowledge {
+        /// The whole ACK.
         bytes: Bytes,
         /// Where it goes.
         flow: Flow,

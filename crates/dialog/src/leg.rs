@@ -1,7 +1,9 @@
-//! One side of a call: a dialog and its INVITE usage, with us as the UAS.
+//! One side of a call: a dialog and its INVITE usage, whoever called whom.
 
+mod calling;
 mod command;
 mod inbound;
+mod offering;
 mod outbound;
 mod repeat;
 
@@ -17,15 +19,19 @@ use transaction::ServerId;
 use transport::{Flow, FlowId, Message, Name, ResponseWriter, TransportKind};
 
 use crate::dialog::{Dialog, DialogId};
-use crate::event::{Action, Body, Cause, Event, Headers, Party};
+use crate::event::{Action, Body, Cause, Event, Headers, OfferNumber, Party};
 use crate::offer_answer::{self, OfferAnswer};
 use crate::reject::{ALLOW, Refusal};
 use crate::session_timer::{SessionInterval, SessionRequest};
 use crate::settings::Settings;
 use crate::state::{self, Input, State};
 
+use calling::{Ack, Calling};
+use offering::Offering;
 use outbound::Session;
 use repeat::Success;
+
+pub use calling::Invite;
 
 /// One side of a call.
 ///
@@ -59,13 +65,43 @@ pub struct Leg {
     /// Until when the INVITE wants an answer (RFC 3261 §13.3.1).
     expiry: Option<Instant>,
     session: Option<Session>,
-    /// The Reason of the BYE to come.
+    /// Our INVITE, until its transaction is gone.
+    calling: Option<Box<Calling>>,
+    /// The INVITE was ours, and with it the Call-ID.
+    is_caller: bool,
+    /// The 2xx to our INVITE and its answer, while they are being told.
+    answered: Option<(Message, Option<Body>)>,
+    /// Our description that is offered or waits to be.
+    offering: Option<Box<Offering>>,
+    /// The last description of ours that was offered or answered.
+    local_body: Option<Body>,
+    /// The answer that a provisional response of ours has told already.
+    early_answer: Option<Body>,
+    /// Which of the peer's offers came last.
+    offers: OfferNumber,
+    /// Whether the peer takes UPDATE, if it has said.
+    peer_has_update: Option<bool>,
+    /// The transactions of our INVITEs that still take responses, by CSeq number.
+    invites: Vec<u32>,
+    /// What acknowledged their 2xx.
+    acks: Vec<Ack>,
+    /// The Reason of the BYE or CANCEL to come.
     bye_reason: Option<Box<str>>,
     end: Option<(Party, Cause, Option<String>)>,
     branches: u32,
     secret: u64,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
+}
+
+/// What every leg is made of.
+struct Parts<'a> {
+    state: State,
+    dialog: Dialog,
+    flow: Flow,
+    contact: &'a str,
+    settings: Arc<Settings>,
+    secret: u64,
 }
 
 /// A request of the peer that waits for our final response.
@@ -118,34 +154,55 @@ impl Leg {
         let offer_answer =
             offer_answer::step(OfferAnswer::Stable, offer).unwrap_or(OfferAnswer::Stable);
         let seconds = invite.number(Name::Expires);
-        let expiry = seconds.map(|seconds| now + Duration::from_secs(seconds.into()));
-        Ok(Leg {
-            state: State::Early,
-            offer_answer,
+        let parts =
+            Parts { state: State::Early, dialog, flow, contact, settings, secret: rng.next_u64() };
+        let mut leg = Leg::of(parts);
+        leg.offer_answer = offer_answer;
+        leg.expiry = seconds.map(|seconds| now + Duration::from_secs(seconds.into()));
+        leg.note_allow(&invite);
+        leg.invite = Some(Pending { id, message: invite, flow, session });
+        Ok(leg)
+    }
+
+    fn of(parts: Parts<'_>) -> Leg {
+        let Parts { state, dialog, flow, contact, settings, secret } = parts;
+        Leg {
+            state,
+            offer_answer: OfferAnswer::Stable,
             dialog,
             settings,
             contact: contact.into(),
             flow,
             is_flow_lost: false,
-            invite: Some(Pending { id, message: invite, flow, session }),
+            invite: None,
             update: None,
             bye: None,
             success: None,
             ack_body: None,
             refusal: None,
             provisional: None,
-            expiry,
+            expiry: None,
             session: None,
+            calling: None,
+            is_caller: false,
+            answered: None,
+            offering: None,
+            local_body: None,
+            early_answer: None,
+            offers: OfferNumber::default(),
+            peer_has_update: None,
+            invites: Vec::new(),
+            acks: Vec::new(),
             bye_reason: None,
             end: None,
             branches: 0,
-            secret: rng.next_u64(),
+            secret,
             actions: VecDeque::new(),
             events: VecDeque::new(),
-        })
+        }
     }
 
-    /// The identifiers of the dialog.
+    /// The identifiers of the dialog; without a tag of the peer while we call.
     pub fn id(&self) -> &DialogId {
         self.dialog.id()
     }
@@ -168,6 +225,19 @@ impl Leg {
     /// Whether that flow has closed and no other has been heard since.
     pub fn is_flow_lost(&self) -> bool {
         self.is_flow_lost
+    }
+
+    /// Whether a request with our tag belongs to a dialog of this leg.
+    pub fn owns(&self, request: &Message) -> bool {
+        let tag = request.from_tag().unwrap_or_default();
+        *self.dialog.id().call_id == *request.call_id()
+            && (*self.dialog.id().remote_tag == *tag || self.has_fork(&tag))
+    }
+
+    /// Whether the leg has ended and no response is left that it would have to acknowledge. Until
+    /// then it must be kept.
+    pub fn is_finished(&self) -> bool {
+        self.state == State::Terminated && self.invites.is_empty()
     }
 
     /// The next thing to do.
@@ -194,7 +264,8 @@ impl Leg {
         let success = self.success.as_ref().and_then(Success::deadline);
         let session = self.session.as_ref().map(Session::deadline);
         let provisional = self.provisional.map(|(_, deadline)| deadline);
-        [success, session, provisional, self.expiry].into_iter().flatten().min()
+        let offering = self.offering.as_ref().and_then(|offering| offering.deadline());
+        [success, session, provisional, self.expiry, offering].into_iter().flatten().min()
     }
 
     /// Does what is due. Extra calls are harmless.
@@ -203,6 +274,22 @@ impl Leg {
         self.repeat_provisional(now);
         self.repeat_success(now);
         self.check_session(now);
+        self.try_offer(now);
+    }
+
+    /// The peer is reached by another connection now, as its registration says.
+    pub fn handle_flow_moved(&mut self, flow: Flow) {
+        self.flow = flow;
+        self.is_flow_lost = false;
+    }
+
+    /// Ends without waiting any longer for an ACK: the process stops, and a BYE before the ACK is
+    /// better than none at all.
+    pub fn stop_waiting(&mut self, now: Instant) {
+        if matches!(self.state, State::Answered | State::AnsweredToEnd) {
+            self.ends(Party::Local, Cause::Unacknowledged, None);
+            self.run(Input::AckTimeout, now);
+        }
     }
 
     /// The connection is gone. Before the final response that ends the leg; later the peer may come
@@ -248,7 +335,10 @@ impl Leg {
         }
         if matches!(next, State::Terminating | State::Terminated) {
             self.refuse_pending();
+            self.offering = None;
+            self.local_body = None;
         }
+        self.try_offer(now);
     }
 
     fn act(&mut self, action: state::Action, now: Instant) {
@@ -268,6 +358,14 @@ impl Leg {
             state::Action::AnswerBye => {
                 if let Some(bye) = self.bye.take() {
                     self.respond(&bye, 200);
+                }
+            }
+            state::Action::Cancel => self.cancel_invite(),
+            state::Action::Acknowledge => self.acknowledge_success(),
+            state::Action::StartSession => {
+                if let Some((success, answer)) = self.answered.take() {
+                    self.start_session_as_caller(&success, now);
+                    self.events.push_back(Event::Accepted { answer });
                 }
             }
             state::Action::Confirmed => {
@@ -353,7 +451,19 @@ impl Leg {
 
     /// 0 to 10 seconds, as RFC 3261 §14.2 asks for.
     fn retry_after_s(&self) -> u8 {
-        (self.hash_of(u32::MAX ^ self.branches) % 11) as u8
+        (self.random() % 11) as u8
+    }
+
+    /// Another number after each request of ours.
+    fn random(&self) -> u64 {
+        self.hash_of(u32::MAX ^ self.branches)
+    }
+
+    /// Takes note of the methods that the peer says it has (RFC 3261 §20.5).
+    fn note_allow(&mut self, message: &Message) {
+        if message.has(Name::Allow) {
+            self.peer_has_update = Some(message.lists(Name::Allow, "UPDATE"));
+        }
     }
 
     fn hash_of(&self, value: u32) -> u64 {

@@ -32,7 +32,9 @@ pub mod state;
 
 pub use dialog::{Dialog, DialogId};
 pub use error::Error;
-pub use event::{Action, Body, Cause, Event, Failure, Headers, OfferMethod, Party, Purpose};
-pub use leg::{Leg, Refused, SUPPORTED};
+pub use event::{
+    Action, Body, Cause, Event, Failure, Headers, OfferMethod, OfferNumber, Party, Purpose,
+};
+pub use leg::{Invite, Leg, Refused, SUPPORTED};
 pub use reject::{ALLOW, Refusal};
 pub use settings::Settings;

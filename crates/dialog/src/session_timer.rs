@@ -1,4 +1,4 @@
-//! Session timers: RFC 4028, on the side that answers.
+//! Session timers: RFC 4028.
 
 use std::time::Duration;
 
@@ -33,6 +33,13 @@ pub struct SessionPolicy {
 impl Default for SessionPolicy {
     fn default() -> SessionPolicy {
         SessionPolicy { min_se: MIN_SE, session_expires: None }
+    }
+}
+
+impl SessionPolicy {
+    /// The shortest interval that we accept, in seconds.
+    pub(crate) fn least(&self) -> u32 {
+        self.min_se.max(MIN_SE)
     }
 }
 
@@ -95,7 +102,7 @@ impl SessionRequest {
         &self,
         policy: &SessionPolicy,
     ) -> Result<Option<SessionInterval>, IntervalTooSmall> {
-        let min_se = policy.min_se.max(MIN_SE);
+        let min_se = policy.least();
         let seconds = match self.session_expires {
             Some(seconds) if seconds < min_se && self.is_supported => {
                 return Err(IntervalTooSmall { min_se });
@@ -138,6 +145,9 @@ fn read_refresher(value: &str) -> Option<Refresher> {
         .into_iter()
         .find(|side| value.eq_ignore_ascii_case(side.as_str()))
 }
+
+/// A day: a peer that wants more wants none.
+pub(crate) const SECONDS_MAX: u32 = 86_400;
 
 /// RFC 4028 §4.
 const MIN_SE: u32 = 90;

@@ -1,14 +1,19 @@
-//! The life of an INVITE usage in which we are the UAS: RFC 3261 §13.3, §14 and §15 as one table.
+//! The life of an INVITE usage: RFC 3261 §13, §14 and §15 as one table. A leg that called us begins
+//! in [`State::Early`], one that we call in [`State::Calling`]; once confirmed they are alike.
 
 use Action::{
-    Accept, AnswerBye, Bye, Ended, MissingAck, RefuseInvite, Repeat, StartRepeating, StopRepeating,
-    StopSession,
+    Accept, Acknowledge, AnswerBye, Bye, Cancel, Ended, MissingAck, RefuseInvite, Repeat,
+    StartRepeating, StartSession, StopRepeating, StopSession,
 };
 
 /// A state of the usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// The INVITE has no final response.
+    /// Our INVITE has no final response.
+    Calling,
+    /// As Calling, and we want to end: our CANCEL is out, or waits for a provisional response.
+    Cancelling,
+    /// The peer's INVITE has no final response.
     Early,
     /// The 2xx is out and repeated until its ACK.
     Answered,
@@ -47,8 +52,14 @@ pub enum Input {
     ByeDone,
     /// The session interval ran out (RFC 4028 §10), or the peer does not know the dialog any more.
     Lost,
-    /// The INVITE's transaction ended without a final response.
+    /// The peer's INVITE's transaction ended without a final response.
     InviteGone,
+    /// The first 2xx to our INVITE arrived, with its answer.
+    Success,
+    /// The first 2xx to our INVITE arrived, without an answer.
+    UnusableSuccess,
+    /// Our INVITE was refused, or nobody answered it.
+    Refused,
 }
 
 /// What the leg has to do.
@@ -70,6 +81,12 @@ pub enum Action {
     Bye,
     /// Answer the peer's BYE with 200.
     AnswerBye,
+    /// Cancel our INVITE.
+    Cancel,
+    /// Send the ACK of the 2xx to our INVITE.
+    Acknowledge,
+    /// Start the session timer that the 2xx to our INVITE agrees, and tell the user of it.
+    StartSession,
     /// Tell the user that the ACK came.
     Confirmed,
     /// Tell the user that it did not.
@@ -82,6 +99,20 @@ pub enum Action {
 pub fn step(state: State, input: Input) -> (State, &'static [Action]) {
     use State::*;
     match (state, input) {
+        (Calling, Input::Success) => (Confirmed, &[Acknowledge, StartSession]),
+        (Calling, Input::UnusableSuccess) => (Terminating, &[Acknowledge, Bye]),
+        (Calling, Input::Refused) => (Terminated, &[Ended]),
+        (Calling, Input::HangUp) => (Cancelling, &[Cancel]),
+        // RFC 3261 §15 forbids the callee this; whoever does it wants no call.
+        (Calling, Input::PeerBye) => (Cancelling, &[AnswerBye, Cancel]),
+        (Calling, Input::Abandon) => (Terminated, &[Ended]),
+
+        // RFC 3261 §9.1: a 2xx that crosses our CANCEL makes a session, which we end.
+        (Cancelling, Input::Success | Input::UnusableSuccess) => (Terminating, &[Acknowledge, Bye]),
+        (Cancelling, Input::Refused) => (Terminated, &[Ended]),
+        (Cancelling, Input::PeerBye) => (Cancelling, &[AnswerBye]),
+        (Cancelling, Input::Abandon) => (Terminated, &[Ended]),
+
         (Early, Input::Accept) => (Answered, &[Accept, StartRepeating]),
         (Early, Input::Reject) => (Terminated, &[RefuseInvite, Ended]),
         (Early, Input::Cancel) => (Terminated, &[RefuseInvite, Ended]),
@@ -127,10 +158,10 @@ pub fn step(state: State, input: Input) -> (State, &'static [Action]) {
 }
 
 impl State {
-    /// Whether a final response to the INVITE has been sent.
+    /// Whether the INVITE has its final response.
     pub fn is_answered(self) -> bool {
         match self {
-            State::Early => false,
+            State::Calling | State::Cancelling | State::Early => false,
             State::Answered
             | State::AnsweredToEnd
             | State::Confirmed
@@ -142,9 +173,16 @@ impl State {
     /// Whether the dialog takes new requests of the peer other than BYE.
     pub fn is_open(self) -> bool {
         match self {
-            State::Early | State::Answered | State::Confirmed => true,
-            State::AnsweredToEnd | State::Terminating | State::Terminated => false,
+            State::Calling | State::Early | State::Answered | State::Confirmed => true,
+            State::Cancelling | State::AnsweredToEnd | State::Terminating | State::Terminated => {
+                false
+            }
         }
+    }
+
+    /// Whether there is a session that is not about to end.
+    pub fn has_session(self) -> bool {
+        matches!(self, State::Answered | State::Confirmed)
     }
 }
 
@@ -153,7 +191,9 @@ mod tests {
     use super::*;
     use crate::golden;
 
-    const STATES: [State; 6] = [
+    const STATES: [State; 8] = [
+        State::Calling,
+        State::Cancelling,
         State::Early,
         State::Answered,
         State::AnsweredToEnd,
@@ -161,7 +201,7 @@ mod tests {
         State::Terminating,
         State::Terminated,
     ];
-    const INPUTS: [Input; 12] = [
+    const INPUTS: [Input; 15] = [
         Input::Accept,
         Input::Reject,
         Input::HangUp,
@@ -174,6 +214,9 @@ mod tests {
         Input::ByeDone,
         Input::Lost,
         Input::InviteGone,
+        Input::Success,
+        Input::UnusableSuccess,
+        Input::Refused,
     ];
 
     #[test]
@@ -193,6 +236,19 @@ mod tests {
         assert_eq!(step(State::Answered, Input::HangUp).0, State::AnsweredToEnd);
         let (state, actions) = step(State::AnsweredToEnd, Input::Ack);
         assert_eq!((state, actions.contains(&Action::Bye)), (State::Terminating, true));
+    }
+
+    #[test]
+    fn rfc3261_13_2_2_4_every_first_2xx_is_acknowledged() {
+        for state in [State::Calling, State::Cancelling] {
+            for input in [Input::Success, Input::UnusableSuccess] {
+                let (next, actions) = step(state, input);
+                assert!(actions.contains(&Action::Acknowledge), "{state:?} {input:?}");
+                let is_kept = state == State::Calling && input == Input::Success;
+                assert_eq!(next == State::Confirmed, is_kept);
+                assert_eq!(actions.contains(&Action::Bye), !is_kept);
+            }
+        }
     }
 
     #[test]

@@ -29,7 +29,8 @@ use crate::registrar::Registrar;
 use crate::users::Users;
 
 pub use media::{MediaLeg, MediaLegs};
-pub use port::{SipCommand, SipEvent, SipPort};
+pub(crate) use port::Order;
+pub use port::{Dial, Dialer, Inbox, SipCommand, SipEvent, SipPort};
 
 /// What all calls share.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct Shared {
     pub prompts: PromptStore,
     /// Where media legs are opened.
     pub media: Arc<dyn MediaLegs>,
+    /// Where calls are made.
+    pub dialer: Dialer,
     /// What may be negotiated.
     pub capabilities: Capabilities,
     /// Where calls are counted.

@@ -19,7 +19,7 @@ use transport::net::{HttpHandler, Listen, NetConfig, NetError, Network};
 
 use crate::address::{MediaAddress, media_addresses};
 use crate::banner::Addresses;
-use crate::calls::{Policy, Shared};
+use crate::calls::{Dialer, Policy, Shared};
 use crate::certificate::{self, Certificate, CertificateError};
 use crate::config::{self, Config, ListenKind};
 use crate::health::Health;
@@ -124,6 +124,7 @@ impl Server {
         let registrar = registrar(&config, &users, &network).await;
         let (users, users_now) = watch::channel(users);
         let (stop, stopped) = watch::channel(false);
+        let (dialer, inbox) = Dialer::new();
         let shared = Shared {
             plan,
             public_context: config.dialplan.context.clone(),
@@ -131,6 +132,7 @@ impl Server {
             registrar: Arc::clone(&registrar),
             prompts,
             media: Arc::new(media.clone()),
+            dialer,
             capabilities: Capabilities { codecs: plan::codecs(&config), ..Default::default() },
             metrics,
             health: Arc::clone(&health),
@@ -139,9 +141,10 @@ impl Server {
         };
         let signaling = signaling::Config {
             advertised: media_addresses.iter().map(|a| (a.bound, a.advertised)).collect(),
+            listeners: listen.iter().map(|(kind, address)| (kind.transport(), *address)).collect(),
             ..signaling::Config::from(&config)
         };
-        let signaling = Signaling::new(signaling, network.clone(), shared);
+        let signaling = Signaling::new(signaling, network.clone(), shared, inbox);
         let signaling = tokio::spawn(signaling.run(inbound));
         let addresses = Addresses {
             listen,

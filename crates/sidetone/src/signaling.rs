@@ -9,27 +9,30 @@
 //! runs it on virtual time over a [`Wire`] of its own. It never waits for a call.
 
 mod admission;
+mod dialing;
 mod legs;
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dialog::{DialogId, Failure, Settings, outside};
+use dialog::{Failure, Settings, outside};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 use transaction::{Event, ServerId, TransactionLayer};
-use transport::net::{NetEvent, Network, SendError};
+use transport::net::{NetError, NetEvent, Network, SendError};
+use transport::routing::NextHop;
 use transport::{Flow, FlowId, Message, Method, Name, ParseError, ResponseWriter, TransportKind};
 
-use crate::calls::{Shared, SipCommand};
+use crate::calls::{Inbox, Order, Shared};
 use crate::config;
 use crate::metrics::{Direction, Refusal};
+use dialing::Dialing;
 use legs::Legs;
 
 pub use legs::LegKey;
@@ -44,6 +47,12 @@ pub trait Wire: Send + Sync + 'static {
 
     /// Ends a connection once what is queued is sent.
     fn close(&self, id: FlowId);
+
+    /// Whether a flow can still be sent on.
+    fn is_open(&self, flow: &Flow) -> bool;
+
+    /// Finds or makes a flow to a peer, by look-up and connection. Takes bounded time.
+    fn route(&self, hop: NextHop) -> impl Future<Output = Result<Flow, NetError>> + Send + 'static;
 }
 
 impl Wire for Network {
@@ -53,6 +62,15 @@ impl Wire for Network {
 
     fn close(&self, id: FlowId) {
         Network::close(self, id);
+    }
+
+    fn is_open(&self, flow: &Flow) -> bool {
+        Network::is_open(self, flow.id)
+    }
+
+    fn route(&self, hop: NextHop) -> impl Future<Output = Result<Flow, NetError>> + Send + 'static {
+        let network = self.clone();
+        async move { network.route(&hop).await }
     }
 }
 
@@ -69,6 +87,8 @@ pub struct Config {
     pub session: dialog::session_timer::SessionPolicy,
     /// What our own addresses are called in Contact, where the outside knows them by another.
     pub advertised: BTreeMap<IpAddr, IpAddr>,
+    /// Where SIP is listened for.
+    pub listeners: Vec<(TransportKind, SocketAddr)>,
     /// Transactions in memory at the most.
     pub transactions_max: usize,
     /// Seeds tags, branches and call identifiers.
@@ -86,6 +106,7 @@ impl From<&config::Config> for Config {
                 session_expires: Some(config.sip.session_expires_s),
             },
             advertised: BTreeMap::new(),
+            listeners: Vec::new(),
             transactions_max: config.limits.transactions_max,
             seed: rand::rng().random(),
         }
@@ -98,10 +119,12 @@ pub struct Signaling<W> {
     shared: Arc<Shared>,
     transactions: TransactionLayer,
     legs: Legs,
-    commands: mpsc::Sender<(LegKey, SipCommand)>,
-    inbox: mpsc::Receiver<(LegKey, SipCommand)>,
+    /// Calls that have no flow yet.
+    dialing: HashMap<LegKey, Dialing>,
+    inbox: mpsc::Receiver<Order>,
     counted: transaction::Counters,
     advertised: BTreeMap<IpAddr, IpAddr>,
+    listeners: Vec<(TransportKind, SocketAddr)>,
     /// New calls are refused beyond it.
     transactions_max: usize,
     rng: StdRng,
@@ -110,10 +133,9 @@ pub struct Signaling<W> {
 }
 
 impl<W: Wire> Signaling<W> {
-    /// A loop without any call.
+    /// A loop without any call. `inbox` is the other end of the dialer in `shared`.
     #[must_use]
-    pub fn new(config: Config, wire: W, shared: Shared) -> Self {
-        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+    pub fn new(config: Config, wire: W, shared: Shared, inbox: Inbox) -> Self {
         let layer = transaction::Config {
             timers: transaction::Timers { t1: config.t1, ..Default::default() },
             transactions_max: config.transactions_max + TRANSACTIONS_OF_CALLS,
@@ -134,10 +156,11 @@ impl<W: Wire> Signaling<W> {
             legs: Legs::new(Arc::new(settings)),
             rng,
             stateless_tag,
-            commands,
-            inbox,
+            dialing: HashMap::new(),
+            inbox: inbox.0,
             counted: transaction::Counters::default(),
             advertised: config.advertised,
+            listeners: config.listeners,
             transactions_max: config.transactions_max,
         }
     }
@@ -147,8 +170,15 @@ impl<W: Wire> Signaling<W> {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stop = self.shared.stop.clone();
+        let mut stopping_since = None;
         loop {
             let is_stopping = *stop.borrow();
+            if is_stopping {
+                let since = *stopping_since.get_or_insert_with(now);
+                if since + ACK_PATIENCE <= now() {
+                    self.legs.stop_waiting(now());
+                }
+            }
             if is_stopping && self.legs.is_empty() && self.shared.health.calls() == 0 {
                 break;
             }
@@ -158,7 +188,7 @@ impl<W: Wire> Signaling<W> {
                     Some(event) => self.on_events(event, &mut inbound),
                     None => break,
                 },
-                Some((key, command)) = self.inbox.recv() => self.on_commands(key, command),
+                Some(order) = self.inbox.recv() => self.on_orders(order),
                 () = sleep_until(deadline) => {}
                 _ = beat.tick() => self.beat(),
                 changed = stop.changed(), if !is_stopping => {
@@ -257,8 +287,8 @@ impl<W: Wire> Signaling<W> {
             return false;
         }
         let is_new_call = *message.method() == Method::Invite;
-        let answer = match DialogId::of_request(message) {
-            Some(dialog) if self.legs.has(&dialog) => return false,
+        let answer = match message.to_tag() {
+            Some(_) if self.legs.find(message).is_some() => return false,
             Some(_) => self.refusal(message, flow, &dialog::Refusal::UnknownDialog),
             None if is_new_call && self.transactions.len() < self.transactions_max => return false,
             None if is_new_call => {
@@ -327,12 +357,12 @@ impl<W: Wire> Signaling<W> {
         }
     }
 
-    fn on_commands(&mut self, key: LegKey, command: SipCommand) {
+    fn on_orders(&mut self, first: Order) {
         let now = now();
-        self.legs.command(key, command, now);
+        self.on_order(first, now);
         for _ in 1..BATCH {
-            let Ok((key, command)) = self.inbox.try_recv() else { break };
-            self.legs.command(key, command, now);
+            let Ok(order) = self.inbox.try_recv() else { break };
+            self.on_order(order, now);
         }
     }
 
@@ -345,6 +375,10 @@ impl<W: Wire> Signaling<W> {
                 self.on_transaction_event(event, now);
             }
             is_idle &= !self.legs.run_actions(&mut self.transactions, &self.shared.metrics, now);
+            while let Some((flow, ack)) = self.legs.poll_ack() {
+                is_idle = false;
+                self.send(&flow, ack);
+            }
             while let Some(transmit) = self.transactions.poll_transmit() {
                 is_idle = false;
                 self.send(&transmit.flow, transmit.bytes);
@@ -373,11 +407,14 @@ impl<W: Wire> Signaling<W> {
                 metrics.response(Direction::Out, &Method::Cancel, 200);
                 self.legs.handle_cancel(invite, &message, now);
             }
-            Event::Response { id, message, .. } => {
+            Event::Response { id, message, flow } => {
                 if let Some(status) = message.status() {
                     metrics.response(Direction::In, message.method(), status);
                 }
-                self.legs.handle_response(id, &message, now);
+                self.legs.handle_response(id, &message, flow, now);
+            }
+            Event::StraySuccess { message, flow } => {
+                self.legs.handle_stray_success(&message, flow, now);
             }
             Event::Timeout { id } => self.legs.handle_failure(id, Failure::Timeout, now),
             Event::TransportFailed { id } => {
@@ -391,8 +428,8 @@ impl<W: Wire> Signaling<W> {
     }
 
     fn on_request(&mut self, id: ServerId, message: Message, flow: Flow, now: Instant) {
-        if let Some(dialog) = DialogId::of_request(&message) {
-            if !self.legs.handle_request(&dialog, id, &message, &flow, now) {
+        if message.to_tag().is_some() {
+            if !self.legs.handle_request(id, &message, &flow, now) {
                 self.refuse(id, &message, &flow, &dialog::Refusal::UnknownDialog, now);
             }
             return;
@@ -466,14 +503,15 @@ async fn sleep_until(deadline: Option<Instant>) {
 
 /// Tells the random numbers of legs from those of the transaction layer.
 const LEGS_STREAM: u64 = 0x6c65_6773;
+/// How long calls that end with the process may wait for the ACK of their 2xx (RFC 3261 §15 wants
+/// it before the BYE).
+const ACK_PATIENCE: Duration = Duration::from_secs(2);
 /// How often the loop looks whether the last call has ended when the process stops.
 const STOP_POLL: Duration = Duration::from_millis(10);
 /// How often the loop shows that it is alive.
 const BEAT: Duration = Duration::from_secs(1);
 /// Messages handled before timers get their turn.
 const BATCH: usize = 64;
-/// Commands of all calls that may wait for the loop; a call waits beyond it.
-const COMMANDS_MAX: usize = 1_024;
 /// What a caller is told at a bound; it is asked to wait for some seconds.
 const OVERLOADED: dialog::Refusal = dialog::Refusal::Overloaded { retry_after_s: 5 };
 /// Transactions kept free for the requests of calls that are up, above all BYE.

@@ -62,6 +62,14 @@ pub enum Event {
         /// The flow it came on.
         flow: Flow,
     },
+    /// A 2xx to an INVITE of ours whose transaction is gone, to be acknowledged again (RFC 3261
+    /// §13.2.2.4).
+    StraySuccess {
+        /// The response.
+        message: Message,
+        /// The flow it came on.
+        flow: Flow,
+    },
     /// No final response came within 64 times T1; it counts as 408 (RFC 3261 §8.1.3.1).
     Timeout {
         /// The transaction of the request.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Leg;
 use crate::error::Error;
-use crate::event::{Body, Cause, Headers, OfferMethod, Party};
+use crate::event::{Body, Cause, Headers, OfferMethod, OfferNumber, Party};
 use crate::offer_answer::{self, OfferAnswer};
 use crate::reject::Refusal;
 use crate::state::{Input, State};
@@ -21,19 +21,27 @@ impl Leg {
         Ok(())
     }
 
-    /// 183 (Session Progress). A body is the answer that the 2xx will repeat (RFC 3261 §13.2.1).
+    /// 183 (Session Progress). A body is the answer, and the 2xx repeats it (RFC 3261 §13.2.1): the
+    /// first one counts. Ignored where the INVITE had no offer, since an offer of ours could not be
+    /// answered before the ACK.
     ///
     /// # Errors
     ///
     /// [`Error::WrongState`] after the final response.
     pub fn progress(&mut self, body: Option<&Body>, now: Instant) -> Result<(), Error> {
         self.expect_early()?;
-        self.send_provisional(183, body, now);
+        let has_offer = self.offer_answer == OfferAnswer::AnswerDueInInvite;
+        if let Some(body) = body.filter(|_| has_offer && self.early_answer.is_none()) {
+            self.early_answer = Some(body.clone());
+        }
+        let body = body.and_then(|_| self.early_answer.clone());
+        self.send_provisional(183, body.as_ref(), now);
         Ok(())
     }
 
     /// 200 (OK) to the INVITE. `body` is the answer to its offer, or our offer if it had none; then
-    /// the answer comes with [`crate::Event::Confirmed`].
+    /// the answer comes with [`crate::Event::Confirmed`]. An answer that was told in a 183 is
+    /// repeated instead (RFC 3261 §13.2.1).
     ///
     /// # Errors
     ///
@@ -41,7 +49,9 @@ impl Leg {
     pub fn accept(&mut self, body: &Body, headers: Headers, now: Instant) -> Result<(), Error> {
         self.expect_early()?;
         let invite = self.invite.take().ok_or(Error::WrongState { state: self.state })?;
-        self.prepare_success(&invite, Some(body), headers);
+        let body = self.early_answer.take().unwrap_or_else(|| body.clone());
+        self.prepare_success(&invite, Some(&body), headers);
+        self.local_body = Some(body);
         self.start_session(invite.session, now);
         self.step_offer(offer_answer::Input::Accept);
         self.run(Input::Accept, now);
@@ -62,8 +72,8 @@ impl Leg {
         Ok(())
     }
 
-    /// Ends the leg, whatever its state: BYE, as soon as RFC 3261 §15 allows, or 480 before the
-    /// final response. `reason` is the value of a Reason header field, such as
+    /// Ends the leg, whatever its state: BYE, as soon as RFC 3261 §15 allows, before the final
+    /// response 480, or CANCEL if the INVITE is ours. `reason` is the value of a Reason header field, such as
     /// `Q.850;cause=16;text="NORMAL_CLEARING"` (RFC 3326). Harmless on a leg that is ending.
     pub fn hang_up(&mut self, reason: Option<&str>, now: Instant) {
         if self.is_flow_lost {
@@ -77,19 +87,27 @@ impl Leg {
         }
         if self.state.is_open() {
             self.bye_reason = reason.map(Box::from);
-            self.ends(Party::Local, Cause::HungUp, None);
+            let is_calling = self.state == State::Calling;
+            let cause = if is_calling { Cause::Cancelled } else { Cause::HungUp };
+            self.ends(Party::Local, cause, None);
             self.run(Input::HangUp, now);
         }
     }
 
     /// 200 to the re-INVITE or UPDATE that waits: `body` is the answer to its offer, or our offer if
-    /// it had none; then the answer comes with [`crate::Event::Answer`].
+    /// it had none; then the answer comes with [`crate::Event::Answer`]. `number` is that of
+    /// [`crate::Event::Offer`].
     ///
     /// # Errors
     ///
-    /// [`Error::NoOfferWaits`].
-    pub fn answer_offer(&mut self, body: &Body, now: Instant) -> Result<(), Error> {
-        match self.waiting_offer()? {
+    /// [`Error::NoOfferWaits`], also if that offer is gone and another one waits.
+    pub fn answer_offer(
+        &mut self,
+        number: OfferNumber,
+        body: &Body,
+        now: Instant,
+    ) -> Result<(), Error> {
+        match self.waiting_offer(number)? {
             OfferMethod::Invite => {
                 let invite = self.invite.take().ok_or(Error::NoOfferWaits)?;
                 self.prepare_success(&invite, Some(body), Headers::new());
@@ -102,7 +120,9 @@ impl Leg {
                 self.accept_update(&update, Some(body), now);
             }
         }
+        self.local_body = Some(body.clone());
         self.step_offer(offer_answer::Input::Accept);
+        self.try_offer(now);
         Ok(())
     }
 
@@ -111,19 +131,29 @@ impl Leg {
     /// # Errors
     ///
     /// [`Error::NoOfferWaits`], [`Error::StatusRange`].
-    pub fn reject_offer(&mut self, status: u16, headers: Headers) -> Result<(), Error> {
+    pub fn reject_offer(
+        &mut self,
+        number: OfferNumber,
+        status: u16,
+        headers: Headers,
+        now: Instant,
+    ) -> Result<(), Error> {
         is_refusal(status)?;
-        let pending = match self.waiting_offer()? {
+        let pending = match self.waiting_offer(number)? {
             OfferMethod::Invite => self.invite.take(),
             OfferMethod::Update => self.update.take(),
         };
         let pending = pending.ok_or(Error::NoOfferWaits)?;
         self.refuse_with(&pending, status, headers);
         self.step_offer(offer_answer::Input::Refuse);
+        self.try_offer(now);
         Ok(())
     }
 
-    fn waiting_offer(&self) -> Result<OfferMethod, Error> {
+    fn waiting_offer(&self, number: OfferNumber) -> Result<OfferMethod, Error> {
+        if number != self.offers {
+            return Err(Error::NoOfferWaits);
+        }
         match self.offer_answer {
             OfferAnswer::AnswerDueInUpdate => Ok(OfferMethod::Update),
             OfferAnswer::AnswerDueInInvite | OfferAnswer::OfferDueInInvite

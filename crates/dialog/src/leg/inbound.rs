@@ -20,11 +20,18 @@ impl Leg {
         if self.state == State::Terminated || !self.state.is_open() && method != Method::Bye {
             return self.refuse(&request, &Refusal::UnknownDialog);
         }
-        if let Err(refusal) = self.dialog.take_cseq(&request.message) {
+        let taken = match self.dialog_of(&request.message) {
+            Some(dialog) => dialog.take_cseq(&request.message),
+            None => Err(Refusal::UnknownDialog),
+        };
+        if let Err(refusal) = taken {
             return self.refuse(&request, &refusal);
         }
-        self.flow = flow;
-        self.is_flow_lost = false;
+        // Forks may be heard from anywhere; the one that answers decides.
+        if self.state.is_answered() || self.state == State::Early {
+            self.flow = flow;
+            self.is_flow_lost = false;
+        }
         let outcome = match method {
             Method::Invite => self.handle_reinvite(&request, now),
             Method::Update => self.handle_update(&request, now),
@@ -42,6 +49,7 @@ impl Leg {
         if let Err(refusal) = outcome {
             self.refuse(&request, &refusal);
         }
+        self.try_offer(now);
     }
 
     /// The INVITE or re-INVITE `invite` was cancelled. Without effect after its final response
@@ -60,6 +68,7 @@ impl Leg {
             self.refuse(&pending, &Refusal::Terminated);
             self.step_offer(offer_answer::Input::Refuse);
             self.events.push_back(Event::OfferCancelled);
+            self.try_offer(now);
         }
     }
 
@@ -116,9 +125,9 @@ impl Leg {
         if self.success.is_some() {
             self.run(Input::Ack, now);
         }
-        self.dialog.refresh_target(&request.message);
+        self.refresh_target(&request.message);
         self.invite = Some(request);
-        self.events.push_back(Event::Offer { method: OfferMethod::Invite, offer });
+        self.tell_offer(OfferMethod::Invite, offer);
         Ok(())
     }
 
@@ -127,15 +136,27 @@ impl Leg {
         let session = session_of(&request.message, &self.settings)?;
         let request = Pending { session, ..request.clone() };
         let Some(offer) = Body::of(&request.message) else {
-            self.dialog.refresh_target(&request.message);
+            self.refresh_target(&request.message);
             self.accept_update(&request, None, now);
             return Ok(());
         };
         self.receive_offer(offer_answer::Input::UpdateWithOffer)?;
-        self.dialog.refresh_target(&request.message);
+        self.refresh_target(&request.message);
         self.update = Some(request);
-        self.events.push_back(Event::Offer { method: OfferMethod::Update, offer: Some(offer) });
+        self.tell_offer(OfferMethod::Update, Some(offer));
         Ok(())
+    }
+
+    fn refresh_target(&mut self, request: &Message) {
+        self.note_allow(request);
+        if let Some(dialog) = self.dialog_of(request) {
+            dialog.refresh_target(request);
+        }
+    }
+
+    fn tell_offer(&mut self, method: OfferMethod, offer: Option<Body>) {
+        self.offers.0 = self.offers.0.wrapping_add(1);
+        self.events.push_back(Event::Offer { number: self.offers, method, offer });
     }
 
     pub(super) fn accept_update(&mut self, update: &Pending, body: Option<&Body>, now: Instant) {
@@ -146,13 +167,17 @@ impl Leg {
         };
         self.actions.push_back(Action::Respond { id: update.id, status: 200, bytes });
         // Before the 2xx to INVITE no session runs that could be timed.
-        if self.state != State::Early {
+        if self.state.has_session() {
             self.start_session(update.session, now);
         }
     }
 
     fn handle_bye(&mut self, request: &Pending, now: Instant) {
         let reason = request.message.header(Name::Reason).map(|reason| reason.into_owned());
+        if self.state == State::Calling && !self.forget_fork(&request.message) {
+            // Another fork goes on.
+            return self.respond(request, 200);
+        }
         self.ends(Party::Remote, Cause::HungUp, reason);
         self.bye = Some(request.clone());
         self.run(Input::PeerBye, now);

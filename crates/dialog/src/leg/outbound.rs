@@ -1,18 +1,20 @@
-//! What we send within the dialog: BYE, and UPDATE where we refresh the session.
+//! What we send within the dialog: BYE, INFO, and what refreshes the session.
 
 use std::time::{Duration, Instant};
 
-use transport::{Message, Method, Name, RequestWriter};
+use transport::{Flow, Message, Method, Name, RequestWriter};
 
 use super::{Leg, SUPPORTED};
-use crate::event::{Action, Cause, Failure, Party, Purpose};
+use crate::event::{Action, Body, Cause, Failure, Party, Purpose};
 use crate::reject::ALLOW;
-use crate::session_timer::{Refresher, SessionInterval, SessionRequest};
+use crate::session_timer::{Refresher, SECONDS_MAX, SessionInterval, SessionRequest};
 use crate::state::Input;
 
 /// A running session timer (RFC 4028).
 pub(super) struct Session {
     interval: SessionInterval,
+    /// Whether to refresh it is our part.
+    is_ours: bool,
     /// When we refresh, if that is our part.
     refresh: Option<Instant>,
     /// When the session counts as dead.
@@ -26,22 +28,75 @@ impl Session {
 }
 
 impl Leg {
-    /// A final or provisional response to the request that was started for `purpose`.
-    pub fn handle_response(&mut self, purpose: Purpose, response: &Message, now: Instant) {
-        let Some(status) = response.status().filter(|status| *status >= 200) else { return };
+    /// A final or provisional response to the request that was started for `purpose`, which came
+    /// on `flow`. Also a 2xx to an INVITE of ours whose transaction is gone.
+    pub fn handle_response(
+        &mut self,
+        purpose: Purpose,
+        response: &Message,
+        flow: Flow,
+        now: Instant,
+    ) {
+        let status = response.status().unwrap_or(0);
         match purpose {
-            Purpose::Bye => self.run(Input::ByeDone, now),
-            Purpose::Refresh => self.handle_refresh_response(status, response, now),
+            Purpose::Invite { cseq } => self.handle_invite_response(cseq, response, flow, now),
+            Purpose::Bye if status >= 200 => self.run(Input::ByeDone, now),
+            Purpose::Refresh if status >= 200 => {
+                self.handle_refresh_response(status, response, now);
+            }
+            // A peer that does not answer INFO may still hear us; one that has no dialog cannot.
+            Purpose::Info if status == 481 => self.lose(status, now),
+            Purpose::Bye | Purpose::Refresh | Purpose::Info | Purpose::ForkBye => {}
         }
     }
 
     /// The request that was started for `purpose` gets no response.
     pub fn handle_failure(&mut self, purpose: Purpose, failure: Failure, now: Instant) {
         match (purpose, failure) {
+            (Purpose::Invite { cseq }, _) => self.handle_invite_failure(cseq, failure, now),
             (Purpose::Bye, _) => self.run(Input::ByeDone, now),
             (Purpose::Refresh, Failure::Timeout) => self.lose(408, now),
             (Purpose::Refresh, Failure::Transport) => self.retry_refresh(now),
+            (Purpose::Info | Purpose::ForkBye, _) => {}
         }
+    }
+
+    /// The transaction of the request that was started for `purpose` is gone, or could not be
+    /// started.
+    pub fn handle_client_ended(&mut self, purpose: Purpose) {
+        let Purpose::Invite { cseq } = purpose else { return };
+        self.invites.retain(|number| *number != cseq);
+        self.acks.retain(|ack| ack.cseq != cseq);
+        self.calling.take_if(|calling| calling.cseq() == cseq);
+    }
+
+    /// An INFO, such as a digit. Ignored where there is no session.
+    pub fn info(&mut self, body: &Body) {
+        if self.state.has_session() {
+            // A target that cannot be addressed cannot be told.
+            let _ = self.send(Purpose::Info, Method::Info, |writer| {
+                writer.body(&body.content_type, &body.bytes)
+            });
+        }
+    }
+
+    /// Starts the session timer that the 2xx to our INVITE agrees (RFC 4028 §7.2).
+    pub(super) fn start_session_as_caller(&mut self, success: &Message, now: Instant) {
+        let said = success.header(Name::SessionExpires);
+        let agreed = SessionRequest::read(said.as_deref(), None, true);
+        self.session = agreed.session_expires.map(|seconds| {
+            let refresher = agreed.refresher.unwrap_or(Refresher::Uac);
+            let seconds = seconds.max(MIN_SECONDS);
+            let interval = SessionInterval { seconds, refresher, is_required: false };
+            new_session(interval, refresher == Refresher::Uac, now)
+        });
+    }
+
+    /// Session-Expires of a re-INVITE of ours: who refreshes goes on to (RFC 4028 §7.4).
+    pub(super) fn session_expires(&self) -> Option<String> {
+        let session = self.session.as_ref()?;
+        let refresher = if session.is_ours { Refresher::Uac } else { Refresher::Uas };
+        Some(format!("{};refresher={}", session.interval.seconds, refresher.as_str()))
     }
 
     /// Starts, restarts or ends the session timer with what a request of the peer agreed.
@@ -62,8 +117,15 @@ impl Leg {
         }
         if session.refresh.is_some_and(|refresh| refresh <= now) {
             session.refresh = None;
-            let seconds = session.interval.seconds;
-            self.send_refresh(seconds);
+            self.refresh(now);
+        }
+    }
+
+    /// RFC 4028 §7.4: by UPDATE if the peer has it, else by re-INVITE with the last description.
+    fn refresh(&mut self, now: Instant) {
+        match self.peer_has_update {
+            Some(false) => self.refresh_by_invite(now),
+            Some(true) | None => self.send_update(),
         }
     }
 
@@ -78,8 +140,9 @@ impl Leg {
         }
     }
 
-    /// An UPDATE without a body (RFC 4028 §7.4). A re-INVITE would need an offer of ours.
-    fn send_refresh(&mut self, seconds: u32) {
+    fn send_update(&mut self) {
+        let Some(session) = &self.session else { return };
+        let seconds = session.interval.seconds;
         let contact = self.contact_value();
         let expires = format!("{seconds};refresher={}", Refresher::Uac.as_str());
         // Without a refresh the session runs into its expiry.
@@ -93,7 +156,7 @@ impl Leg {
     }
 
     /// `None` if the remote target cannot be addressed; it was read before it was kept.
-    fn send(
+    pub(super) fn send(
         &mut self,
         purpose: Purpose,
         method: Method,
@@ -120,44 +183,51 @@ impl Leg {
             }
             408 | 481 => self.lose(status, now),
             422 => {
-                let asked = response.number(Name::MinSe).unwrap_or(u32::MAX);
-                self.lengthen_session(asked);
+                if self.raise_interval(response) {
+                    self.send_update();
+                }
             }
-            // Without UPDATE there is nothing to refresh with; silence of the media ends the call.
-            405 | 501 => self.session = None,
+            405 | 501 => {
+                self.peer_has_update = Some(false);
+                self.refresh_by_invite(now);
+            }
             _ => self.retry_refresh(now),
         }
     }
 
     /// The peer's answer decides the interval and the refresher anew (RFC 4028 §7.2).
-    fn take_refreshed(&mut self, response: &Message, now: Instant) {
+    pub(super) fn take_refreshed(&mut self, response: &Message, now: Instant) {
         let Some(session) = &self.session else { return };
         let said = response.header(Name::SessionExpires);
         let request = SessionRequest::read(said.as_deref(), None, true);
         let seconds = request.session_expires.unwrap_or(session.interval.seconds);
-        let is_ours = request.refresher != Some(Refresher::Uas);
+        let is_ours = match request.refresher {
+            Some(refresher) => refresher == Refresher::Uac,
+            None => session.is_ours,
+        };
         let interval = SessionInterval { seconds: seconds.max(MIN_SECONDS), ..session.interval };
         self.session = Some(new_session(interval, is_ours, now));
     }
 
-    /// RFC 4028 §7.4: a 422 names the least that the peer accepts. Asked for once per interval.
-    fn lengthen_session(&mut self, min_se: u32) {
-        let Some(session) = &mut self.session else { return };
-        if (session.interval.seconds..=SECONDS_MAX).contains(&min_se)
-            && min_se != session.interval.seconds
-        {
-            session.interval.seconds = min_se;
-            self.send_refresh(min_se);
+    /// RFC 4028 §7.4: a 422 names the least that the peer accepts; whether it is more than we asked
+    /// for.
+    pub(super) fn raise_interval(&mut self, response: &Message) -> bool {
+        let asked = response.number(Name::MinSe).unwrap_or(0);
+        let Some(session) = &mut self.session else { return false };
+        let is_longer = asked > session.interval.seconds && asked <= SECONDS_MAX;
+        if is_longer {
+            session.interval.seconds = asked;
         }
+        is_longer
     }
 
-    fn retry_refresh(&mut self, now: Instant) {
+    pub(super) fn retry_refresh(&mut self, now: Instant) {
         let Some(session) = &mut self.session else { return };
         let left = session.expiry.saturating_duration_since(now) / 2;
         session.refresh = (left >= RETRY_MIN).then(|| now + left);
     }
 
-    fn lose(&mut self, status: u16, now: Instant) {
+    pub(super) fn lose(&mut self, status: u16, now: Instant) {
         self.ends(Party::Local, Cause::DialogLost { status }, None);
         self.run(Input::Lost, now);
     }
@@ -165,6 +235,7 @@ impl Leg {
 
 fn new_session(interval: SessionInterval, is_ours: bool, now: Instant) -> Session {
     Session {
+        is_ours,
         refresh: is_ours.then(|| now + interval.refresh()),
         expiry: now + interval.expiry(),
         interval,
@@ -173,8 +244,5 @@ fn new_session(interval: SessionInterval, is_ours: bool, now: Instant) -> Sessio
 
 /// RFC 4028 §4.
 const MIN_SECONDS: u32 = 90;
-
-/// A day: a peer that wants more wants none.
-const SECONDS_MAX: u32 = 86_400;
 
 const RETRY_MIN: Duration = Duration::from_secs(1);

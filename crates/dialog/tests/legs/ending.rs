@@ -4,7 +4,7 @@ use dialog::state::State;
 use dialog::{Action, Cause, Event, Failure, Party, Purpose};
 use transport::{FlowId, Name, TransportKind};
 
-use super::support::{Rig, ended, invite, message_of, response_to};
+use super::support::{Rig, ended, invite, message_of};
 
 const CLEARING: &str = "Q.850;cause=16;text=\"NORMAL_CLEARING\"";
 
@@ -23,7 +23,7 @@ fn rfc3261_15_1_1_our_bye_is_a_request_of_the_dialog() {
     assert!(bye.via().unwrap().wants_rport());
     assert_eq!(bye.via().unwrap().host(), "192.0.2.1");
     assert_eq!(rig.leg.state(), State::Terminating);
-    rig.leg.handle_response(Purpose::Bye, &response_to(&actions[0], 200, ""), rig.now);
+    rig.respond(&actions[0], 200, "");
     assert_eq!(rig.events(), [ended(Party::Local, Cause::HungUp)]);
 }
 
@@ -231,6 +231,6 @@ fn an_invite_whose_transaction_ended_unanswered_ends_the_leg() {
 fn remote_of(action: &Action) -> String {
     match action {
         Action::Request { flow, .. } => flow.remote.to_string(),
-        Action::Respond { .. } => panic!("a response"),
+        other => panic!("no request: {other:?}"),
     }
 }

@@ -150,9 +150,9 @@ impl Call {
             Transacted::Ack { message, flow } => {
                 self.leg.as_mut().unwrap().handle_ack(&message, flow, now);
             }
-            Transacted::Response { id, message, .. } => {
+            Transacted::Response { id, message, flow } => {
                 let purpose = self.clients[&id];
-                self.leg.as_mut().unwrap().handle_response(purpose, &message, now);
+                self.leg.as_mut().unwrap().handle_response(purpose, &message, flow, now);
             }
             Transacted::Timeout { id } => {
                 let purpose = self.clients[&id];
@@ -171,6 +171,9 @@ impl Call {
             Action::Request { purpose, bytes, flow } => {
                 let id = self.ours.request(bytes, flow, self.now).unwrap();
                 self.clients.insert(id, purpose);
+            }
+            Action::Cancel { .. } | Action::Acknowledge { .. } => {
+                panic!("a leg that was called")
             }
         }
     }

@@ -1,17 +1,20 @@
 //! Changes of the session within the dialog.
 
-use dialog::{Body, Error, Event, OfferMethod};
+use dialog::{Body, Error, Event, OfferMethod, OfferNumber};
 use transport::{Name, TransportKind};
 
-use super::support::{Rig, answer, invite, invite_with_body};
+use super::support::{Rig, invite, invite_with_body};
 
 #[test]
 fn rfc3261_14_2_a_re_invite_is_answered_repeated_and_acknowledged() {
     let mut rig = Rig::confirmed();
     rig.receive("INVITE", "Contact: <sip:alice@192.0.2.2:5099>\r\n", "v=0 hold");
     let offer = Some(Body::sdp("v=0 hold"));
-    assert_eq!(rig.events(), [Event::Offer { method: OfferMethod::Invite, offer }]);
-    rig.leg.answer_offer(&answer(), rig.now).unwrap();
+    assert_eq!(
+        rig.events(),
+        [Event::Offer { number: OfferNumber(1), method: OfferMethod::Invite, offer }]
+    );
+    rig.answer_offer().unwrap();
     assert_eq!(rig.run(2.0).len(), 3, "200 at 0, 0.5 and 1.5 s");
     rig.ack(2);
     assert_eq!(rig.run(60.0), []);
@@ -25,8 +28,11 @@ fn rfc3261_14_2_a_re_invite_is_answered_repeated_and_acknowledged() {
 fn rfc3261_14_2_a_re_invite_without_offer_is_answered_in_its_ack() {
     let mut rig = Rig::confirmed();
     rig.receive("INVITE", "", "");
-    assert_eq!(rig.events(), [Event::Offer { method: OfferMethod::Invite, offer: None }]);
-    rig.leg.answer_offer(&Body::sdp("v=0 our offer"), rig.now).unwrap();
+    assert_eq!(
+        rig.events(),
+        [Event::Offer { number: OfferNumber(1), method: OfferMethod::Invite, offer: None }]
+    );
+    rig.leg.answer_offer(rig.offer, &Body::sdp("v=0 our offer"), rig.now).unwrap();
     rig.receive("UPDATE", "", "v=0 crossing");
     assert_eq!(rig.words(), ["200", "491"], "our offer is out");
     rig.ack_with(2, "v=0 their answer");
@@ -43,7 +49,7 @@ fn rfc3261_14_2_a_second_re_invite_gets_500_with_retry_after() {
     assert_eq!(response.status(), Some(500));
     let seconds: u8 = response.header(Name::RetryAfter).unwrap().parse().unwrap();
     assert!(seconds <= 10);
-    rig.leg.answer_offer(&answer(), rig.now).unwrap();
+    rig.answer_offer().unwrap();
     assert_eq!(rig.words(), ["200"], "the first one goes on");
 }
 
@@ -51,11 +57,11 @@ fn rfc3261_14_2_a_second_re_invite_gets_500_with_retry_after() {
 fn rfc3261_14_2_a_refused_re_invite_leaves_the_call_as_it_was() {
     let mut rig = Rig::confirmed();
     rig.receive("INVITE", "", "v=0 video");
-    rig.leg.reject_offer(488, Vec::new()).unwrap();
+    rig.reject_offer(488, Vec::new()).unwrap();
     assert_eq!(rig.words(), ["488"]);
-    assert_eq!(rig.leg.reject_offer(488, Vec::new()), Err(Error::NoOfferWaits));
+    assert_eq!(rig.reject_offer(488, Vec::new()), Err(Error::NoOfferWaits));
     rig.receive("INVITE", "", "v=0 hold");
-    rig.leg.answer_offer(&answer(), rig.now).unwrap();
+    rig.answer_offer().unwrap();
     assert_eq!(rig.words(), ["200"]);
 }
 
@@ -63,7 +69,7 @@ fn rfc3261_14_2_a_refused_re_invite_leaves_the_call_as_it_was() {
 fn rfc3261_14_2_a_missing_ack_of_a_re_invite_ends_the_call() {
     let mut rig = Rig::confirmed();
     rig.receive("INVITE", "", "v=0 hold");
-    rig.leg.answer_offer(&answer(), rig.now).unwrap();
+    rig.answer_offer().unwrap();
     assert_eq!(rig.run(33.0).last().unwrap(), &(32.0, "BYE".to_owned()));
 }
 
@@ -75,7 +81,7 @@ fn rfc3261_9_2_a_re_invite_can_be_cancelled() {
     rig.cancel(id);
     assert_eq!(rig.words(), ["487"]);
     assert_eq!(rig.events(), [Event::OfferCancelled]);
-    assert_eq!(rig.leg.answer_offer(&answer(), rig.now), Err(Error::NoOfferWaits));
+    assert_eq!(rig.answer_offer(), Err(Error::NoOfferWaits));
 }
 
 #[test]
@@ -84,8 +90,10 @@ fn rfc5407_3_1_5_a_re_invite_proves_that_the_2xx_arrived() {
     rig.accept();
     rig.receive("INVITE", "", "v=0 hold");
     let offer = Some(Body::sdp("v=0 hold"));
-    let expected =
-        [Event::Confirmed { answer: None }, Event::Offer { method: OfferMethod::Invite, offer }];
+    let expected = [
+        Event::Confirmed { answer: None },
+        Event::Offer { number: OfferNumber(1), method: OfferMethod::Invite, offer },
+    ];
     assert_eq!(rig.events(), expected);
     rig.done();
     assert_eq!(rig.run(32.0), [], "the first 2xx is not repeated any more");
@@ -105,10 +113,13 @@ fn rfc3311_5_2_an_update_with_an_offer_waits_for_the_answer() {
     let mut rig = Rig::confirmed();
     rig.receive("UPDATE", "", "v=0 codec");
     let offer = Some(Body::sdp("v=0 codec"));
-    assert_eq!(rig.events(), [Event::Offer { method: OfferMethod::Update, offer }]);
+    assert_eq!(
+        rig.events(),
+        [Event::Offer { number: OfferNumber(1), method: OfferMethod::Update, offer }]
+    );
     rig.receive("UPDATE", "", "v=0 other");
     assert_eq!(rig.words(), ["500"]);
-    rig.leg.answer_offer(&answer(), rig.now).unwrap();
+    rig.answer_offer().unwrap();
     let response = rig.only_message();
     assert_eq!((response.status(), &response.body()[..]), (Some(200), &b"v=0 answer"[..]));
     assert_eq!(rig.run(60.0), [], "the 2xx to UPDATE is the transaction's");
@@ -148,6 +159,6 @@ fn rfc6337_2_our_offer_in_the_2xx_refuses_a_re_invite_before_its_ack() {
 #[test]
 fn the_first_offer_is_not_answered_like_a_later_one() {
     let mut rig = Rig::with(&invite(""), TransportKind::Udp);
-    assert_eq!(rig.leg.answer_offer(&answer(), rig.now), Err(Error::NoOfferWaits));
+    assert_eq!(rig.answer_offer(), Err(Error::NoOfferWaits));
     assert_eq!(rig.words(), [""; 0]);
 }

@@ -97,8 +97,8 @@ impl World {
             Step::Accept => drop(rig.leg.accept(&answer(), Vec::new(), now)),
             Step::Reject => drop(rig.leg.reject(486, Vec::new(), now)),
             Step::HangUp => rig.leg.hang_up(None, now),
-            Step::AnswerOffer => drop(rig.leg.answer_offer(&answer(), now)),
-            Step::RejectOffer => drop(rig.leg.reject_offer(488, Vec::new())),
+            Step::AnswerOffer => drop(rig.answer_offer()),
+            Step::RejectOffer => drop(rig.reject_offer(488, Vec::new())),
             Step::Receive { method, body } => {
                 let id = rig.receive(method, "", body);
                 if method == "INVITE" {

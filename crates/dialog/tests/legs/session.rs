@@ -1,9 +1,9 @@
 //! Session timers.
 
-use dialog::{Cause, Failure, Party, Purpose};
+use dialog::{Body, Cause, Event, Failure, Party, Purpose};
 use transport::{Name, TransportKind};
 
-use super::support::{Rig, ended, invite, message_of, response_to};
+use super::support::{Rig, answer, ended, flow, invite, message_of, response_to};
 
 /// What JsSIP asks for.
 const BROWSER: &str = "Session-Expires: 90\r\nSupported: timer,ice,outbound\r\n";
@@ -61,7 +61,7 @@ fn rfc4028_7_4_as_the_refresher_we_send_an_update_at_half_the_interval() {
     assert_eq!(update.header(Name::SessionExpires).unwrap(), "100;refresher=uac");
     assert!(update.has(Name::Contact));
     let more = "Session-Expires: 100;refresher=uac\r\n";
-    rig.leg.handle_response(Purpose::Refresh, &response_to(&actions[0], 200, more), rig.now);
+    rig.respond(&actions[0], 200, more);
     assert_eq!(rig.run(51.0), [(100.0, "UPDATE".to_owned())], "and again");
 }
 
@@ -71,10 +71,10 @@ fn rfc4028_7_4_a_422_raises_the_interval() {
     rig.now += std::time::Duration::from_secs(50);
     rig.leg.handle_timeout(rig.now);
     let refused = response_to(&rig.actions()[0], 422, "Min-SE: 600\r\n");
-    rig.leg.handle_response(Purpose::Refresh, &refused, rig.now);
+    rig.leg.handle_response(Purpose::Refresh, &refused, flow(TransportKind::Ws), rig.now);
     let update = rig.only_message();
     assert_eq!(update.header(Name::SessionExpires).unwrap(), "600;refresher=uac");
-    rig.leg.handle_response(Purpose::Refresh, &refused, rig.now);
+    rig.leg.handle_response(Purpose::Refresh, &refused, flow(TransportKind::Ws), rig.now);
     assert_eq!(rig.words(), [""; 0], "asked once only");
 }
 
@@ -85,7 +85,7 @@ fn rfc3261_12_2_1_2_a_refresh_that_tells_of_no_dialog_ends_the_leg() {
         rig.now += std::time::Duration::from_secs(50);
         rig.leg.handle_timeout(rig.now);
         let refused = response_to(&rig.actions()[0], status, "");
-        rig.leg.handle_response(Purpose::Refresh, &refused, rig.now);
+        rig.leg.handle_response(Purpose::Refresh, &refused, flow(TransportKind::Ws), rig.now);
         assert_eq!(rig.words(), ["BYE"]);
         rig.leg.handle_failure(Purpose::Bye, Failure::Timeout, rig.now);
         assert_eq!(rig.events(), [ended(Party::Local, Cause::DialogLost { status })]);
@@ -93,13 +93,29 @@ fn rfc3261_12_2_1_2_a_refresh_that_tells_of_no_dialog_ends_the_leg() {
 }
 
 #[test]
-fn a_peer_without_update_keeps_its_call() {
+fn rfc4028_7_4_a_peer_without_update_is_refreshed_by_a_re_invite_with_our_last_description() {
     let mut rig = agreed("Session-Expires: 100;refresher=uas\r\nSupported: timer\r\n");
     rig.now += std::time::Duration::from_secs(50);
     rig.leg.handle_timeout(rig.now);
-    let refused = response_to(&rig.actions()[0], 405, "");
-    rig.leg.handle_response(Purpose::Refresh, &refused, rig.now);
-    assert_eq!(rig.run(1000.0), []);
+    let update = rig.actions();
+    rig.respond(&update[0], 405, "");
+    let invite = rig.actions();
+    let message = message_of(&invite[0]);
+    assert_eq!(message.method().as_str(), "INVITE");
+    assert_eq!(message.body(), answer().bytes);
+    assert_eq!(message.header(Name::SessionExpires).unwrap(), "100;refresher=uac");
+    let more = "Session-Expires: 100;refresher=uac\r\nContent-Type: application/sdp\r\n";
+    rig.respond_with(&invite[0], 200, more, "v=0 same");
+    assert_eq!(rig.words(), ["ACK"]);
+    assert_eq!(rig.events(), [Event::Answer { answer: Some(Body::sdp("v=0 same")) }]);
+    assert_eq!(rig.run(51.0), [(100.0, "INVITE".to_owned())], "without asking again");
+}
+
+#[test]
+fn rfc4028_7_4_a_peer_that_says_it_has_no_update_gets_none() {
+    let more = "Allow: INVITE, BYE\r\nSession-Expires: 100;refresher=uas\r\nSupported: timer\r\n";
+    let mut rig = agreed(more);
+    assert_eq!(rig.run(51.0), [(50.0, "INVITE".to_owned())]);
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dialog::{Action, Body, Cause, Event, Leg, Party, Refused, Settings};
+use dialog::{
+    Action, Body, Cause, Error, Event, Headers, Leg, OfferNumber, Party, Refused, Settings,
+};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use transaction::{Config, ServerId, TransactionLayer};
@@ -19,6 +21,8 @@ pub struct Rig {
     ids: TransactionLayer,
     branches: u32,
     cseq: u32,
+    /// The offer of the peer that waits.
+    pub offer: OfferNumber,
 }
 
 impl Rig {
@@ -45,7 +49,7 @@ impl Rig {
             &mut rng,
             start,
         )?;
-        Ok(Rig { leg, start, now: start, kind, ids, branches: 0, cseq: 1 })
+        Ok(Rig { leg, start, now: start, kind, ids, branches: 0, cseq: 1, offer: OfferNumber(0) })
     }
 
     /// Accepts the call and lets its ACK arrive.
@@ -139,7 +143,36 @@ impl Rig {
     }
 
     pub fn events(&mut self) -> Vec<Event> {
-        std::iter::from_fn(|| self.leg.poll_event()).collect()
+        let events: Vec<Event> = std::iter::from_fn(|| self.leg.poll_event()).collect();
+        for event in &events {
+            if let Event::Offer { number, .. } = event {
+                self.offer = *number;
+            }
+        }
+        events
+    }
+
+    /// Answers the offer of the peer that came last.
+    pub fn answer_offer(&mut self) -> Result<(), Error> {
+        self.events();
+        self.leg.answer_offer(self.offer, &answer(), self.now)
+    }
+
+    /// Refuses the offer of the peer that came last.
+    pub fn reject_offer(&mut self, status: u16, headers: Headers) -> Result<(), Error> {
+        self.events();
+        self.leg.reject_offer(self.offer, status, headers, self.now)
+    }
+
+    /// A response to a request of ours arrives.
+    pub fn respond(&mut self, action: &Action, status: u16, more: &str) {
+        self.respond_with(action, status, more, "");
+    }
+
+    pub fn respond_with(&mut self, action: &Action, status: u16, more: &str, body: &str) {
+        let Action::Request { purpose, .. } = action else { panic!("no request: {action:?}") };
+        let response = response_with(action, status, more, body);
+        self.leg.handle_response(*purpose, &response, flow(self.kind), self.now);
     }
 
     /// Runs the clock for `seconds`; gives what was wanted, and when.
@@ -203,16 +236,23 @@ pub fn parse(bytes: Bytes) -> Message {
 
 pub fn message_of(action: &Action) -> Message {
     match action {
-        Action::Respond { bytes, .. } | Action::Request { bytes, .. } => parse(bytes.clone()),
+        Action::Respond { bytes, .. }
+        | Action::Request { bytes, .. }
+        | Action::Acknowledge { bytes, .. } => parse(bytes.clone()),
+        Action::Cancel { .. } => panic!("a CANCEL is written by the transaction"),
     }
 }
 
 /// A response to a request of ours.
 pub fn response_to(action: &Action, status: u16, more: &str) -> Message {
+    response_with(action, status, more, "")
+}
+
+pub fn response_with(action: &Action, status: u16, more: &str, body: &str) -> Message {
     let request = message_of(action);
     let text = |name| request.header(name).unwrap().into_owned();
     message(&format!(
-        "SIP/2.0 {status} X\r\nVia: {}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {}\r\n{more}\r\n",
+        "SIP/2.0 {status} X\r\nVia: {}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {}\r\n{more}\r\n{body}",
         text(Name::Via),
         text(Name::From),
         text(Name::To),
@@ -229,7 +269,10 @@ pub fn ended(by: Party, cause: Cause) -> Event {
     Event::Ended { by, cause, reason: None }
 }
 
-fn what(action: &Action) -> String {
+pub fn what(action: &Action) -> String {
+    if let Action::Cancel { .. } = action {
+        return "CANCEL".to_owned();
+    }
     let message = message_of(action);
     match message.status() {
         Some(status) => status.to_string(),

@@ -227,7 +227,7 @@ impl Leg {
     /// Ends the SIP leg with BYE, or with CANCEL if it is ours and was not answered.
     pub(super) async fn hang_up(&mut self, cause: Cause) {
         if !std::mem::replace(&mut self.is_over, true) {
-            self.sip.command(SipCommand::HangUp { cause }).await;
+            self.sip.command(SipCommand::HangUp { cause, reason: None }).await;
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
+use transport::TransportKind;
 
 /// One listener.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -48,6 +49,18 @@ enum Host {
 }
 
 impl ListenKind {
+    /// The transport of the SIP that arrives here.
+    #[must_use]
+    pub fn transport(self) -> TransportKind {
+        match self {
+            ListenKind::Udp => TransportKind::Udp,
+            ListenKind::Tcp => TransportKind::Tcp,
+            ListenKind::Tls => TransportKind::Tls,
+            ListenKind::Http => TransportKind::Ws,
+            ListenKind::Https => TransportKind::Wss,
+        }
+    }
+
     /// The name used in the configuration and in what is printed.
     #[must_use]
     pub fn label(self) -> &'static str {

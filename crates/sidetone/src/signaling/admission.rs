@@ -14,7 +14,7 @@ use transaction::ServerId;
 use transport::{Flow, Message, Name};
 
 use super::{OVERLOADED, Signaling, Wire};
-use crate::calls::{self, Invitation, Place, SipCommand, SipPort};
+use crate::calls::{self, Invitation, Order, Place, SipCommand, SipPort};
 use crate::metrics::Refusal;
 
 impl<W: Wire> Signaling<W> {
@@ -37,12 +37,24 @@ impl<W: Wire> Signaling<W> {
         }
     }
 
-    /// Where the peer reaches us: the address it reached, as it is known outside. Without the zone
-    /// of a link-local address, which means nothing to the peer.
-    fn contact(&self, flow: &Flow) -> String {
-        let ip = flow.local.ip();
-        let advertised = self.advertised.get(&ip).copied().unwrap_or(ip);
-        SocketAddr::new(advertised, flow.local.port()).to_string()
+    /// Where the peer reaches us: the address it reached, as it is known outside, without the zone
+    /// of a link-local address, which means nothing to the peer. A connection that we made has a
+    /// port that nobody listens on: the one of a listener of its kind is named instead.
+    pub(super) fn contact(&self, flow: &Flow) -> String {
+        let local = flow.local;
+        let ip = self.advertised.get(&local.ip()).copied().unwrap_or(local.ip());
+        let is_listened_on = |address: &SocketAddr| {
+            address.is_ipv4() == local.is_ipv4()
+                && (address.ip().is_unspecified() || address.ip() == local.ip())
+        };
+        let mut ports = self
+            .listeners
+            .iter()
+            .filter(|(kind, address)| *kind == flow.kind && is_listened_on(address))
+            .map(|(_, address)| address.port());
+        let first = ports.clone().next();
+        let port = if ports.any(|port| port == local.port()) { None } else { first };
+        SocketAddr::new(ip, port.unwrap_or(local.port())).to_string()
     }
 
     fn admit(&self, invite: &Message) -> Result<Place, (Refusal, dialog::Refusal)> {
@@ -64,9 +76,9 @@ impl<W: Wire> Signaling<W> {
     ) {
         let uuid = format!("{:032x}", self.rng.random::<u128>());
         let facts = facts(invite, &flow, &self.shared.public_context, uuid);
-        let (key, commands) = (self.legs.next_key(), self.commands.clone());
-        let (port, events) = SipPort::new(key, commands.clone());
-        self.legs.insert(leg, id, events);
+        let dialer = self.shared.dialer.clone();
+        let (port, key, events) = SipPort::new(&dialer);
+        self.legs.insert(key, leg, Some(id), events);
         let invitation = Invitation {
             facts,
             offer: invite.body(),
@@ -79,8 +91,8 @@ impl<W: Wire> Signaling<W> {
             if AssertUnwindSafe(call).catch_unwind().await.is_err() {
                 error!("a call failed; this is a fault of Sidetone");
                 let cause = Cause::NORMAL_TEMPORARY_FAILURE;
-                // An error means that the loop has ended with the process.
-                let _ = commands.send((key, SipCommand::HangUp { cause })).await;
+                let command = SipCommand::HangUp { cause, reason: None };
+                dialer.order(Order::Command(key, command)).await;
             }
         });
     }

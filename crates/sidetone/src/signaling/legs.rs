@@ -1,10 +1,11 @@
 //! The table of all SIP legs: by dialog, by transaction, by connection, by deadline.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use dialog::{Action, Body, DialogId, Event, Failure, Leg, Purpose, Settings};
+use bytes::Bytes;
+use dialog::{Action, Body, Event, Failure, Leg, Purpose, Settings};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use transaction::{ClientId, ServerId, TransactionLayer};
@@ -17,11 +18,18 @@ use crate::metrics::{Direction, Metrics};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LegKey(u64);
 
+impl LegKey {
+    pub(crate) fn new(number: u64) -> Self {
+        LegKey(number)
+    }
+}
+
 /// The table.
 pub(super) struct Legs {
     settings: Arc<Settings>,
     table: HashMap<LegKey, Entry>,
-    by_dialog: HashMap<DialogId, LegKey>,
+    /// By our tag, which no other leg has, whatever tags its peers have.
+    by_tag: HashMap<Box<str>, LegKey>,
     /// Requests of the peers within dialogs, and what began the legs.
     by_server: HashMap<ServerId, (LegKey, Method)>,
     by_client: HashMap<ClientId, (LegKey, Purpose)>,
@@ -30,12 +38,18 @@ pub(super) struct Legs {
     deadlines: BTreeSet<(Instant, LegKey)>,
     /// Legs with something to say.
     changed: Vec<LegKey>,
-    next: u64,
+    /// ACKs of 2xx, which no transaction sends.
+    acks: VecDeque<(Flow, Bytes)>,
+    /// Legs that have not ended.
+    live: usize,
 }
 
 struct Entry {
     leg: Leg,
-    events: mpsc::Sender<SipEvent>,
+    /// Until the end has been told.
+    events: Option<mpsc::Sender<SipEvent>>,
+    /// The transaction of our last INVITE.
+    invite: Option<(Purpose, ClientId)>,
     flow: FlowId,
     deadline: Option<Instant>,
 }
@@ -45,13 +59,14 @@ impl Legs {
         Legs {
             settings,
             table: HashMap::new(),
-            by_dialog: HashMap::new(),
+            by_tag: HashMap::new(),
             by_server: HashMap::new(),
             by_client: HashMap::new(),
             by_flow: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             changed: Vec::new(),
-            next: 0,
+            acks: VecDeque::new(),
+            live: 0,
         }
     }
 
@@ -59,27 +74,33 @@ impl Legs {
         &self.settings
     }
 
+    /// Whether every leg has ended. Some may still wait for 2xx to acknowledge.
     pub(super) fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.live == 0
     }
 
-    pub(super) fn has(&self, dialog: &DialogId) -> bool {
-        self.by_dialog.contains_key(dialog)
+    /// The leg of the dialog that a request belongs to.
+    pub(super) fn find(&self, request: &Message) -> Option<LegKey> {
+        let key = *self.by_tag.get(&*request.to_tag()?)?;
+        self.table.get(&key)?.leg.owns(request).then_some(key)
     }
 
-    /// The key the next inserted leg gets.
-    pub(super) fn next_key(&self) -> LegKey {
-        LegKey(self.next)
-    }
-
-    pub(super) fn insert(&mut self, leg: Leg, invite: ServerId, events: mpsc::Sender<SipEvent>) {
-        let key = self.next_key();
-        self.next += 1;
+    pub(super) fn insert(
+        &mut self,
+        key: LegKey,
+        leg: Leg,
+        invite: Option<ServerId>,
+        events: mpsc::Sender<SipEvent>,
+    ) {
         let flow = leg.flow().id;
-        self.by_dialog.insert(leg.id().clone(), key);
-        self.by_server.insert(invite, (key, Method::Invite));
+        self.by_tag.insert(leg.id().local_tag.clone(), key);
+        if let Some(invite) = invite {
+            self.by_server.insert(invite, (key, Method::Invite));
+        }
         self.by_flow.insert((flow, key));
-        self.table.insert(key, Entry { leg, events, flow, deadline: None });
+        let events = Some(events);
+        self.table.insert(key, Entry { leg, events, invite: None, flow, deadline: None });
+        self.live += 1;
         self.changed.push(key);
     }
 
@@ -88,16 +109,31 @@ impl Legs {
         let Some(entry) = self.table.get_mut(&key) else { return };
         let leg = &mut entry.leg;
         let done = match command {
+            SipCommand::Ring => leg.ring(now),
+            SipCommand::Progress { description } => {
+                leg.progress(description.map(Body::sdp).as_ref(), now)
+            }
             SipCommand::Accept { description } => {
                 leg.accept(&Body::sdp(description), Vec::new(), now)
             }
             SipCommand::Reject { status, headers } => leg.reject(status, headers, now),
-            SipCommand::AnswerOffer { description } => {
-                leg.answer_offer(&Body::sdp(description), now)
+            SipCommand::AnswerOffer { number, description } => {
+                leg.answer_offer(number, &Body::sdp(description), now)
             }
-            SipCommand::RejectOffer { status, headers } => leg.reject_offer(status, headers),
-            SipCommand::HangUp { cause } => {
-                leg.hang_up(Some(&calls::reason(cause)), now);
+            SipCommand::RejectOffer { number, status, headers } => {
+                leg.reject_offer(number, status, headers, now)
+            }
+            SipCommand::Offer { description } => {
+                leg.offer(Body::sdp(description), now);
+                Ok(())
+            }
+            SipCommand::Info { body } => {
+                leg.info(&body);
+                Ok(())
+            }
+            SipCommand::HangUp { cause, reason } => {
+                let reason = reason.unwrap_or_else(|| calls::reason(cause));
+                leg.hang_up(Some(&reason), now);
                 Ok(())
             }
         };
@@ -111,13 +147,12 @@ impl Legs {
     /// Hands a request to the leg of its dialog; `false` if there is none.
     pub(super) fn handle_request(
         &mut self,
-        dialog: &DialogId,
         id: ServerId,
         request: &Message,
         flow: &Flow,
         now: Instant,
     ) -> bool {
-        let Some(key) = self.by_dialog.get(dialog).copied() else { return false };
+        let Some(key) = self.find(request) else { return false };
         let Some(entry) = self.table.get_mut(&key) else { return false };
         self.by_server.insert(id, (key, request.method().clone()));
         entry.leg.handle_request(id, request.clone(), *flow, now);
@@ -126,7 +161,7 @@ impl Legs {
     }
 
     pub(super) fn handle_ack(&mut self, ack: &Message, flow: &Flow, now: Instant) {
-        let key = DialogId::of_request(ack).and_then(|dialog| self.by_dialog.get(&dialog).copied());
+        let key = self.find(ack);
         self.with(key, |leg| leg.handle_ack(ack, *flow, now));
     }
 
@@ -140,9 +175,27 @@ impl Legs {
         self.with(key, |leg| leg.handle_unanswered(id, now));
     }
 
-    pub(super) fn handle_response(&mut self, id: ClientId, response: &Message, now: Instant) {
+    pub(super) fn handle_response(
+        &mut self,
+        id: ClientId,
+        response: &Message,
+        flow: Flow,
+        now: Instant,
+    ) {
         let Some((key, purpose)) = self.by_client.get(&id).copied() else { return };
-        self.with(Some(key), |leg| leg.handle_response(purpose, response, now));
+        self.with(Some(key), |leg| leg.handle_response(purpose, response, flow, now));
+    }
+
+    /// A 2xx to an INVITE of ours whose transaction is gone.
+    pub(super) fn handle_stray_success(&mut self, response: &Message, flow: Flow, now: Instant) {
+        let tag = response.from_tag().unwrap_or_default();
+        let key = self.by_tag.get(&*tag).copied();
+        let Some(cseq) = response.cseq().map(|cseq| cseq.number) else { return };
+        self.with(key, |leg| {
+            if *leg.id().call_id == *response.call_id() {
+                leg.handle_response(Purpose::Invite { cseq }, response, flow, now);
+            }
+        });
     }
 
     pub(super) fn handle_failure(&mut self, id: ClientId, failure: Failure, now: Instant) {
@@ -151,7 +204,17 @@ impl Legs {
     }
 
     pub(super) fn forget_client(&mut self, id: ClientId) {
-        self.by_client.remove(&id);
+        if let Some((key, purpose)) = self.by_client.remove(&id) {
+            self.with(Some(key), |leg| leg.handle_client_ended(purpose));
+        }
+    }
+
+    /// No leg waits any longer for an ACK: the process stops.
+    pub(super) fn stop_waiting(&mut self, now: Instant) {
+        for (key, entry) in &mut self.table {
+            entry.leg.stop_waiting(now);
+            self.changed.push(*key);
+        }
     }
 
     pub(super) fn forget_server(&mut self, id: ServerId) {
@@ -216,20 +279,22 @@ impl Legs {
         metrics: &Metrics,
         now: Instant,
     ) {
-        let mut is_over = false;
         // Telling the call may make the leg act again.
         loop {
             let Some(entry) = self.table.get_mut(&key) else { return };
             if let Some(action) = entry.leg.poll_action() {
                 self.act(key, action, transactions, metrics, now);
             } else if let Some(event) = entry.leg.poll_event() {
-                is_over |= matches!(event, Event::Ended { .. });
+                let is_over = matches!(event, Event::Ended { .. });
                 entry.tell(SipEvent::Leg(event), now);
+                if is_over && entry.events.take().is_some() {
+                    self.live -= 1;
+                }
             } else {
                 break;
             }
         }
-        if is_over {
+        if self.table.get(&key).is_some_and(|entry| entry.leg.is_finished()) {
             self.remove(key);
         } else {
             self.index(key, now);
@@ -254,25 +319,43 @@ impl Legs {
                 }
             }
             Action::Request { purpose, bytes, flow } => {
-                let method = match purpose {
-                    Purpose::Bye => Method::Bye,
-                    Purpose::Refresh => Method::Update,
-                };
-                metrics.request(Direction::Out, flow.kind, &method);
+                metrics.request(Direction::Out, flow.kind, &purpose.method());
                 match transactions.request(bytes, flow, now) {
-                    Ok(id) => {
-                        self.by_client.insert(id, (key, purpose));
-                    }
+                    Ok(id) => self.note_client(key, purpose, id),
                     Err(error) => {
                         debug!(%error, "request not sent");
-                        let fail = |leg: &mut Leg| {
+                        self.with(Some(key), |leg| {
                             leg.handle_failure(purpose, Failure::Transport, now);
-                        };
-                        self.with(Some(key), fail);
+                            leg.handle_client_ended(purpose);
+                        });
                     }
                 }
             }
+            Action::Cancel { purpose, reason } => {
+                let invite = self.table.get(&key).and_then(|entry| entry.invite);
+                if let Some((_, id)) = invite.filter(|(invite, _)| *invite == purpose)
+                    && let Err(error) = transactions.cancel(id, reason.as_deref(), now)
+                {
+                    debug!(%error, "nothing to cancel");
+                }
+            }
+            Action::Acknowledge { bytes, flow } => {
+                metrics.request(Direction::Out, flow.kind, &Method::Ack);
+                self.acks.push_back((flow, bytes));
+            }
         }
+    }
+
+    fn note_client(&mut self, key: LegKey, purpose: Purpose, id: ClientId) {
+        self.by_client.insert(id, (key, purpose));
+        if let (Purpose::Invite { .. }, Some(entry)) = (purpose, self.table.get_mut(&key)) {
+            entry.invite = Some((purpose, id));
+        }
+    }
+
+    /// The next ACK to send.
+    pub(super) fn poll_ack(&mut self) -> Option<(Flow, Bytes)> {
+        self.acks.pop_front()
     }
 
     /// Follows the leg to another connection and to its next deadline.
@@ -300,7 +383,7 @@ impl Legs {
 
     fn remove(&mut self, key: LegKey) {
         let Some(entry) = self.table.remove(&key) else { return };
-        self.by_dialog.remove(entry.leg.id());
+        self.by_tag.remove(&entry.leg.id().local_tag);
         self.by_flow.remove(&(entry.flow, key));
         if let Some(deadline) = entry.deadline {
             self.deadlines.remove(&(deadline, key));
@@ -312,10 +395,11 @@ impl Entry {
     /// Tells the call. One that cannot take it (its task failed, or it fell far behind) has lost
     /// its leg: that is ended here, so that nothing hangs.
     fn tell(&mut self, event: SipEvent, now: Instant) {
-        if let Err(error) = self.events.try_send(event)
+        let Some(events) = &self.events else { return };
+        if let Err(error) = events.try_send(event)
             && !matches!(self.leg.state(), dialog::state::State::Terminated)
         {
-            if !self.events.is_closed() {
+            if !events.is_closed() {
                 warn!(%error, "a call does not take its events; ending it");
             }
             self.leg.hang_up(None, now);

@@ -82,7 +82,12 @@ impl TransactionLayer {
             Some(&slot) => {
                 self.step_client(slot, ClientInput::Response(status), Some((message, flow)), now);
             }
-            None => self.counters.responses_unmatched += 1,
+            None => {
+                self.counters.responses_unmatched += 1;
+                if (200..=299).contains(&status) && *message.method() == Method::Invite {
+                    self.events.push_back(Event::StraySuccess { message, flow });
+                }
+            }
         }
     }
 

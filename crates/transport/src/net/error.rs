@@ -29,6 +29,14 @@ pub enum NetError {
         /// listens.
         source: io::Error,
     },
+    /// A name has no address, or the look-up failed.
+    #[error("no address for {host}: {source}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
     /// No UDP listener has the peer's address family.
     #[error("no udp listener can reach {remote}")]
     NoListener {

@@ -23,6 +23,7 @@ mod error;
 mod event;
 mod http;
 mod listener;
+mod route;
 mod stream;
 mod tcp;
 mod tls;
@@ -159,6 +160,12 @@ impl Network {
                 Err(SendError::NoFlow)
             }
         }
+    }
+
+    /// Whether a socket or connection is still there.
+    #[must_use]
+    pub fn is_open(&self, id: FlowId) -> bool {
+        self.inner.flows.contains_key(&id)
     }
 
     /// Ends a stream connection once what is queued is sent. UDP sockets and flows that have ended

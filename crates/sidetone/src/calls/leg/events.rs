@@ -43,12 +43,15 @@ impl Leg {
     async fn on_dialog(&mut self, event: Event) -> Result<Notice, LegEnd> {
         match event {
             Event::Confirmed { answer } => self.on_confirmed(answer.as_ref()),
-            Event::Offer { offer, .. } => self.on_offer(offer).await,
+            Event::Offer { number, offer, .. } => self.on_offer(number, offer).await,
             Event::Answer { answer: Some(answer) } => self.on_answer(&answer),
             Event::Info { body: Some(body) } => Ok(self.on_info(&body)),
-            Event::Answer { answer: None } | Event::Info { body: None } | Event::OfferCancelled => {
-                Ok(Notice::Other)
-            }
+            Event::Answer { answer: None }
+            | Event::Info { body: None }
+            | Event::OfferCancelled
+            | Event::Progress { .. }
+            | Event::Accepted { .. }
+            | Event::OfferAnswered { .. } => Ok(Notice::Other),
             // The leg says BYE by itself.
             Event::MissingAck => {
                 self.is_over = true;
@@ -76,7 +79,7 @@ impl Leg {
             LegCause::HungUp => {
                 (EndedBy::System, EndCause::Failure, Cause::NORMAL_TEMPORARY_FAILURE)
             }
-            LegCause::Rejected { status } => {
+            LegCause::Rejected { status } | LegCause::Refused { status, .. } => {
                 (EndedBy::System, EndCause::Failure, Cause::from_sip_status(status))
             }
             LegCause::Unacknowledged => {
@@ -87,6 +90,9 @@ impl Leg {
             }
             LegCause::DialogLost { .. } | LegCause::FlowClosed => {
                 (EndedBy::System, EndCause::Gone, Cause::RECOVERY_ON_TIMER_EXPIRE)
+            }
+            LegCause::AnswerMissing => {
+                (EndedBy::System, EndCause::Failure, Cause::INCOMPATIBLE_DESTINATION)
             }
             LegCause::Expired | LegCause::Unanswered => {
                 (EndedBy::System, EndCause::Failure, Cause::RECOVERY_ON_TIMER_EXPIRE)

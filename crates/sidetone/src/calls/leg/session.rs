@@ -1,6 +1,6 @@
 //! The session of a leg: offers and answers, and the media leg they describe.
 
-use dialog::Body;
+use dialog::{Body, OfferNumber};
 use dialplan::Cause;
 use media::sdp::{self, Capabilities, Direction, Negotiated, RemoteMedia};
 use media::shard::{LegKind, LegParameters};
@@ -110,9 +110,13 @@ impl Leg {
     }
 
     /// A re-INVITE or UPDATE changes the session, or is refused and leaves it as it was.
-    pub(super) async fn on_offer(&mut self, offer: Option<Body>) -> Result<Notice, LegEnd> {
+    pub(super) async fn on_offer(
+        &mut self,
+        number: OfferNumber,
+        offer: Option<Body>,
+    ) -> Result<Notice, LegEnd> {
         let Some(offer) = offer else {
-            self.offer_again().await;
+            self.offer_again(number).await;
             return Ok(Notice::Other);
         };
         match offer::agree(&offer, &self.capabilities(), self.codec()) {
@@ -120,12 +124,12 @@ impl Leg {
                 self.update_media(negotiated)?;
                 self.session_version += 1;
                 let description = self.describe();
-                self.sip.command(SipCommand::AnswerOffer { description }).await;
+                self.sip.command(SipCommand::AnswerOffer { number, description }).await;
                 Ok(Notice::Renegotiated)
             }
             Err(Refused { status, headers, reason }) => {
                 info!(call_id = self.call_id, side = ?self.side, reason, "offer refused");
-                self.sip.command(SipCommand::RejectOffer { status, headers }).await;
+                self.sip.command(SipCommand::RejectOffer { number, status, headers }).await;
                 Ok(Notice::Other)
             }
         }
@@ -133,7 +137,7 @@ impl Leg {
 
     /// A re-INVITE without an offer asks for ours (RFC 3261 §14.2): the codec in use, so that the
     /// answer changes nothing that plays.
-    async fn offer_again(&mut self) {
+    async fn offer_again(&mut self, number: OfferNumber) {
         self.session_version += 1;
         let description = match (&self.media, &self.negotiated) {
             (Some(leg), Some(negotiated)) => {
@@ -144,10 +148,10 @@ impl Leg {
             _ => {
                 let refusal = dialog::Refusal::NotAcceptableHere { warning: None };
                 let (status, headers) = (refusal.status(), refusal.headers());
-                return self.sip.command(SipCommand::RejectOffer { status, headers }).await;
+                return self.sip.command(SipCommand::RejectOffer { number, status, headers }).await;
             }
         };
-        self.sip.command(SipCommand::AnswerOffer { description }).await;
+        self.sip.command(SipCommand::AnswerOffer { number, description }).await;
     }
 
     fn update_media(&mut self, negotiated: Negotiated) -> Result<(), LegEnd> {
