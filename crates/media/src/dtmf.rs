@@ -1,10 +1,14 @@
-//! DTMF received as RTP events (RFC 4733 §2).
+//! DTMF as RTP events (RFC 4733 §2): received here, sent by [`sender`].
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start from some instant"))]
 
 use std::time::{Duration, Instant};
 
 use crate::rtp::RtpTimestamp;
+
+mod sender;
+
+pub(crate) use sender::{DtmfSender, Step};
 
 /// A key that was pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,4 +33,9 @@ pub mod source;
 pub mod srtp;
 pub mod stun;
 
+mod concealment;
+mod jitter_buffer;
+mod playout;
+mod transcoder;
+
 pub use error::Error;

@@ -38,5 +38,6 @@ pub use counters::{
     codec_index,
 };
 pub use transmit::{
-    LegKey, Media, MediaKind, PACKET_BYTES_MAX, PacketBuffer, Path, RECEIVE_BYTES_MAX, Transmits,
+    LegKey, Media, MediaKind, PACKET_BYTES_MAX, PacketBuffer, Path, RECEIVE_BYTES_MAX, StreamId,
+    Transmits,
 };

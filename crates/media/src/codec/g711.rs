@@ -33,9 +33,32 @@ pub const ULAW_SILENCE: u8 = 0xff;
 /// The A-law code of silence.
 pub const ALAW_SILENCE: u8 = 0xd5;
 
+/// The A-law code of each µ-law code.
+pub static ULAW_TO_ALAW: [u8; 256] = {
+    let mut codes = [0; 256];
+    let mut code = 0;
+    while code < codes.len() {
+        codes[code] = encode_alaw(decode_ulaw(code as u8));
+        code += 1;
+    }
+    codes
+};
+
+/// The µ-law code of each A-law code.
+pub static ALAW_TO_ULAW: [u8; 256] = {
+    let mut codes = [0; 256];
+    let mut code = 0;
+    while code < codes.len() {
+        codes[code] = encode_ulaw(decode_alaw(code as u8));
+        code += 1;
+    }
+    codes
+};
+
 /// The µ-law code of one sample.
-pub fn encode_ulaw(sample: i16) -> u8 {
-    let magnitude = u32::from(sample.unsigned_abs()).min(ULAW_CLIP) + ULAW_BIAS;
+pub const fn encode_ulaw(sample: i16) -> u8 {
+    let magnitude = sample.unsigned_abs() as u32;
+    let magnitude = if magnitude < ULAW_CLIP { magnitude } else { ULAW_CLIP } + ULAW_BIAS;
     // The bias makes bit 7 the lowest that can be the leading one.
     let segment = magnitude.ilog2() - 7;
     let step = (magnitude >> (segment + 3)) & 0x0f;
@@ -54,7 +77,7 @@ pub const fn decode_ulaw(code: u8) -> i16 {
 }
 
 /// The A-law code of one sample.
-pub fn encode_alaw(sample: i16) -> u8 {
+pub const fn encode_alaw(sample: i16) -> u8 {
     // A negative sample is coded by its ones' complement, so that -1 falls on the first step.
     let (magnitude, sign) = if sample < 0 { (!sample, 0) } else { (sample, 0x80) };
     let magnitude = (magnitude >> 4) as u32;
@@ -171,6 +194,23 @@ mod tests {
             // A step is a sixteenth of its segment, and a segment spans an octave.
             assert!(error(decode_ulaw(encode_ulaw(sample))) <= (magnitude + 132) / 32 + 1);
             assert!(error(decode_alaw(encode_alaw(sample))) <= (magnitude / 32).max(8) + 1);
+        }
+    }
+
+    #[test]
+    fn a_translated_code_is_the_nearest_of_the_other_law() {
+        for code in 0..=255_u8 {
+            let nearest = |decode: fn(u8) -> i16, sample: i16| {
+                let error = |code: u8| (i32::from(decode(code)) - i32::from(sample)).abs();
+                (0..=255).map(error).min().unwrap()
+            };
+            let (ulaw, alaw) = (decode_ulaw(code), decode_alaw(code));
+            let to_alaw = decode_alaw(ULAW_TO_ALAW[usize::from(code)]);
+            let to_ulaw = decode_ulaw(ALAW_TO_ULAW[usize::from(code)]);
+            // Half way between two codes both are the nearest, give or take the rounding.
+            let error = |a: i16, b: i16| (i32::from(a) - i32::from(b)).abs();
+            assert!(error(ulaw, to_alaw) <= nearest(decode_alaw, ulaw) + 8, "{code:#x}");
+            assert!(error(alaw, to_ulaw) <= nearest(decode_ulaw, alaw) + 8, "{code:#x}");
         }
     }
 

@@ -36,7 +36,57 @@ pub struct Settings {
     pub expected_loss_percent: u8,
     /// What is encoded.
     pub purpose: Purpose,
+    /// Highest sampling rate whose sound is of use to who hears it, in Hz.
+    pub playback_rate_hz_max: u32,
+    /// Whether nothing is sent while nobody speaks: frames of at most [`DTX_BYTES_MAX`] bytes.
+    pub dtx: bool,
 }
+
+/// What a peer asks of the Opus that it is sent (RFC 7587 §6.1), as `a=fmtp` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wishes {
+    /// `maxplaybackrate`: what is above the sound of this sampling rate is wasted, in Hz.
+    pub playback_rate_hz_max: u32,
+    /// `maxaveragebitrate`, in bits per second.
+    pub bitrate_max: Option<u32>,
+    /// `useinbandfec`: it can use the copy that a frame carries of the one before.
+    pub inband_fec: bool,
+    /// `usedtx`: it prefers not to be sent silence.
+    pub dtx: bool,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Wishes { playback_rate_hz_max: 48_000, bitrate_max: None, inband_fec: false, dtx: false }
+    }
+}
+
+impl Wishes {
+    /// Settings for a voice sampled at `pcm_rate_hz`, within what is wished.
+    pub fn settings(&self, complexity: u8, pcm_rate_hz: u32) -> Settings {
+        // RFC 7587 §3.1.1: the sweet spots for speech in narrow and in wide band, with some room.
+        let bitrate = if pcm_rate_hz <= 8_000 { 20_000 } else { 28_000 };
+        Settings {
+            complexity,
+            bitrate: self.bitrate_max.map_or(bitrate, |max| bitrate.min(max)),
+            inband_fec: false,
+            expected_loss_percent: 0,
+            purpose: Purpose::Voice,
+            playback_rate_hz_max: self.playback_rate_hz_max,
+            dtx: self.dtx,
+        }
+    }
+}
+
+/// How long the audio of a payload lasts, in ticks of 48 kHz; `None` if it is not Opus.
+pub fn duration_ticks(payload: &[u8]) -> Option<u32> {
+    let ticks = opus::packet::get_nb_samples(payload, CODEC.clock_rate_hz).ok()?;
+    // RFC 6716 §3.2.5: 120 ms at the most.
+    u32::try_from(ticks).ok().filter(|ticks| *ticks <= CODEC.clock_rate_hz * 120 / 1000)
+}
+
+/// A payload of so few bytes says that nobody speaks (RFC 6716 §3.4: a frame of no data).
+pub const DTX_BYTES_MAX: usize = 2;
 
 /// What an encoder is tuned for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +108,8 @@ impl Settings {
         inband_fec: true,
         expected_loss_percent: 5,
         purpose: Purpose::Sound,
+        playback_rate_hz_max: 48_000,
+        dtx: false,
     };
 
     /// For tones, which are encoded once and played in a loop.
@@ -67,6 +119,8 @@ impl Settings {
         inband_fec: false,
         expected_loss_percent: 0,
         purpose: Purpose::Loop,
+        playback_rate_hz_max: 48_000,
+        dtx: false,
     };
 }
 
@@ -78,6 +132,8 @@ impl Default for Settings {
             inband_fec: true,
             expected_loss_percent: 5,
             purpose: Purpose::Voice,
+            playback_rate_hz_max: 48_000,
+            dtx: false,
         }
     }
 }
@@ -104,7 +160,18 @@ impl Encoder {
         inner.set_inband_fec(settings.inband_fec)?;
         inner.set_packet_loss_perc(i32::from(settings.expected_loss_percent))?;
         inner.set_prediction_disabled(settings.purpose == Purpose::Loop)?;
+        inner.set_max_bandwidth(bandwidth(settings.playback_rate_hz_max))?;
+        inner.set_dtx(settings.dtx)?;
         Ok(Encoder { inner })
+    }
+
+    /// Prepares for losing a share of the frames: each then carries a copy of the one before.
+    ///
+    /// # Errors
+    /// libopus refuses.
+    pub fn expect_loss(&mut self, percent: u8) -> Result<(), Error> {
+        self.inner.set_inband_fec(percent > 0)?;
+        Ok(self.inner.set_packet_loss_perc(i32::from(percent.min(100)))?)
     }
 
     /// Samples by which what is decoded lags behind what was encoded, at the rate given to
@@ -122,6 +189,17 @@ impl Encoder {
     /// The frame is not one of 2.5 to 60 ms, or `payload` is too short.
     pub fn encode(&mut self, pcm: &[i16], payload: &mut [u8]) -> Result<usize, Error> {
         Ok(self.inner.encode(pcm, payload)?)
+    }
+}
+
+/// The bandwidth whose sound a sampling rate can carry (RFC 7587 §6.1).
+fn bandwidth(playback_rate_hz: u32) -> opus::Bandwidth {
+    match playback_rate_hz {
+        ..=8_000 => opus::Bandwidth::Narrowband,
+        ..=12_000 => opus::Bandwidth::Mediumband,
+        ..=16_000 => opus::Bandwidth::Wideband,
+        ..=24_000 => opus::Bandwidth::Superwideband,
+        _ => opus::Bandwidth::Fullband,
     }
 }
 
@@ -227,6 +305,31 @@ mod tests {
             assert_eq!(decoder.conceal(next, &mut pcm).unwrap(), 320);
             assert!(pcm.iter().any(|sample| *sample > 3000), "next frame at hand: {has_next}");
         }
+    }
+
+    #[test]
+    fn rfc7587_6_1_what_the_peer_cannot_play_is_not_sent() {
+        for (rate_hz, expected) in [(8_000, opus::Bandwidth::Narrowband), (16_000, opus::Bandwidth::Wideband)] {
+            let wishes = Wishes { playback_rate_hz_max: rate_hz, ..Wishes::default() };
+            let mut encoder = Encoder::new(16_000, wishes.settings(5, 16_000)).unwrap();
+            let mut payload = [0; 1275];
+            for frame in frames() {
+                encoder.encode(&frame, &mut payload).unwrap();
+            }
+            assert_eq!(opus::packet::get_bandwidth(&payload).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_payload_tells_how_long_it_lasts() {
+        let mut encoder = Encoder::new(8_000, Settings::default()).unwrap();
+        let mut payload = [0; 1275];
+        for (samples, ticks) in [(20, 120), (80, 480), (160, 960), (480, 2_880)] {
+            let len = encoder.encode(&vec![0; samples], &mut payload).unwrap();
+            assert_eq!(duration_ticks(&payload[..len]), Some(ticks));
+        }
+        assert_eq!(duration_ticks(&[]), None);
+        assert_eq!(duration_ticks(&[0xff]), None);
     }
 
     #[test]

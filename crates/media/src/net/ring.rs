@@ -8,15 +8,15 @@ use std::sync::{
 
 use super::sys::Waker;
 use crate::{
-    rtp::{ExtendedSequenceNumber, RtpTimestamp, Ssrc},
-    shard::{LegId, Media, MediaKind},
+    rtp::{ExtendedSequenceNumber, RtpTimestamp},
+    shard::{LegId, Media, MediaKind, StreamId},
 };
 
 /// One packet on its way, copied: its slot was allocated when the plane started.
 pub(super) struct Forwarded {
     pub(super) serial: u64,
     kind: MediaKind,
-    ssrc: Ssrc,
+    stream: StreamId,
     number: ExtendedSequenceNumber,
     timestamp: RtpTimestamp,
     marker: bool,
@@ -29,14 +29,14 @@ impl Forwarded {
         let mut payload = [0; PAYLOAD_BYTES_MAX];
         let len = media.payload.len();
         payload.get_mut(..len)?.copy_from_slice(media.payload);
-        let Media { kind, ssrc, number, timestamp, marker, .. } = *media;
-        Some(Self { serial, kind, ssrc, number, timestamp, marker, len, payload })
+        let Media { kind, stream, number, timestamp, marker, .. } = *media;
+        Some(Self { serial, kind, stream, number, timestamp, marker, len, payload })
     }
 
     pub(super) fn media(&self) -> Media<'_> {
         Media {
             kind: self.kind,
-            ssrc: self.ssrc,
+            stream: self.stream,
             number: self.number,
             timestamp: self.timestamp,
             marker: self.marker,
@@ -107,7 +107,7 @@ mod tests {
         let peer = LegId { shard: 1, serial: 42 };
         let media = |number: u64, payload| Media {
             kind: MediaKind::Audio(Codec::Opus),
-            ssrc: Ssrc(1),
+            stream: StreamId { leg: 1, ordinal: 1 },
             number: ExtendedSequenceNumber(number),
             timestamp: RtpTimestamp(2),
             marker: true,

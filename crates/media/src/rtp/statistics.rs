@@ -21,6 +21,8 @@ pub enum Arrival {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReceiveStatistics {
     ssrc: Option<Ssrc>,
+    /// Streams begun so far.
+    streams: u32,
     base: u64,
     highest: ExtendedSequenceNumber,
     received: u64,
@@ -87,6 +89,7 @@ impl ReceiveStatistics {
         let (earlier_received, earlier_lost) = (self.received_total(), self.lost_total());
         *self = Self {
             ssrc: Some(ssrc),
+            streams: self.streams.wrapping_add(1),
             base: u64::from(number.0) + WRAP,
             highest: ExtendedSequenceNumber(u64::from(number.0) + WRAP),
             received: 1,
@@ -126,6 +129,11 @@ impl ReceiveStatistics {
     /// The stream heard at present.
     pub fn ssrc(&self) -> Option<Ssrc> {
         self.ssrc
+    }
+
+    /// Which of the streams heard so far is the present one, counted from 1.
+    pub fn stream(&self) -> u32 {
+        self.streams
     }
 
     /// Whether a number, widened elsewhere, is ahead of every packet of the stream.

@@ -151,10 +151,21 @@ pub enum Command {
         /// How much later, at most [`ECHO_DELAY_MAX`]; `None`: at once.
         delay: Option<Duration>,
     },
-    /// Forwards what is heard to another leg of the same codec. For both ways, both legs are told.
+    /// Lets another leg hear what this one hears, once both are told to bridge with the other: a leg
+    /// sends nothing that comes from anyone but its own peer in a bridge. The same codec is forwarded
+    /// as it comes, another one is transcoded; which of the two follows every [`Command::Update`] of
+    /// either leg. DTMF events are reported and go no further.
     Bridge {
         /// Where it goes.
         peer: LegId,
+    },
+    /// Presses a key, after those that still wait: as an RTP event (RFC 4733) if the peer takes
+    /// them, else as tones in the leg's codec. Meanwhile the leg sends nothing else.
+    Dtmf {
+        /// One of `0-9`, `*`, `#`, `A-D`.
+        digit: char,
+        /// How long, from 40 ms to 6 s, and no longer than one RTP event can say.
+        duration: Duration,
     },
     /// What a later offer and answer changed.
     Update(Box<Update>),

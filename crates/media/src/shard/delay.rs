@@ -7,8 +7,8 @@ use std::{
 
 use super::transmit::Media;
 use crate::{
-    rtp::{ExtendedSequenceNumber, RtpTimestamp, Ssrc},
-    shard::MediaKind,
+    rtp::{ExtendedSequenceNumber, RtpTimestamp},
+    shard::{MediaKind, StreamId},
 };
 
 /// Packets that wait for their time.
@@ -25,7 +25,7 @@ pub(crate) struct DelayRing {
 struct Waiting {
     due: Instant,
     kind: MediaKind,
-    ssrc: Ssrc,
+    stream: StreamId,
     number: ExtendedSequenceNumber,
     timestamp: RtpTimestamp,
     marker: bool,
@@ -58,7 +58,7 @@ impl DelayRing {
         self.packets.push_back(Waiting {
             due: now + self.delay,
             kind: media.kind,
-            ssrc: media.ssrc,
+            stream: media.stream,
             number: media.number,
             timestamp: media.timestamp,
             marker: media.marker,
@@ -77,7 +77,7 @@ impl DelayRing {
         }
         Some(Media {
             kind: waiting.kind,
-            ssrc: waiting.ssrc,
+            stream: waiting.stream,
             number: waiting.number,
             timestamp: waiting.timestamp,
             marker: waiting.marker,
@@ -94,7 +94,7 @@ mod tests {
     fn media(number: u64, payload: &[u8]) -> Media<'_> {
         Media {
             kind: MediaKind::Audio(Codec::Pcmu),
-            ssrc: Ssrc(1),
+            stream: StreamId { leg: 1, ordinal: 1 },
             number: ExtendedSequenceNumber(number),
             timestamp: RtpTimestamp(0),
             marker: false,

@@ -14,14 +14,15 @@ use super::{
     transmit::{LegKey, Path},
 };
 use crate::{
-    codec::{Codec, FRAME_MS},
+    codec::{Codec, FRAME_MS, opus},
     dtls::Association,
-    dtmf::DtmfReceiver,
+    dtmf::{DtmfReceiver, DtmfSender},
     ice::IceLite,
     prompt::Track,
     rtp::{PayloadType, ReceiveStatistics, ReportBlock},
     sdp::{DtmfFormat, Fingerprint, Negotiated},
     srtp::{InboundSrtcp, InboundSrtp, OutboundSrtcp, OutboundSrtp},
+    transcoder::Transcoder,
 };
 
 pub(crate) struct Leg {
@@ -42,6 +43,8 @@ pub(crate) struct Leg {
     pub(crate) last_heard: Instant,
     pub(crate) armed: Option<Instant>,
     pub(crate) mode: Mode,
+    /// Digits to be sent; kept from the first one on.
+    pub(crate) dtmf: Option<Box<DtmfSender>>,
     pub(crate) outbound: Outbound,
     pub(crate) inbound: ReceiveStatistics,
     pub(crate) transport: Transport,
@@ -64,7 +67,7 @@ pub(crate) enum Mode {
     Play(Play),
     Echo,
     DelayedEcho(Box<DelayRing>),
-    Bridge(LegId),
+    Bridge(Bridge),
 }
 
 impl Mode {
@@ -75,6 +78,14 @@ impl Mode {
             Mode::Idle | Mode::Play(_) | Mode::DelayedEcho(_) => false,
         }
     }
+}
+
+/// The other leg of a bridge, and how its audio is made fit for this one.
+#[derive(Debug)]
+pub(crate) struct Bridge {
+    pub(crate) peer: LegId,
+    /// Made when audio of another codec comes, and gone when it is of this leg's.
+    pub(crate) transcoder: Option<Box<Transcoder>>,
 }
 
 #[derive(Debug)]
@@ -134,6 +145,8 @@ pub(crate) struct Cold {
     pub(crate) farewell: Option<Instant>,
     pub(crate) rtcp_at: Option<Instant>,
     pub(crate) dtmf: DtmfReceiver,
+    /// What the peer asks of an Opus encoder.
+    pub(crate) opus: opus::Wishes,
     /// The peer's last sender report: middle bits of its NTP time, and when it came.
     pub(crate) sender_report: Option<(u32, Instant)>,
     pub(crate) remote_block: Option<ReportBlock>,
@@ -190,10 +203,18 @@ impl Leg {
 
     /// Whether the leg has something to send at every turn of its slot.
     pub(crate) fn wants_slot(&self) -> bool {
-        match self.mode {
-            Mode::Play(_) | Mode::DelayedEcho(_) => self.format.is_some() && self.route().is_some(),
-            Mode::Idle | Mode::Echo | Mode::Bridge(_) => false,
-        }
+        let has_frames = match &self.mode {
+            Mode::Play(_) | Mode::DelayedEcho(_) => true,
+            Mode::Bridge(bridge) => bridge.transcoder.as_ref().is_some_and(|t| t.is_awake()),
+            Mode::Idle | Mode::Echo => false,
+        };
+        let has_digits = self.dtmf.as_ref().is_some_and(|dtmf| dtmf.is_active());
+        (has_frames || has_digits) && self.format.is_some() && self.route().is_some()
+    }
+
+    /// Whether a digit is being sent, and nothing else may be.
+    pub(crate) fn is_muted(&self) -> bool {
+        self.dtmf.as_ref().is_some_and(|dtmf| dtmf.is_muting())
     }
 
     /// Whether silence would be worth reporting. A WebRTC peer sends checks even on hold.

@@ -1,5 +1,6 @@
 //! The stream that a leg sends: one SSRC for the leg's life, whatever is played or forwarded.
 
+use super::transmit::StreamId;
 use crate::rtp::{
     ExtendedSequenceNumber, Header, PayloadType, RtpTimestamp, SequenceTracker, Ssrc,
 };
@@ -27,7 +28,7 @@ pub(crate) struct Outbound {
 /// The inbound stream that is forwarded and how its numbers become ours.
 #[derive(Clone, Copy, Debug)]
 struct Source {
-    ssrc: Ssrc,
+    stream: StreamId,
     numbers: u64,
     ticks: u32,
 }
@@ -57,6 +58,31 @@ impl Outbound {
         frame_ticks: u32,
         at_ms: u64,
     ) -> (Header, ExtendedSequenceNumber) {
+        self.step(frame_ticks, at_ms);
+        let marker = std::mem::take(&mut self.starts_talk);
+        self.numbered(marker, payload_type, self.timestamp)
+    }
+
+    /// The stream's time of a DTMF event that begins at `at_ms` (RFC 4733 §2.2.1).
+    pub(crate) fn begin_event(&mut self, frame_ticks: u32, at_ms: u64) -> RtpTimestamp {
+        self.step(frame_ticks, at_ms);
+        // The voice that follows is a talk-spurt of its own.
+        self.starts_talk = true;
+        self.timestamp
+    }
+
+    /// The header of a packet about the DTMF event that began at `timestamp`.
+    pub(crate) fn event_packet(
+        &mut self,
+        marker: bool,
+        payload_type: PayloadType,
+        timestamp: RtpTimestamp,
+    ) -> (Header, ExtendedSequenceNumber) {
+        self.numbered(marker, payload_type, timestamp)
+    }
+
+    /// Goes on to the frame that leaves at `at_ms`.
+    fn step(&mut self, frame_ticks: u32, at_ms: u64) {
         self.source = None;
         if let Some(before) = self.at_ms {
             let frames = ((at_ms.saturating_sub(before) + FRAME_MS / 2) / FRAME_MS).max(1);
@@ -64,15 +90,18 @@ impl Outbound {
             self.timestamp = self.timestamp.plus((frames as u32).wrapping_mul(frame_ticks));
         }
         self.at_ms = Some(at_ms);
+    }
+
+    fn numbered(
+        &mut self,
+        marker: bool,
+        payload_type: PayloadType,
+        timestamp: RtpTimestamp,
+    ) -> (Header, ExtendedSequenceNumber) {
         let number = self.next;
         self.use_number(number);
-        let header = Header {
-            marker: std::mem::take(&mut self.starts_talk),
-            payload_type,
-            sequence_number: number.sequence_number(),
-            timestamp: self.timestamp,
-            ssrc: self.ssrc,
-        };
+        let sequence_number = number.sequence_number();
+        let header = Header { marker, payload_type, sequence_number, timestamp, ssrc: self.ssrc };
         (header, number)
     }
 
@@ -81,15 +110,21 @@ impl Outbound {
     /// old to tell.
     pub(crate) fn forward(
         &mut self,
-        from: (Ssrc, ExtendedSequenceNumber, RtpTimestamp),
+        from: (StreamId, ExtendedSequenceNumber, RtpTimestamp),
         marker: bool,
         payload_type: PayloadType,
         ticks_per_ms: u32,
         at_ms: u64,
     ) -> Option<(Header, ExtendedSequenceNumber)> {
-        let (ssrc, number, timestamp) = from;
-        let source = match self.source.filter(|source| source.ssrc == ssrc) {
-            Some(source) => source,
+        let (stream, number, timestamp) = from;
+        let expected = self.timestamp_at(ticks_per_ms, at_ms);
+        let is_near = |source: &Source| {
+            let ahead = timestamp.plus(source.ticks).distance_from(expected);
+            ahead.unsigned_abs() <= ticks_per_ms * JUMP_MS
+        };
+        let source = match self.source.filter(|source| source.stream == stream) {
+            Some(source) if is_near(&source) => source,
+            Some(source) => self.retime(source, timestamp, ticks_per_ms, at_ms),
             None => self.follow(from, ticks_per_ms, at_ms),
         };
         let number = ExtendedSequenceNumber(number.0.wrapping_add(source.numbers) & INDEX_BITS);
@@ -109,19 +144,39 @@ impl Outbound {
         Some((header, number))
     }
 
+    /// Takes note of a packet of the stream that is forwarded which is not: no number is left out
+    /// for it, so that the receiver does not take it for lost.
+    pub(crate) fn pass_over(&mut self, stream: StreamId, number: ExtendedSequenceNumber) {
+        let Some(source) = self.source.as_mut().filter(|source| source.stream == stream) else {
+            return;
+        };
+        if number.0.wrapping_add(source.numbers) & INDEX_BITS >= self.next.0 {
+            source.numbers = source.numbers.wrapping_sub(1);
+        }
+    }
+
     fn follow(
         &mut self,
-        (ssrc, number, timestamp): (Ssrc, ExtendedSequenceNumber, RtpTimestamp),
+        (stream, number, timestamp): (StreamId, ExtendedSequenceNumber, RtpTimestamp),
+        ticks_per_ms: u32,
+        at_ms: u64,
+    ) -> Source {
+        let numbers = self.next.0.wrapping_sub(number.0);
+        let source = Source { stream, numbers, ticks: 0 };
+        self.retime(source, timestamp, ticks_per_ms, at_ms)
+    }
+
+    /// Puts `timestamp` of the forwarded stream where ours is at `at_ms`.
+    fn retime(
+        &mut self,
+        source: Source,
+        timestamp: RtpTimestamp,
         ticks_per_ms: u32,
         at_ms: u64,
     ) -> Source {
         let gap_ms = self.at_ms.map_or(0, |before| at_ms.saturating_sub(before).max(FRAME_MS));
         let begin = self.timestamp.plus((gap_ms as u32).wrapping_mul(ticks_per_ms));
-        let source = Source {
-            ssrc,
-            numbers: self.next.0.wrapping_sub(number.0),
-            ticks: begin.0.wrapping_sub(timestamp.0),
-        };
+        let source = Source { ticks: begin.0.wrapping_sub(timestamp.0), ..source };
         self.source = Some(source);
         self.starts_talk = true;
         source
@@ -152,6 +207,8 @@ impl Outbound {
 }
 
 const FRAME_MS: u64 = crate::codec::FRAME_MS as u64;
+/// A forwarded timestamp this far from the clock is a jump of the sender's, which is not passed on.
+const JUMP_MS: u32 = 5_000;
 const INDEX_BITS: u64 = (1 << 48) - 1;
 
 #[cfg(test)]
@@ -175,7 +232,8 @@ mod tests {
         timestamp: u32,
         at_ms: u64,
     ) -> Option<(bool, u64, u32)> {
-        let from = (Ssrc(ssrc), ExtendedSequenceNumber(number), RtpTimestamp(timestamp));
+        let stream = StreamId { leg: 1, ordinal: ssrc };
+        let from = (stream, ExtendedSequenceNumber(number), RtpTimestamp(timestamp));
         let (header, number) = outbound.forward(from, false, PayloadType(0), 8, at_ms)?;
         outbound.count(160);
         Some((header.marker, number.0, header.timestamp.0))
@@ -200,6 +258,42 @@ mod tests {
         assert_eq!(forward(&mut outbound, 1, 502, 320, 201), Some((false, 0x8001, 1640)));
         assert_eq!(forward(&mut outbound, 1, 502, 320, 202), None);
         assert_eq!(frame(&mut outbound, 221).1, 0x8003);
+    }
+
+    #[test]
+    fn a_jump_of_the_timestamp_is_not_passed_on_and_a_silence_is() {
+        let mut outbound = outbound();
+        assert_eq!(forward(&mut outbound, 1, 1, 0, 0), Some((true, 0x7ffe, 1000)));
+        assert_eq!(forward(&mut outbound, 1, 2, 8 * 60_000, 60_000).unwrap().2, 1000 + 480_000);
+        let jumped = forward(&mut outbound, 1, 3, 0x7000_0000, 60_020);
+        assert_eq!(jumped, Some((true, 0x8000, 1160 + 480_000)));
+        let next = forward(&mut outbound, 1, 4, 0x7000_0000 + 160, 60_040);
+        assert_eq!(next, Some((false, 0x8001, 1320 + 480_000)));
+    }
+
+    #[test]
+    fn what_is_passed_over_leaves_no_gap() {
+        let mut outbound = outbound();
+        let stream = StreamId { leg: 1, ordinal: 1 };
+        assert_eq!(forward(&mut outbound, 1, 10, 0, 0).unwrap().1, 0x7ffe);
+        outbound.pass_over(stream, ExtendedSequenceNumber(11));
+        outbound.pass_over(stream, ExtendedSequenceNumber(12));
+        assert_eq!(forward(&mut outbound, 1, 13, 480, 60).unwrap().1, 0x7fff);
+        // One was lost on the way to us, which stays to be seen.
+        outbound.pass_over(stream, ExtendedSequenceNumber(15));
+        assert_eq!(forward(&mut outbound, 1, 16, 960, 120).unwrap().1, 0x8001);
+    }
+
+    #[test]
+    fn an_event_has_its_own_time_and_voice_goes_on_behind_it() {
+        let mut outbound = outbound();
+        frame(&mut outbound, 100);
+        let begin = outbound.begin_event(160, 120);
+        for n in 0..5 {
+            let (header, number) = outbound.event_packet(n == 0, PayloadType(101), begin);
+            assert_eq!((header.timestamp, number.0), (RtpTimestamp(1160), 0x7fff + n));
+        }
+        assert_eq!(frame(&mut outbound, 220), (true, 0x8004, 1160 + 800));
     }
 
     #[test]

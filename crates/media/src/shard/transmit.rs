@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::{
     codec::Codec,
-    rtp::{ExtendedSequenceNumber, RtpTimestamp, Ssrc},
+    rtp::{ExtendedSequenceNumber, RtpTimestamp},
     shard::LegId,
 };
 
@@ -55,7 +55,7 @@ pub struct Media<'a> {
     /// What the payload holds.
     pub kind: MediaKind,
     /// The stream it came in.
-    pub ssrc: Ssrc,
+    pub stream: StreamId,
     /// Its place in that stream.
     pub number: ExtendedSequenceNumber,
     /// Its time in that stream.
@@ -66,13 +66,25 @@ pub struct Media<'a> {
     pub payload: &'a [u8],
 }
 
+/// One of the streams that a leg hears in its life: a peer that changes its SSRC, or jumps in its
+/// numbers, begins another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamId {
+    /// The leg, by its number among all legs of the process.
+    pub leg: u64,
+    /// Which of the leg's streams.
+    pub ordinal: u32,
+}
+
 /// What a payload holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaKind {
     /// A frame of a codec.
     Audio(Codec),
-    /// A DTMF event, with its clock rate (RFC 4733).
+    /// A DTMF event, with its clock rate (RFC 4733). Another leg only learns that it used a number.
     Dtmf(u32),
+    /// Comfort noise (RFC 3389). We agree on it with nobody, so it goes no further either.
+    ComfortNoise,
 }
 
 /// A datagram in a buffer with room for what protection adds.
