@@ -168,7 +168,8 @@ impl Playout {
 
     /// Whether a timestamp has nothing to do with those before it.
     fn is_far(&self, timestamp: RtpTimestamp) -> bool {
-        self.rate.distance(timestamp, self.queued_until).unsigned_abs() > self.rate.ms(FAR_MS) as u64
+        self.rate.distance(timestamp, self.queued_until).unsigned_abs()
+            > self.rate.ms(FAR_MS) as u64
     }
 
     /// How far ahead of what is played next a timestamp is.

@@ -196,9 +196,9 @@ impl Encoder {
 fn bandwidth(playback_rate_hz: u32) -> opus::Bandwidth {
     match playback_rate_hz {
         ..=8_000 => opus::Bandwidth::Narrowband,
-        ..=12_000 => opus::Bandwidth::Mediumband,
-        ..=16_000 => opus::Bandwidth::Wideband,
-        ..=24_000 => opus::Bandwidth::Superwideband,
+        8_001..=12_000 => opus::Bandwidth::Mediumband,
+        12_001..=16_000 => opus::Bandwidth::Wideband,
+        16_001..=24_000 => opus::Bandwidth::Superwideband,
         _ => opus::Bandwidth::Fullband,
     }
 }
@@ -309,7 +309,9 @@ mod tests {
 
     #[test]
     fn rfc7587_6_1_what_the_peer_cannot_play_is_not_sent() {
-        for (rate_hz, expected) in [(8_000, opus::Bandwidth::Narrowband), (16_000, opus::Bandwidth::Wideband)] {
+        for (rate_hz, expected) in
+            [(8_000, opus::Bandwidth::Narrowband), (16_000, opus::Bandwidth::Wideband)]
+        {
             let wishes = Wishes { playback_rate_hz_max: rate_hz, ..Wishes::default() };
             let mut encoder = Encoder::new(16_000, wishes.settings(5, 16_000)).unwrap();
             let mut payload = [0; 1275];

@@ -68,7 +68,8 @@ impl DtmfSender {
     /// Adds a digit; `false` when it is none or too many wait. The duration is brought within
     /// [`DURATION_MIN`] and what one event can say at its clock rate.
     pub(crate) fn push(&mut self, digit: char, duration: Duration) -> bool {
-        let code = super::DIGITS.iter().position(|known| *known == digit.to_ascii_uppercase() as u8);
+        let code =
+            super::DIGITS.iter().position(|known| *known == digit.to_ascii_uppercase() as u8);
         let Some(code) = code.filter(|_| digit.is_ascii()) else { return false };
         if self.waiting.len() >= DIGITS_MAX {
             return false;
@@ -123,8 +124,11 @@ impl DtmfSender {
         };
         let begins = current.elapsed_ms == 0;
         let max_ms = u32::from(u16::MAX) / (clock_rate_hz / 1000).max(1);
-        let duration_ms =
-            if is_event { current.digit.duration_ms.min(max_ms) } else { current.digit.duration_ms };
+        let duration_ms = if is_event {
+            current.digit.duration_ms.min(max_ms)
+        } else {
+            current.digit.duration_ms
+        };
         if is_event && current.ends < ENDS {
             current.elapsed_ms = (current.elapsed_ms + FRAME_MS).min(duration_ms);
             let is_end = current.elapsed_ms == duration_ms;
@@ -170,7 +174,8 @@ impl DtmfSender {
                 let rate = f64::from(tones.pcm_rate_hz);
                 for sample in &mut tones.pcm {
                     let turn = TAU * f64::from(*at) / rate;
-                    let wave = (turn * low).sin() * LOW_AMPLITUDE + (turn * high).sin() * HIGH_AMPLITUDE;
+                    let wave =
+                        (turn * low).sin() * LOW_AMPLITUDE + (turn * high).sin() * HIGH_AMPLITUDE;
                     *sample = wave as i16;
                     *at = at.wrapping_add(1);
                 }

@@ -7,20 +7,23 @@ use std::{
 };
 
 use super::{
-    command::{Command, ECHO_DELAY_MAX, LegEvent, LegFailure, PlayEnd, PlayToken, Repeat, Update},
+    command::{
+        Command, ECHO_DELAY_MAX, LegEvent, LegFailure, LegId, PlayEnd, PlayToken, Repeat, Update,
+    },
     core::Shard,
     delay::DelayRing,
-    leg::{FAREWELL_WAIT, Format, Leg, Mode, Play, Transport},
+    leg::{Bridge, FAREWELL_WAIT, Format, Leg, Mode, Play, Transport},
     transmit::{LegKey, Path, Transmits},
 };
 use crate::{
     dtls::Association,
-    dtmf::DtmfEvent,
+    dtmf::{DtmfEvent, DtmfSender},
     prompt::Track,
     rtcp::{Report, SenderInfo},
     rtp::ReportBlock,
     sdp::{Negotiated, RemoteMedia, RemoteWebRtc},
     srtp::RTCP_TRAILER_BYTES_MAX,
+    transcoder::encoder,
 };
 
 impl Shard {
@@ -40,7 +43,8 @@ impl Shard {
                 let ring = DelayRing::new(delay.min(ECHO_DELAY_MAX));
                 self.set_mode(key, Mode::DelayedEcho(Box::new(ring)));
             }
-            Command::Bridge { peer } => self.set_mode(key, Mode::Bridge(peer)),
+            Command::Bridge { peer } => self.bridge_with(key, peer),
+            Command::Dtmf { digit, duration } => self.press(key, digit, duration),
             Command::Update(update) => self.update(key, *update, now, transmits),
             Command::Close => return self.close(key, now, transmits),
         }
@@ -62,6 +66,37 @@ impl Shard {
         };
         leg.outbound.begin_talk();
         leg.mode = Mode::Play(Play { track, next: 0, left, token });
+    }
+
+    fn bridge_with(&mut self, key: LegKey, peer: LegId) {
+        let is_it = |leg: &mut Leg| matches!(&leg.mode, Mode::Bridge(now) if now.peer == peer);
+        if !self.leg(key).is_some_and(is_it) {
+            self.set_mode(key, Mode::Bridge(Bridge { peer, transcoder: None }));
+        }
+    }
+
+    fn press(&mut self, key: LegKey, digit: char, duration: Duration) {
+        let Some(leg) = self.leg(key) else { return };
+        let dtmf = leg.dtmf.get_or_insert_with(|| Box::new(DtmfSender::new()));
+        if !dtmf.push(digit, duration) {
+            self.counters.dtmf_dropped.add(1);
+        }
+        self.tune_digits(key);
+    }
+
+    /// Lets digits take the form that the leg's format has for them.
+    fn tune_digits(&mut self, key: LegKey) {
+        let complexity = self.config.opus_complexity;
+        let Some(leg) = self.leg(key) else { return };
+        let (Some(dtmf), Some(format)) = (&mut leg.dtmf, leg.format) else { return };
+        let wanted = if format.dtmf.is_some() { None } else { Some(format.codec) };
+        if dtmf.tone_codec() != wanted {
+            let tones = wanted.and_then(|codec| {
+                let encoder = encoder(codec, TONE_RATE_HZ, leg.cold.opus, complexity).ok()?;
+                Some((codec, encoder, TONE_RATE_HZ))
+            });
+            dtmf.set_tones(tones);
+        }
     }
 
     fn set_mode(&mut self, key: LegKey, mode: Mode) {
@@ -112,6 +147,7 @@ impl Shard {
         leg.sends = negotiated.direction.sends();
         if !std::mem::replace(&mut leg.receives, negotiated.direction.receives()) {
             leg.last_heard = now;
+            leg.is_quiet = false;
         }
         match (&mut leg.transport, negotiated.remote) {
             (Transport::Plain(plain), RemoteMedia::Plain { rtp, rtcp, rtcp_mux }) => {
@@ -142,6 +178,7 @@ impl Shard {
             | (Transport::WebRtc(_), RemoteMedia::Plain { .. }) => {}
         }
         self.recount(key, before);
+        self.tune_digits(key);
         if before.is_some_and(|before| before != format.codec) {
             self.end_play_of_another_codec(key);
         }
@@ -354,4 +391,6 @@ pub(super) const ASSOCIATION_KEPT: Duration = Duration::from_secs(2);
 // RFC 3550 §6.2: the minimum interval, which two parties never exceed.
 const RTCP_INTERVAL: Duration = Duration::from_secs(5);
 /// Room for a sender report with one block, SDES, BYE and protection.
+/// The sampling rate of tones that are sent for want of events.
+const TONE_RATE_HZ: u32 = 8000;
 const REPORT_BYTES_MAX: usize = 28 + 24 + 8 + 260 + 8 + RTCP_TRAILER_BYTES_MAX;

@@ -21,6 +21,7 @@ use super::{
     transmit::{LegKey, Transmits},
 };
 use crate::{
+    codec::opus,
     dtls::Configs,
     dtmf::DtmfReceiver,
     ice::{IceCredentials, IceLite},
@@ -44,6 +45,8 @@ pub struct ShardConfig {
     pub handshakes_per_tick_max: u32,
     /// Handshake datagrams that may wait.
     pub handshakes_waiting_max: usize,
+    /// Effort of encoding to Opus what comes from a leg of another codec: 0 (least) to 10 (best).
+    pub opus_complexity: u8,
 }
 
 impl ShardConfig {
@@ -57,6 +60,7 @@ impl ShardConfig {
             early_hellos_max: 64,
             handshakes_per_tick_max: 4,
             handshakes_waiting_max: 512,
+            opus_complexity: 5,
         }
     }
 }
@@ -163,6 +167,7 @@ impl Shard {
             last_heard: now,
             armed: None,
             mode: Mode::Idle,
+            dtmf: None,
             outbound: Outbound::new(Ssrc(open.ssrc), number, timestamp),
             inbound: ReceiveStatistics::default(),
             transport,
@@ -174,6 +179,7 @@ impl Shard {
                 farewell: None,
                 rtcp_at: None,
                 dtmf: DtmfReceiver::default(),
+                opus: opus::Wishes::default(),
                 sender_report: None,
                 remote_block: None,
                 round_trip: None,
@@ -253,7 +259,10 @@ impl Shard {
             let mut context = send::Context { events, counters, now, at_ms: tick };
             let leg = legs.get_mut(key.index()).filter(|leg| leg.key == key);
             let goes_on = leg.is_some_and(|leg| {
-                leg.in_slot = leg.wants_slot() && send::frame(leg, &mut context, transmits);
+                if leg.wants_slot() {
+                    send::frame(leg, &mut context, transmits);
+                }
+                leg.in_slot = leg.wants_slot();
                 leg.in_slot
             });
             if goes_on {

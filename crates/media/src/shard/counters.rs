@@ -136,6 +136,7 @@ pub(crate) struct LiveCounters {
     pub(crate) rtcp_in: Counter,
     pub(crate) rtcp_out: Counter,
     pub(crate) dtmf_in: Counter,
+    pub(crate) dtmf_dropped: Counter,
     pub(crate) discarded: [Counter; Discard::ALL.len()],
     pub(crate) stun: [Counter; StunResult::ALL.len()],
     pub(crate) handshakes: [Counter; HandshakeResult::ALL.len()],
@@ -172,6 +173,8 @@ pub struct ShardCounters {
     pub rtcp_out: u64,
     /// DTMF digits received (RFC 4733).
     pub dtmf_in: u64,
+    /// Digits that were to be sent and were none, or too many at once.
+    pub dtmf_dropped: u64,
     /// Packets received and not used, by [`Discard`].
     pub discarded: [u64; Discard::ALL.len()],
     /// STUN messages, by [`StunResult`].
@@ -229,6 +232,7 @@ impl LiveCounters {
             rtcp_in: self.rtcp_in.get(),
             rtcp_out: self.rtcp_out.get(),
             dtmf_in: self.dtmf_in.get(),
+            dtmf_dropped: self.dtmf_dropped.get(),
             discarded: read(&self.discarded),
             stun: read(&self.stun),
             handshakes: read(&self.handshakes),

@@ -3,13 +3,13 @@
 use std::{net::SocketAddr, ops::Range, time::Instant};
 
 use super::{
-    command::{LegEvent, LegId},
+    command::LegEvent,
     core::Shard,
     counters::{Discard, StunResult},
-    leg::{Leg, Mode, Transport},
+    leg::{Bridge, Leg, Mode, Transport},
     send::{self, Context},
     source::Verdict,
-    transmit::{LegKey, Media, MediaKind, PacketBuffer, Path, Transmits},
+    transmit::{LegKey, Media, MediaKind, PacketBuffer, Path, StreamId, Transmits},
 };
 use crate::{
     dtls::is_client_hello,
@@ -305,6 +305,14 @@ impl Shard {
             if let Some(leg) = self.leg(key) {
                 leg.cold.remote_block = Some(block);
                 leg.cold.round_trip = round_trip.or(leg.cold.round_trip);
+                if let Mode::Bridge(Bridge { transcoder: Some(transcoder), .. }) = &mut leg.mode {
+                    let percent = u16::from(block.fraction_lost) * 100 / 256;
+                    transcoder.expect_loss(if leg.cold.opus.inband_fec {
+                        percent as u8
+                    } else {
+                        0
+                    });
+                }
             }
         }
         true
@@ -325,8 +333,7 @@ impl Shard {
         };
         let Some(leg) = self.legs.get_mut(key.index()).filter(|leg| leg.key == key) else { return };
         let kind = match kind_of(leg, packet.payload_type()) {
-            Ok(Some(kind)) => kind,
-            Ok(None) => return self.heard(key, now),
+            Ok(kind) => kind,
             Err(reason) => return self.discard(key, reason),
         };
         let (ssrc, timestamp) = (packet.ssrc(), packet.timestamp());
@@ -349,10 +356,12 @@ impl Shard {
             let after = now.saturating_duration_since(leg.cold.opened);
             self.events.push_back((key, LegEvent::FirstPacketIn { after }));
         }
-        if leg.is_quiet {
+        let is_quiet = leg.is_quiet;
+        let stream = StreamId { leg: leg.serial, ordinal: leg.inbound.stream() };
+        let meta = Meta { kind, stream, number, timestamp, marker: packet.is_marked(), payload };
+        if is_quiet {
             self.heard(key, now);
         }
-        let meta = Meta { kind, ssrc, number, timestamp, marker: packet.is_marked(), payload };
         if let MediaKind::Dtmf(rate) = kind {
             self.dtmf(key, &meta, buffer.datagram(), rate, now);
         }
@@ -380,11 +389,15 @@ impl Shard {
     ) {
         let at_ms = self.clock.tick(now);
         let Some(leg) = self.legs.get_mut(key.index()).filter(|leg| leg.key == key) else { return };
-        let is_dtmf = matches!(meta.kind, MediaKind::Dtmf(_));
+        let is_audio = matches!(meta.kind, MediaKind::Audio(_));
+        let is_muted = leg.is_muted();
         match &mut leg.mode {
             Mode::Idle | Mode::Play(_) => {}
             // Digits are reported; to echo them would press them again at the other end.
-            Mode::Echo | Mode::DelayedEcho(_) if is_dtmf => {}
+            Mode::Echo if !is_audio || is_muted => {
+                leg.outbound.pass_over(meta.stream, meta.number);
+            }
+            Mode::DelayedEcho(_) if !is_audio => {}
             Mode::Echo => {
                 let (events, counters) = (&mut self.events, &*self.counters);
                 let mut context = Context { events, counters, now, at_ms };
@@ -397,54 +410,11 @@ impl Shard {
                     self.discard(key, Discard::EchoFull);
                 }
             }
-            Mode::Bridge(peer) => {
-                let peer = *peer;
-                self.bridge(key, peer, meta, buffer, now, transmits);
+            Mode::Bridge(bridge) => {
+                let peer = bridge.peer;
+                self.bridge(peer, meta, buffer, now, transmits);
             }
         }
-    }
-
-    fn bridge(
-        &mut self,
-        key: LegKey,
-        peer: LegId,
-        meta: &Meta,
-        buffer: &mut PacketBuffer,
-        now: Instant,
-        transmits: &mut impl Transmits,
-    ) {
-        if peer.shard != self.config.shard {
-            let payload = buffer.datagram().get(meta.payload.clone()).unwrap_or_default();
-            if !transmits.forward(peer, &meta.media(payload)) {
-                self.discard(key, Discard::RingFull);
-            }
-            return;
-        }
-        let Some(target) = self.find(peer.serial) else {
-            return self.discard(key, Discard::NoPeer);
-        };
-        let at_ms = self.clock.tick(now);
-        let (events, counters) = (&mut self.events, &*self.counters);
-        let Some(leg) = self.legs.get_mut(target.index()) else { return };
-        let mut context = Context { events, counters, now, at_ms };
-        let payload = meta.payload.clone();
-        send::in_place(leg, &meta.media(&[]), buffer, payload, &mut context, transmits);
-    }
-
-    /// Takes over a packet that a leg of another shard forwards to the leg with a number.
-    pub fn handle_forwarded(
-        &mut self,
-        serial: u64,
-        media: &Media<'_>,
-        now: Instant,
-        transmits: &mut impl Transmits,
-    ) {
-        let Some(key) = self.find(serial) else { return self.counters.discard(Discard::NoPeer) };
-        let at_ms = self.clock.tick(now);
-        let (events, counters) = (&mut self.events, &*self.counters);
-        let Some(leg) = self.legs.get_mut(key.index()) else { return };
-        let mut context = Context { events, counters, now, at_ms };
-        send::copied(leg, media, &mut context, transmits);
     }
 
     /// Something authentic came from the peer.
@@ -459,20 +429,20 @@ impl Shard {
 }
 
 /// Everything of a packet but its bytes.
-struct Meta {
-    kind: MediaKind,
-    ssrc: crate::rtp::Ssrc,
-    number: ExtendedSequenceNumber,
-    timestamp: crate::rtp::RtpTimestamp,
-    marker: bool,
-    payload: Range<usize>,
+pub(super) struct Meta {
+    pub(super) kind: MediaKind,
+    pub(super) stream: StreamId,
+    pub(super) number: ExtendedSequenceNumber,
+    pub(super) timestamp: crate::rtp::RtpTimestamp,
+    pub(super) marker: bool,
+    pub(super) payload: Range<usize>,
 }
 
 impl Meta {
-    fn media<'a>(&self, payload: &'a [u8]) -> Media<'a> {
+    pub(super) fn media<'a>(&self, payload: &'a [u8]) -> Media<'a> {
         Media {
             kind: self.kind,
-            ssrc: self.ssrc,
+            stream: self.stream,
             number: self.number,
             timestamp: self.timestamp,
             marker: self.marker,
@@ -481,17 +451,17 @@ impl Meta {
     }
 }
 
-/// What a payload type means on this leg; `None`: comfort noise, which is heard and not used.
-fn kind_of(leg: &Leg, payload_type: PayloadType) -> Result<Option<MediaKind>, Discard> {
+/// What a payload type means on this leg.
+fn kind_of(leg: &Leg, payload_type: PayloadType) -> Result<MediaKind, Discard> {
     let format = leg.format.ok_or(Discard::PayloadType)?;
     if payload_type == format.payload_type {
-        return Ok(Some(MediaKind::Audio(format.codec)));
+        return Ok(MediaKind::Audio(format.codec));
     }
     match format.dtmf {
         Some(dtmf) if PayloadType(dtmf.payload_type) == payload_type => {
-            Ok(Some(MediaKind::Dtmf(dtmf.clock_rate_hz)))
+            Ok(MediaKind::Dtmf(dtmf.clock_rate_hz))
         }
-        _ if payload_type == COMFORT_NOISE => Ok(None),
+        _ if payload_type == COMFORT_NOISE => Ok(MediaKind::ComfortNoise),
         _ => Err(Discard::PayloadType),
     }
 }

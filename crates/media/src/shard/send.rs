@@ -3,12 +3,19 @@
 use std::{collections::VecDeque, ops::Range, time::Instant};
 
 use super::{
+    bridge::translate,
     command::{LegEvent, PlayEnd},
     counters::{Discard, LiveCounters, codec_index},
     leg::{Leg, Mode, Play, Transport},
     transmit::{LegKey, Media, MediaKind, PacketBuffer, Transmits},
 };
-use crate::rtp::{ExtendedSequenceNumber, HEADER_BYTES, Header, PayloadType};
+use crate::{
+    dtmf::Step,
+    jitter_buffer::PAYLOAD_BYTES_MAX,
+    rtp::{ExtendedSequenceNumber, HEADER_BYTES, Header, PayloadType},
+    sdp::DtmfFormat,
+    transcoder::Transcoder,
+};
 
 /// What everything that is sent needs beside the leg.
 pub(super) struct Context<'a> {
@@ -19,30 +26,78 @@ pub(super) struct Context<'a> {
     pub(super) at_ms: u64,
 }
 
-/// Sends what is due at the leg's turn; `false` when the leg needs no more turns.
-pub(super) fn frame(
-    leg: &mut Leg,
-    context: &mut Context<'_>,
-    transmits: &mut impl Transmits,
-) -> bool {
+/// Sends what is due at the leg's turn.
+pub(super) fn frame(leg: &mut Leg, context: &mut Context<'_>, transmits: &mut impl Transmits) {
+    let is_muted = digits(leg, context, transmits);
     match std::mem::replace(&mut leg.mode, Mode::Idle) {
-        Mode::Play(play) => played(leg, play, context, transmits),
+        Mode::Play(play) => played(leg, play, is_muted, context, transmits),
         Mode::DelayedEcho(mut ring) => {
             for _ in 0..DELAYED_PER_TURN_MAX {
                 let buffer = transmits.buffer();
                 let Some(room) = buffer.get_mut(HEADER_BYTES..) else { break };
                 let Some(media) = ring.pop(room, context.now) else { break };
                 let payload_bytes = media.payload.len();
-                if let Some((header, number)) = prepare(leg, &media, context) {
+                if is_muted {
+                    leg.outbound.pass_over(media.stream, media.number);
+                } else if let Some((header, number)) = prepare(leg, &media, context) {
                     queue(leg, header, number, payload_bytes, context, transmits);
                 }
             }
             leg.mode = Mode::DelayedEcho(ring);
-            true
         }
-        mode @ (Mode::Idle | Mode::Echo | Mode::Bridge(_)) => {
-            leg.mode = mode;
-            false
+        Mode::Bridge(mut bridge) => {
+            if let Some(transcoder) = &mut bridge.transcoder {
+                transcoded(leg, transcoder, is_muted, context, transmits);
+            }
+            leg.mode = Mode::Bridge(bridge);
+        }
+        mode @ (Mode::Idle | Mode::Echo) => leg.mode = mode,
+    }
+}
+
+/// Sends what is due of the digits; whether that takes the place of all else.
+fn digits(leg: &mut Leg, context: &mut Context<'_>, transmits: &mut impl Transmits) -> bool {
+    let (Some(mut dtmf), Some(format)) = (leg.dtmf.take(), leg.format) else { return false };
+    let can_say = format.dtmf.is_some() || dtmf.tone_codec().is_some();
+    if !leg.sends || !can_say {
+        dtmf.clear();
+    }
+    let event = format.dtmf.unwrap_or(DtmfFormat { payload_type: 0, clock_rate_hz: 8000 });
+    let step = dtmf.step(event.clock_rate_hz);
+    match step {
+        Step::Voice => {}
+        Step::Event { begins, payload } => {
+            let begin = || leg.outbound.begin_event(format.frame_ticks, context.at_ms);
+            let timestamp = dtmf.timestamp(begin);
+            let payload_type = PayloadType(event.payload_type);
+            let packet = leg.outbound.event_packet(begins, payload_type, timestamp);
+            send_packet(leg, packet, &payload, context, transmits);
+        }
+        Step::Tone => {
+            let room = transmits.buffer().get_mut(HEADER_BYTES..HEADER_BYTES + PAYLOAD_BYTES_MAX);
+            if let Some(len) = room.and_then(|room| dtmf.tone(room)) {
+                queue_frame(leg, len, context, transmits);
+            }
+        }
+    }
+    leg.dtmf = Some(dtmf);
+    step != Step::Voice
+}
+
+fn transcoded(
+    leg: &mut Leg,
+    transcoder: &mut Transcoder,
+    is_muted: bool,
+    context: &mut Context<'_>,
+    transmits: &mut impl Transmits,
+) {
+    let room = transmits.buffer().get_mut(HEADER_BYTES..HEADER_BYTES + PAYLOAD_BYTES_MAX);
+    match room.filter(|_| leg.sends && !is_muted) {
+        None => transcoder.pass_over_frame(context.now),
+        Some(room) => {
+            if let Some(len) = transcoder.frame(room, context.now) {
+                queue_frame(leg, len, context, transmits);
+            }
         }
     }
 }
@@ -50,11 +105,14 @@ pub(super) fn frame(
 fn played(
     leg: &mut Leg,
     mut play: Play,
+    is_muted: bool,
     context: &mut Context<'_>,
     transmits: &mut impl Transmits,
-) -> bool {
+) {
     if let Some(payload) = play.track.frames.get(play.next) {
-        send_frame(leg, payload, context, transmits);
+        if !is_muted {
+            send_frame(leg, payload, context, transmits);
+        }
         play.next += 1;
     }
     if play.next >= play.track.frames.len() {
@@ -64,30 +122,39 @@ fn played(
             Some(left) if *left > 0 => *left -= 1,
             _ => {
                 let done = LegEvent::PlayDone { token: play.token, end: PlayEnd::Completed };
-                context.events.push_back((leg.key, done));
-                return false;
+                return context.events.push_back((leg.key, done));
             }
         }
     }
     leg.mode = Mode::Play(play);
-    true
 }
 
-/// Sends one frame of a track: in the clear as header and shared payload, protected as a copy that
-/// is encrypted where it lies.
+/// Sends one frame of a track.
 fn send_frame(
     leg: &mut Leg,
     payload: &[u8],
     context: &mut Context<'_>,
     transmits: &mut impl Transmits,
 ) {
-    let (Some(format), Some((path, to))) = (leg.format, leg.route()) else { return };
+    let (Some(format), true) = (leg.format, leg.route().is_some()) else { return };
     // An empty frame is silence that the codec does not send.
     if !leg.sends || payload.is_empty() {
         return;
     }
-    let (header, number) =
-        leg.outbound.next_frame(format.payload_type, format.frame_ticks, context.at_ms);
+    let packet = leg.outbound.next_frame(format.payload_type, format.frame_ticks, context.at_ms);
+    send_packet(leg, packet, payload, context, transmits);
+}
+
+/// Sends a packet: in the clear as header and payload, protected as a copy that is encrypted where
+/// it lies.
+fn send_packet(
+    leg: &mut Leg,
+    (header, number): (Header, ExtendedSequenceNumber),
+    payload: &[u8],
+    context: &mut Context<'_>,
+    transmits: &mut impl Transmits,
+) {
+    let Some((path, to)) = leg.route() else { return };
     match &leg.transport {
         Transport::Plain(_) => {
             transmits.send(path, to, &header.to_bytes(), payload);
@@ -102,6 +169,19 @@ fn send_frame(
             queue(leg, header, number, payload.len(), context, transmits);
         }
     }
+}
+
+/// Queues the frame whose payload was written into the transmit buffer.
+fn queue_frame(
+    leg: &mut Leg,
+    payload_bytes: usize,
+    context: &mut Context<'_>,
+    transmits: &mut impl Transmits,
+) {
+    let (Some(format), true) = (leg.format, leg.sends) else { return };
+    let (header, number) =
+        leg.outbound.next_frame(format.payload_type, format.frame_ticks, context.at_ms);
+    queue(leg, header, number, payload_bytes, context, transmits);
 }
 
 /// Forwards media whose payload lies in `buffer` behind at least a header's length, in place.
@@ -128,6 +208,7 @@ pub(super) fn in_place(
 pub(super) fn copied(
     leg: &mut Leg,
     media: &Media<'_>,
+    table: Option<&[u8; 256]>,
     context: &mut Context<'_>,
     transmits: &mut impl Transmits,
 ) {
@@ -139,6 +220,9 @@ pub(super) fn copied(
     let end = HEADER_BYTES + media.payload.len();
     let Some(room) = buffer.get_mut(HEADER_BYTES..end) else { return };
     room.copy_from_slice(media.payload);
+    if let Some(table) = table {
+        translate(room, table);
+    }
     queue(leg, header, number, media.payload.len(), context, transmits);
 }
 
@@ -152,19 +236,12 @@ fn prepare(
         return None;
     }
     let format = leg.format?;
-    let payload_type = match media.kind {
-        MediaKind::Audio(codec) if codec == format.codec => format.payload_type,
-        MediaKind::Dtmf(rate) => {
-            let dtmf = format.dtmf.filter(|dtmf| dtmf.clock_rate_hz == rate)?;
-            PayloadType(dtmf.payload_type)
-        }
-        MediaKind::Audio(_) => {
-            context.counters.discard(Discard::CodecMismatch);
-            return None;
-        }
-    };
-    let from = (media.ssrc, media.number, media.timestamp);
-    let ticks_per_ms = format.ticks_per_ms();
+    if media.kind != MediaKind::Audio(format.codec) {
+        context.counters.discard(Discard::CodecMismatch);
+        return None;
+    }
+    let from = (media.stream, media.number, media.timestamp);
+    let (payload_type, ticks_per_ms) = (format.payload_type, format.ticks_per_ms());
     let prepared =
         leg.outbound.forward(from, media.marker, payload_type, ticks_per_ms, context.at_ms);
     if prepared.is_none() {

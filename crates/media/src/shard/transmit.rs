@@ -66,6 +66,13 @@ pub struct Media<'a> {
     pub payload: &'a [u8],
 }
 
+impl Media<'_> {
+    /// The same, said to be of `codec`: a payload that was translated to it.
+    pub(crate) fn of(self, codec: Option<Codec>) -> Self {
+        Self { kind: codec.map_or(self.kind, MediaKind::Audio), ..self }
+    }
+}
+
 /// One of the streams that a leg hears in its life: a peer that changes its SSRC, or jumps in its
 /// numbers, begins another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

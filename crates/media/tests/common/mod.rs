@@ -17,7 +17,8 @@ use media::{
     sdp::{Capabilities, DtlsRole, Fingerprint, Negotiated, RemoteMedia, RemoteWebRtc},
     shard::{
         Command, IceCredentials, LegEvent, LegId, LegKey, LegParameters, Media, OpenLeg,
-        PACKET_BYTES_MAX, PacketBuffer, Path, PlayToken, Repeat, Shard, ShardConfig, Transmits,
+        PACKET_BYTES_MAX, PacketBuffer, Path, PlayToken, Repeat, Shard, ShardConfig, StreamId,
+        Transmits,
     },
     srtp::{InboundSrtp, KeyingMaterial, OutboundSrtp, SrtpProfile, TAG_BYTES_MAX},
 };
@@ -48,7 +49,7 @@ pub struct Sent {
 pub struct Handed {
     pub peer: LegId,
     pub number: u64,
-    pub media: (media::shard::MediaKind, Ssrc, RtpTimestamp, bool, Vec<u8>),
+    pub media: (media::shard::MediaKind, StreamId, RtpTimestamp, bool, Vec<u8>),
 }
 
 /// Collects what a shard sends.
@@ -79,8 +80,8 @@ impl Transmits for Wire {
         if self.handed.len() >= self.ring_room {
             return false;
         }
-        let Media { kind, ssrc, number, timestamp, marker, payload } = *media;
-        let media = (kind, ssrc, timestamp, marker, payload.to_vec());
+        let Media { kind, stream, number, timestamp, marker, payload } = *media;
+        let media = (kind, stream, timestamp, marker, payload.to_vec());
         self.handed.push_back(Handed { peer, number: number.0, media });
         true
     }
@@ -174,6 +175,17 @@ impl World {
         self.advance(Duration::from_millis(milliseconds));
     }
 
+    /// Hands what waits in the ring to another shard.
+    pub fn hand_over(&mut self, there: &mut World) {
+        for handed in self.wire.handed.drain(..) {
+            let (kind, stream, timestamp, marker, payload) = handed.media;
+            let number = ExtendedSequenceNumber(handed.number);
+            let media = Media { kind, stream, number, timestamp, marker, payload: &payload };
+            there.shard.handle_forwarded(handed.peer.serial, &media, there.now, &mut there.wire);
+        }
+        there.settle();
+    }
+
     fn settle(&mut self) {
         while let Some(event) = self.shard.poll_event() {
             self.events.push(event);
@@ -248,18 +260,37 @@ pub fn rtp(
 }
 
 pub fn negotiated(remote: RemoteMedia) -> Negotiated {
-    let offer = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
-        m=audio 4000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
-    let offer = media::sdp::parse(offer.as_bytes()).unwrap();
-    let mut negotiated = media::sdp::negotiate(&offer, &Capabilities::default()).unwrap();
-    negotiated.remote = remote;
-    negotiated
+    described("a=rtpmap:101 telephone-event/8000\r\n", "0 101", remote)
 }
 
 pub fn plain(rtp: &str) -> Negotiated {
     let rtp: SocketAddr = rtp.parse().unwrap();
     let rtcp = SocketAddr::new(rtp.ip(), rtp.port() + 1);
     negotiated(RemoteMedia::Plain { rtp, rtcp, rtcp_mux: false })
+}
+
+/// A plain leg of a codec, with DTMF events.
+pub fn speaking(codec: Codec, rtp: &str) -> Negotiated {
+    let rtp: SocketAddr = rtp.parse().unwrap();
+    let rtcp = SocketAddr::new(rtp.ip(), rtp.port() + 1);
+    let rate = codec.clock_rate_hz();
+    described(
+        &format!("a=rtpmap:96 {codec}\r\na=rtpmap:101 telephone-event/{rate}\r\n"),
+        "96 101",
+        RemoteMedia::Plain { rtp, rtcp, rtcp_mux: false },
+    )
+}
+
+/// What is agreed on after an offer with these formats and attributes.
+pub fn described(attributes: &str, formats: &str, remote: RemoteMedia) -> Negotiated {
+    let offer = format!(
+        "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+         m=audio 4000 RTP/AVP {formats}\r\n{attributes}"
+    );
+    let offer = media::sdp::parse(offer.as_bytes()).unwrap();
+    let mut negotiated = media::sdp::negotiate(&offer, &Capabilities::default()).unwrap();
+    negotiated.remote = remote;
+    negotiated
 }
 
 /// A track whose every frame tells its place.

@@ -1,8 +1,9 @@
 //! Media from one leg to another, on one shard and across two.
 
 use media::{
-    rtp::ExtendedSequenceNumber,
-    shard::{Command, Discard, Media, Path},
+    codec::{Codec, g711::ULAW_TO_ALAW},
+    rtp::PayloadType,
+    shard::{Command, Discard, LegEvent, LegId, LegKey, LegParameters, Path, Repeat},
 };
 
 use crate::common::*;
@@ -31,28 +32,171 @@ fn a_browser_and_a_phone_hear_each_other() {
     assert_eq!(at_phone, (0..50).collect::<Vec<_>>());
 }
 
-#[test]
-fn a_digit_is_passed_on_and_a_repeated_number_is_not_sent_twice() {
-    let mut world = World::new();
-    let (a, _) = world.open_plain("192.0.2.1:4000", "192.0.2.1");
-    let (b, b_id) = world.open_plain("192.0.2.2:4000", "192.0.2.2");
+/// Two plain legs that hear each other.
+fn bridged(world: &mut World) -> [LegKey; 2] {
+    bridged_ids(world).map(|(key, _)| key)
+}
+
+fn bridged_ids(world: &mut World) -> [(LegKey, LegId); 2] {
+    let (a, a_id) = world.open_plain(A, "192.0.2.1");
+    let (b, b_id) = world.open_plain(B, "192.0.2.2");
     world.command(a, Command::Bridge { peer: b_id });
-    let from = address("192.0.2.1:4000");
-    world.packet(Path::Rtp(a), from, &rtp(DTMF, 9, 1, 0, &[1, 0x8a, 3, 32]));
+    world.command(b, Command::Bridge { peer: a_id });
+    [(a, a_id), (b, b_id)]
+}
+
+const A: &str = "192.0.2.1:4000";
+const B: &str = "192.0.2.2:4000";
+
+#[test]
+fn a_digit_is_reported_and_goes_no_further_and_leaves_no_gap() {
+    let mut world = World::new();
+    let [a, b] = bridged(&mut world);
+    let say = |world: &mut World, kind, number: u64, payload: &[u8]| {
+        let bytes = rtp(kind, 9, number, 160 * number as u32, payload);
+        world.packet(Path::Rtp(a), address(A), &bytes);
+        world.advance_ms(20);
+    };
+    say(&mut world, PCMU, 1, &[1; 160]);
+    for number in 2..5 {
+        say(&mut world, DTMF, number, &[1, 0x8a, 3, 32]);
+    }
+    say(&mut world, PCMU, 5, &[2; 160]);
+    // Comfort noise (RFC 3389), which we agree on with nobody.
+    say(&mut world, PayloadType(13), 6, &[40]);
+    say(&mut world, PCMU, 7, &[3; 160]);
+    let heard = world.take_rtp(Path::Rtp(b));
+    let heard: Vec<_> = heard.iter().map(|p| (p.payload[0], p.number, p.timestamp)).collect();
+    let (_, number, timestamp) = heard[0];
+    let expected = [(1, 0, 0), (2, 1, 640), (3, 2, 960)]
+        .map(|(said, n, ticks)| (said, number.wrapping_add(n), timestamp.wrapping_add(ticks)));
+    assert_eq!(heard, expected);
+    let digits = world.events_of(a);
+    assert!(digits.iter().any(|event| matches!(event, LegEvent::Dtmf { digit: '1', .. })));
+}
+
+#[test]
+fn a_repeated_number_is_not_sent_twice() {
+    let mut world = World::new();
+    let [a, b] = bridged(&mut world);
     for _ in 0..3 {
-        world.packet(Path::Rtp(a), from, &rtp(PCMU, 9, 2, 160, &[1; 160]));
+        world.packet(Path::Rtp(a), address(A), &rtp(PCMU, 9, 2, 160, &[1; 160]));
+    }
+    assert_eq!(world.take_rtp(Path::Rtp(b)).len(), 1);
+    assert_eq!(world.shard.counters().discarded(Discard::Late), 2);
+}
+
+#[test]
+fn only_the_two_legs_of_a_bridge_hear_each_other() {
+    let mut world = World::new();
+    let [a, b] = bridged(&mut world);
+    let (c, c_id) = world.open_plain("192.0.2.3:4000", "192.0.2.3");
+    // A still thinks that it talks to B, which was given to C.
+    world.command(b, Command::Bridge { peer: c_id });
+    world.take_sent();
+    world.packet(Path::Rtp(a), address(A), &rtp(PCMU, 9, 2, 160, &[1; 160]));
+    assert!(world.take_sent().is_empty());
+    // And a leg that plays something or nothing hears no one.
+    for command in [Command::Stop, Command::Echo { delay: None }] {
+        world.command(b, command);
+        world.packet(Path::Rtp(a), address(A), &rtp(PCMU, 9, 3, 320, &[1; 160]));
+        world.packet(Path::Rtp(c), address("192.0.2.3:4000"), &rtp(PCMU, 8, 2, 160, &[1; 160]));
+        assert!(world.take_sent().is_empty());
+    }
+}
+
+#[test]
+fn rfc3550_8_2_a_sender_that_starts_anew_is_forwarded_as_one_stream() {
+    let mut world = World::new();
+    let [a, b] = bridged(&mut world);
+    let mut ticks = 0;
+    // Another SSRC, numbers that jump back and ahead, a timestamp that jumps.
+    let streams = [(9, 40_000, 0), (77, 100, 5_000), (77, 30_000, 0x8000_0000), (77, 20, 7)];
+    for (ssrc, first, timestamp) in streams {
+        for n in 0..50_u64 {
+            let bytes = rtp(PCMU, ssrc, first + n, timestamp + 160 * n as u32, &[1; 160]);
+            world.packet(Path::Rtp(a), address(A), &bytes);
+            world.advance_ms(20);
+            ticks += 160;
+        }
     }
     let heard = world.take_rtp(Path::Rtp(b));
-    assert_eq!(heard.iter().map(|p| p.payload_type).collect::<Vec<_>>(), [DTMF, PCMU]);
-    assert_eq!(world.shard.counters().discarded(Discard::Late), 2);
+    // The first packet of what may be a stray is not believed.
+    assert_eq!(heard.len(), 200 - 3);
+    for pair in heard.windows(2) {
+        assert_eq!(pair[1].number, pair[0].number.wrapping_add(1));
+        assert_eq!(pair[1].ssrc, pair[0].ssrc);
+        let time = (pair[1].at - pair[0].at).as_millis() as u32 * 8;
+        assert_eq!(pair[1].timestamp.wrapping_sub(pair[0].timestamp), time);
+    }
+    let last = heard[heard.len() - 1].timestamp.wrapping_sub(heard[0].timestamp);
+    assert_eq!(last, ticks - 160);
+}
+
+#[test]
+fn play_and_bridge_and_play_are_one_stream() {
+    let mut world = World::new();
+    let [(a, a_id), (b, _)] = bridged_ids(&mut world);
+    let mut number = 100;
+    let mut talk = |world: &mut World| {
+        for _ in 0..25 {
+            number += 1;
+            let bytes = rtp(PCMU, 9, number, 160 * number as u32, &[200; 160]);
+            world.packet(Path::Rtp(a), address(A), &bytes);
+            world.advance_ms(20);
+        }
+    };
+    let music = track(100);
+    for _ in 0..2 {
+        talk(&mut world);
+        world.play(b, &music, Repeat::Forever, 1);
+        talk(&mut world);
+        world.command(b, Command::Bridge { peer: a_id });
+    }
+    talk(&mut world);
+    let heard = world.take_rtp(Path::Rtp(b));
+    let marked: Vec<usize> = (0..heard.len()).filter(|n| heard[*n].marker).collect();
+    assert_eq!(marked.len(), 5, "{marked:?}");
+    for at in marked {
+        assert!(at == 0 || (heard[at].payload[0] == 200) != (heard[at - 1].payload[0] == 200));
+    }
+    for pair in heard.windows(2) {
+        assert_eq!(pair[1].number, pair[0].number.wrapping_add(1));
+        let time = (pair[1].at - pair[0].at).as_millis() as i32 * 8;
+        let ticks = pair[1].timestamp.wrapping_sub(pair[0].timestamp) as i32;
+        assert!((ticks - time).abs() <= 160, "{ticks} ticks in the time of {time}");
+    }
+}
+
+#[test]
+fn pcmu_and_pcma_are_translated_in_payloads_of_any_length() {
+    let mut world = World::new();
+    let (a, a_id) = world.open_plain(A, "192.0.2.1");
+    let (b, b_id) = world.open(LegParameters::answering(speaking(Codec::Pcma, B)), None);
+    world.command(a, Command::Bridge { peer: b_id });
+    world.command(b, Command::Bridge { peer: a_id });
+    world.advance_ms(300);
+    let mut timestamp = 0;
+    for (n, len) in [80, 160, 240, 320, 480, 1].into_iter().enumerate() {
+        let codes: Vec<u8> = (0..len).map(|i| i as u8).collect();
+        let bytes = rtp(PCMU, 9, n as u64, timestamp, &codes);
+        world.packet(Path::Rtp(a), address(A), &bytes);
+        let heard = world.take_rtp(Path::Rtp(b));
+        let alaw: Vec<u8> = codes.iter().map(|code| ULAW_TO_ALAW[usize::from(*code)]).collect();
+        assert_eq!((heard.len(), &heard[0].payload), (1, &alaw));
+        assert_eq!(heard[0].payload_type, PayloadType(96));
+        timestamp += len as u32;
+        world.advance_ms(u64::from(len as u32 / 8));
+    }
 }
 
 #[test]
 fn a_bridge_to_a_leg_that_is_gone_drops_and_counts() {
     let mut world = World::new();
-    let (a, _) = world.open_plain("192.0.2.1:4000", "192.0.2.1");
+    let (a, a_id) = world.open_plain("192.0.2.1:4000", "192.0.2.1");
     let (b, b_id) = world.open_plain("192.0.2.2:4000", "192.0.2.2");
     world.command(a, Command::Bridge { peer: b_id });
+    world.command(b, Command::Bridge { peer: a_id });
     world.command(b, Command::Close);
     world.take_sent();
     world.packet(Path::Rtp(a), address("192.0.2.1:4000"), &rtp(PCMU, 9, 1, 0, &[1; 160]));
@@ -64,20 +208,16 @@ fn a_bridge_to_a_leg_that_is_gone_drops_and_counts() {
 fn legs_of_two_shards_hear_each_other_through_rings_that_are_bounded() {
     let mut here = World::numbered(0);
     let mut there = World::numbered(1);
-    let (a, _) = here.open_plain("192.0.2.1:4000", "192.0.2.1");
+    let (a, a_id) = here.open_plain("192.0.2.1:4000", "192.0.2.1");
     let (b, b_id) = there.open_plain("192.0.2.2:4000", "192.0.2.2");
     here.command(a, Command::Bridge { peer: b_id });
+    there.command(b, Command::Bridge { peer: a_id });
     here.wire.ring_room = 30;
     for n in 0..40_u64 {
         let bytes = rtp(PCMU, 9, n, 160 * n as u32, &[n as u8; 160]);
         here.packet(Path::Rtp(a), address("192.0.2.1:4000"), &bytes);
     }
-    for handed in here.wire.handed.drain(..) {
-        let (kind, ssrc, timestamp, marker, payload) = handed.media;
-        let number = ExtendedSequenceNumber(handed.number);
-        let media = Media { kind, ssrc, number, timestamp, marker, payload: &payload };
-        there.shard.handle_forwarded(handed.peer.serial, &media, there.now, &mut there.wire);
-    }
+    here.hand_over(&mut there);
     let heard: Vec<_> = there.take_rtp(Path::Rtp(b)).iter().map(|p| p.payload[0]).collect();
     assert_eq!(heard, (0..30).collect::<Vec<_>>());
     assert_eq!(here.shard.counters().discarded(Discard::RingFull), 10);

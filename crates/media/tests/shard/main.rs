@@ -5,7 +5,9 @@
 mod common;
 
 mod bridge;
+mod dtmf;
 mod echo;
 mod hostile;
 mod plain;
+mod transcode;
 mod webrtc;

@@ -1,0 +1,150 @@
+//! Media from one leg to the other of a bridge: forwarded, translated or transcoded.
+
+use std::time::Instant;
+
+use super::{
+    command::LegId,
+    core::Shard,
+    counters::Discard,
+    leg::Mode,
+    receive::Meta,
+    send::{self, Context},
+    transmit::{LegKey, Media, MediaKind, PacketBuffer, StreamId, Transmits},
+};
+use crate::transcoder::{Transcoder, translation};
+
+/// What becomes of a packet that comes to a leg from its peer in a bridge.
+enum Way {
+    /// They are not in one bridge.
+    None,
+    /// It is not sent, and nobody is to take it for lost.
+    PassOver,
+    /// It is sent as it is, after each code of a payload of G.711 was replaced where there is a
+    /// table.
+    Forward(Option<&'static [u8; 256]>),
+    /// It waits to be decoded.
+    Transcode,
+}
+
+impl Shard {
+    /// Hands what `key` has heard to its peer.
+    pub(super) fn bridge(
+        &mut self,
+        peer: LegId,
+        meta: &Meta,
+        buffer: &mut PacketBuffer,
+        now: Instant,
+        transmits: &mut impl Transmits,
+    ) {
+        let datagram = buffer.datagram_mut();
+        let payload = datagram.get_mut(meta.payload.clone()).unwrap_or_default();
+        if peer.shard != self.config.shard {
+            if !transmits.forward(peer, &meta.media(payload)) {
+                self.counters.discard(Discard::RingFull);
+            }
+            return;
+        }
+        let Some(target) = self.find(peer.serial) else {
+            return self.counters.discard(Discard::NoPeer);
+        };
+        let table = match self.way(target, meta.stream, meta.kind) {
+            Way::Forward(table) => table,
+            way => return self.keep(target, &way, &meta.media(payload), now),
+        };
+        if let Some(table) = table {
+            translate(payload, table);
+        }
+        let at_ms = self.clock.tick(now);
+        let (events, counters) = (&mut self.events, &*self.counters);
+        let Some(leg) = self.legs.get_mut(target.index()) else { return };
+        let mut context = Context { events, counters, now, at_ms };
+        let media = meta.media(&[]).of(leg.codec());
+        send::in_place(leg, &media, buffer, meta.payload.clone(), &mut context, transmits);
+    }
+
+    /// Takes over a packet that a leg of another shard forwards to the leg with a number.
+    pub fn handle_forwarded(
+        &mut self,
+        serial: u64,
+        media: &Media<'_>,
+        now: Instant,
+        transmits: &mut impl Transmits,
+    ) {
+        let Some(key) = self.find(serial) else { return self.counters.discard(Discard::NoPeer) };
+        let table = match self.way(key, media.stream, media.kind) {
+            Way::Forward(table) => table,
+            way => return self.keep(key, &way, media, now),
+        };
+        let at_ms = self.clock.tick(now);
+        let (events, counters) = (&mut self.events, &*self.counters);
+        let Some(leg) = self.legs.get_mut(key.index()) else { return };
+        let mut context = Context { events, counters, now, at_ms };
+        send::copied(leg, &media.of(leg.codec()), table, &mut context, transmits);
+    }
+
+    /// How a packet of a stream gets out of the leg `target`.
+    fn way(&mut self, target: LegKey, stream: StreamId, kind: MediaKind) -> Way {
+        let Some(leg) = self.legs.get_mut(target.index()).filter(|leg| leg.key == target) else {
+            return Way::None;
+        };
+        let (is_open, codec) = (leg.sends && !leg.is_muted() && leg.route().is_some(), leg.codec());
+        let Mode::Bridge(bridge) = &mut leg.mode else { return Way::None };
+        if bridge.peer.serial != stream.leg {
+            return Way::None;
+        }
+        let (MediaKind::Audio(from), Some(to)) = (kind, codec) else {
+            return if bridge.transcoder.is_some() { Way::Transcode } else { Way::PassOver };
+        };
+        let table = translation(from, to);
+        if from != to && table.is_none() {
+            return Way::Transcode;
+        }
+        bridge.transcoder = None;
+        if is_open { Way::Forward(table) } else { Way::PassOver }
+    }
+
+    /// Does what is to be done with a packet that is not forwarded.
+    fn keep(&mut self, target: LegKey, way: &Way, media: &Media<'_>, now: Instant) {
+        match way {
+            Way::None => self.counters.discard(Discard::NoPeer),
+            Way::PassOver => {
+                if let Some(leg) = self.leg(target) {
+                    leg.outbound.pass_over(media.stream, media.number);
+                }
+            }
+            Way::Transcode => self.transcode(target, media, now),
+            Way::Forward(_) => {}
+        }
+    }
+
+    fn transcode(&mut self, target: LegKey, media: &Media<'_>, now: Instant) {
+        let complexity = self.config.opus_complexity;
+        let Some(leg) = self.leg(target) else { return };
+        let (Some(format), wishes) = (leg.format, leg.cold.opus) else { return };
+        let Mode::Bridge(bridge) = &mut leg.mode else { return };
+        if let MediaKind::Audio(from) = media.kind {
+            let fits = |transcoder: &Transcoder| transcoder.is_between(from, format.codec);
+            if !bridge.transcoder.as_deref().is_some_and(fits) {
+                let made = Transcoder::new(from, format.codec, wishes, complexity, now);
+                bridge.transcoder = made.ok().map(Box::new);
+            }
+        }
+        let Some(transcoder) = &mut bridge.transcoder else {
+            return self.counters.discard(Discard::CodecMismatch);
+        };
+        let is_kept = transcoder.push(media, now);
+        if !leg.in_slot {
+            self.schedule(target, now);
+        }
+        if !is_kept {
+            self.counters.discard(Discard::Late);
+        }
+    }
+}
+
+/// Replaces each code of a payload.
+pub(super) fn translate(payload: &mut [u8], table: &[u8; 256]) {
+    for code in payload {
+        *code = table[usize::from(*code)];
+    }
+}
