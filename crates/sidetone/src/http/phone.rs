@@ -94,4 +94,4 @@ fn content_type(path: &str) -> &'static str {
 
 /// Nothing from elsewhere; sockets to any listener of this server.
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
-                      object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
+                      object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -1,115 +1,168 @@
-// The phone: one JsSIP user agent and at most one call. It knows no page.
+// The phone: one JsSIP user agent, signed in or as a guest, and at most one call. It knows no page.
 import JsSIP from "jssip";
 import type { RTCSession } from "jssip/lib/RTCSession";
+import type { RTCSessionEvent } from "jssip/lib/UA";
+import { takeInstance, type Account } from "./account";
+import { Call, PEER_CONNECTION, readAnswer, readPeer, type Answer, type CallEvents, type End, type Peer } from "./call";
 import { sipHost } from "./server";
-import type { Answer } from "./words";
 
-export type CallState = "idle" | "calling" | "ringing" | "answered" | "ended" | "failed";
+export type ServerState = "connecting" | "connected" | "disconnected";
 
-export interface PhoneEvents {
-  server(state: "connecting" | "connected" | "disconnected"): void;
-  call(state: CallState): void;
-  heard(stream: MediaStream): void;
-  ended(who: "local" | "remote" | "system", cause: string, answer: Answer | null): void;
-  failed(cause: string, answer: Answer | null): void;
+/** `waiting` tries again by itself; `refused` does not. */
+export type Registration =
+  | { state: "guest" | "registering" | "registered" }
+  | { state: "waiting"; cause: string; answer: Answer | null; retryMs: number }
+  | { state: "refused"; account: Account; answer: Answer | null };
+
+export interface PhoneEvents extends CallEvents {
+  server(state: ServerState): void;
+  registration(now: Registration): void;
+  incoming(call: Call): void;
+  /** Somebody called while a call was up, and was told that this phone is busy. */
+  turnedAway(peer: Peer): void;
 }
 
-interface Readable {
-  getHeader(name: string): string | undefined;
-  status_code?: number;
-  reason_phrase?: string;
-}
+/**
+ * A registration is renewed long before it ends: browsers run the timers of a hidden tab only once a minute.
+ * A renewal that gets no answer also shows that the connection is dead.
+ */
+const REGISTER_S = 300;
+const RENEW_MS = 120_000;
+const RECONNECT_MAX_S = 15;
+const RETRY_MIN_MS = 2000;
+const RETRY_MAX_MS = 60_000;
+/** Longer than any server lets a phone ring. */
+const NO_ANSWER_S = 300;
 
 export class Phone {
+  readonly instance = takeInstance();
+  call: Call | null = null;
+  account: Account | null = null;
   private agent: InstanceType<typeof JsSIP.UA> | null = null;
-  private session: RTCSession | null = null;
   private server = "";
+  private renewal: number | null = null;
+  private retry: number | null = null;
+  private retryMs = RETRY_MIN_MS;
 
   constructor(private readonly events: PhoneEvents) {}
 
-  /** Connects to a WebSocket address; throws when it is not one. */
-  connect(server: string): void {
+  /** Connects to a WebSocket address and registers the account, if any; throws when it is no such address. */
+  connect(server: string, account: Account | null): void {
     const socket = new JsSIP.WebSocketInterface(server);
     this.close();
     this.server = server;
+    this.account = account;
     const agent = new JsSIP.UA({
       sockets: [socket],
-      uri: `sip:webphone@${sipHost(server)}`,
-      display_name: "Web phone",
-      register: false,
       user_agent: "Sidetone web phone",
+      instance_id: this.instance,
+      connection_recovery_max_interval: RECONNECT_MAX_S,
+      no_answer_timeout: NO_ANSWER_S,
+      ...identity(account, sipHost(server)),
     });
     this.agent = agent;
-    agent.on("connecting", () => this.ifCurrent(agent, () => this.events.server("connecting")));
-    agent.on("connected", () => this.ifCurrent(agent, () => this.events.server("connected")));
-    agent.on("disconnected", () => this.ifCurrent(agent, () => this.events.server("disconnected")));
+    this.watchConnection(agent);
+    this.watchRegistration(agent);
+    agent.on("newRTCSession", ({ session }: RTCSessionEvent) => this.take(session));
+    this.events.registration({ state: account === null ? "guest" : "registering" });
     agent.start();
   }
 
-  /** Calls a number, or a whole SIP URI, with the given audio. */
-  call(number: string, audio: MediaStream): void {
-    if (this.agent === null || this.session !== null) return;
+  /** Calls a number, or a whole SIP URI, with the given audio; throws when it is neither. */
+  dial(number: string, audio: MediaStream): void {
+    if (this.agent === null || this.call !== null) return;
     const target = number.includes("@") ? number : `sip:${encodeURIComponent(number)}@${sipHost(this.server)}`;
-    this.events.call("calling");
-    const session = this.agent.call(target, {
-      mediaStream: audio,
-      pcConfig: { iceServers: [] },
-      eventHandlers: {
-        // The server learns our address from the first check, so one candidate is as good as all of them.
-        icecandidate: ({ candidate, ready }) => {
-          if (candidate.protocol === "udp") ready();
-        },
-        peerconnection: ({ peerconnection }) => this.listen(peerconnection),
-        progress: () => this.events.call("ringing"),
-        accepted: () => this.events.call("answered"),
-        ended: ({ originator, message, cause }) => this.finish(() =>
-          this.events.ended(originator as "local" | "remote" | "system", cause, read(message as Readable | null))),
-        failed: ({ originator, message, cause }) => this.finish(() =>
-          this.events.failed(cause, (originator as string) === "remote" ? read(message as Readable | null) : null)),
-      },
-    });
-    // A call that failed at once has reported so already.
-    if (!session.isEnded()) this.session = session;
-  }
-
-  hangUp(): void {
-    if (this.session !== null && !this.session.isEnded()) this.session.terminate();
-  }
-
-  /** Sends a digit as RFC 4733 event when that was negotiated, else as INFO. */
-  sendDigit(digit: string): void {
-    if (this.session === null || !this.session.isEstablished()) return;
-    const senders = this.session.connection.getSenders();
-    const inMedia = senders.some((sender) => sender.dtmf?.canInsertDTMF === true);
-    const { RFC2833, INFO } = JsSIP.C.DTMF_TRANSPORT;
-    this.session.sendDTMF(digit, { transportType: inMedia ? RFC2833 : INFO, duration: 160, interToneGap: 70 });
-  }
-
-  get connection(): RTCPeerConnection | null {
-    return this.session?.connection ?? null;
+    this.agent.call(target, { mediaStream: audio, pcConfig: PEER_CONNECTION });
   }
 
   get isConnected(): boolean {
     return this.agent?.isConnected() === true;
   }
 
-  /** Ends the call and leaves the server. */
+  /** Connects at once instead of at the next try; a call that is up keeps its user agent. */
+  reconnect(): void {
+    if (!this.isConnected && this.call === null && this.agent !== null) this.connect(this.server, this.account);
+  }
+
+  /** Ends the call, withdraws the registration and leaves the server. */
   close(): void {
-    this.hangUp();
+    this.call?.end();
+    this.stopTimers();
     const agent = this.agent;
     this.agent = null;
     agent?.stop();
   }
 
-  private listen(connection: RTCPeerConnection): void {
-    connection.addEventListener("track", ({ streams, track }) => {
-      this.events.heard(streams[0] ?? new MediaStream([track]));
-    });
+  private watchConnection(agent: InstanceType<typeof JsSIP.UA>): void {
+    agent.on("connecting", () => this.ifCurrent(agent, () => this.events.server("connecting")));
+    agent.on("connected", () => this.ifCurrent(agent, () => {
+      this.events.server("connected");
+      if (this.account !== null) this.events.registration({ state: "registering" });
+    }));
+    agent.on("disconnected", () => this.ifCurrent(agent, () => {
+      this.stopTimers();
+      this.events.server("disconnected");
+    }));
   }
 
-  private finish(tell: () => void): void {
-    this.session = null;
-    tell();
+  private watchRegistration(agent: InstanceType<typeof JsSIP.UA>): void {
+    agent.on("registered", () => this.ifCurrent(agent, () => {
+      this.stopTimers();
+      this.retryMs = RETRY_MIN_MS;
+      this.renewal = window.setInterval(() => agent.register(), RENEW_MS);
+      this.events.registration({ state: "registered" });
+    }));
+    agent.on("registrationFailed", ({ response, cause }) => this.ifCurrent(agent, () => {
+      this.stopTimers();
+      this.registrationFailed(cause ?? "", readAnswer(response));
+    }));
+  }
+
+  private registrationFailed(cause: string, answer: Answer | null): void {
+    // JsSIP registers again by itself once it is connected again.
+    if (cause === "Connection Error" || this.account === null) return;
+    if (answer !== null && [401, 403, 404, 407].includes(answer.status ?? 0)) {
+      this.events.registration({ state: "refused", account: this.account, answer });
+      return;
+    }
+    const asked = Number(answer?.retryAfter?.match(/^\s*(\d+)/)?.[1] ?? 0) * 1000;
+    const retryMs = Math.max(asked, this.retryMs);
+    this.retryMs = Math.min(this.retryMs * 2, RETRY_MAX_MS);
+    this.retry = window.setTimeout(() => this.registerAgain(cause), retryMs);
+    this.events.registration({ state: "waiting", cause, answer, retryMs });
+  }
+
+  /** A server that does not answer is asked over a new connection, unless a call still needs the old one. */
+  private registerAgain(cause: string): void {
+    if (cause === "Request Timeout" && this.call === null) this.connect(this.server, this.account);
+    else this.agent?.register();
+  }
+
+  private take(session: RTCSession): void {
+    if (this.call !== null) {
+      session.terminate({ status_code: 486 });
+      this.events.turnedAway(readPeer(session));
+      return;
+    }
+    const call = new Call(session, {
+      changed: (call) => this.events.changed(call),
+      heard: (call, stream) => this.events.heard(call, stream),
+      finished: (call, end) => this.finish(call, end),
+    });
+    this.call = call;
+    if (call.isOutgoing) this.events.changed(call);
+    else this.events.incoming(call);
+  }
+
+  private finish(call: Call, end: End): void {
+    if (this.call === call) this.call = null;
+    this.events.finished(call, end);
+  }
+
+  private stopTimers(): void {
+    if (this.renewal !== null) window.clearInterval(this.renewal);
+    if (this.retry !== null) window.clearTimeout(this.retry);
+    this.renewal = this.retry = null;
   }
 
   private ifCurrent(agent: object, tell: () => void): void {
@@ -117,13 +170,12 @@ export class Phone {
   }
 }
 
-function read(message: Readable | null): Answer | null {
-  if (message === null || message === undefined) return null;
-  return {
-    status: message.status_code ?? null,
-    phrase: message.reason_phrase ?? "",
-    warning: message.getHeader("Warning") ?? null,
-    retryAfter: message.getHeader("Retry-After") ?? null,
-    reason: message.getHeader("Reason") ?? null,
-  };
+/** Who the user agent says it is, and how it proves it. */
+function identity(account: Account | null, host: string) {
+  if (account === null) return { uri: `sip:webphone@${host}`, display_name: "Web phone", register: false };
+  const { user } = account;
+  const secret = account.kind === "token"
+    ? { authorization_jwt: `Bearer ${account.token}` }
+    : { authorization_user: user, password: account.password };
+  return { uri: `sip:${encodeURIComponent(user)}@${host}`, register: true, register_expires: REGISTER_S, ...secret };
 }

@@ -1,4 +1,5 @@
 // The page: finds its elements once and writes to them. It decides nothing.
+import type { Call } from "./call";
 import type { CallableNumber } from "./server";
 import type { Report } from "./report";
 
@@ -12,6 +13,10 @@ export interface Notice {
 export class View {
   readonly dialForm = element("dial-form", HTMLFormElement);
   readonly number = element("number", HTMLInputElement);
+  readonly answer = element("answer", HTMLButtonElement);
+  readonly reject = element("reject", HTMLButtonElement);
+  readonly mute = element("mute", HTMLButtonElement);
+  readonly hold = element("hold", HTMLButtonElement);
   readonly hangUp = element("hang-up", HTMLButtonElement);
   readonly keypad = element("keypad", HTMLDivElement);
   readonly serverForm = element("server-form", HTMLFormElement);
@@ -19,9 +24,12 @@ export class View {
   readonly serverCard = element("server-card", HTMLDetailsElement);
   readonly audio = element("audio", HTMLAudioElement);
   private readonly call = element("call", HTMLButtonElement);
+  private readonly incoming = element("incoming", HTMLElement);
+  private readonly inCall = element("in-call", HTMLElement);
   private readonly serverState = element("server-state", HTMLElement);
   private readonly callState = element("call-state", HTMLElement);
   private readonly clock = element("call-clock", HTMLElement);
+  private readonly interruption = element("interruption", HTMLElement);
   private readonly notice = element("notice", HTMLElement);
   private readonly noticeText = element("notice-text", HTMLElement);
   private readonly noticeLink = element("notice-link", HTMLAnchorElement);
@@ -31,22 +39,34 @@ export class View {
   private readonly negotiated = element("negotiated", HTMLElement);
   private readonly certificate = element("certificate", HTMLElement);
   private canCall = false;
-  private inCall = false;
+  private isBusy = false;
 
-  showServer(state: "connecting" | "connected" | "disconnected", server: string): void {
-    const words = { connecting: "Connecting to", connected: "Connected to", disconnected: "Not connected to" };
+  /** `state` is the word for tests and style, `words` the ones for people. */
+  showServer(state: "connecting" | "connected" | "disconnected", words: string): void {
     document.body.dataset["server"] = state;
-    this.serverState.textContent = `${words[state]} ${server}`;
+    write(this.serverState, words);
     this.canCall = state === "connected";
     this.refreshButtons();
   }
 
-  /** `state` is the word for tests and style, `words` the one for people. */
-  showCall(state: string, words: string, inCall: boolean): void {
+  /** As above; `call` is the call there is, whatever its state. */
+  showCall(call: Call | null, state: string, words: string): void {
     document.body.dataset["state"] = state;
-    this.callState.textContent = words;
-    this.inCall = inCall;
+    document.body.dataset["hold"] = call === null ? "none" : holdWord(call);
+    write(this.callState, words);
+    this.isBusy = call !== null || state === "microphone";
+    const isIncoming = call?.state === "incoming";
+    const focused = document.activeElement;
+    this.incoming.hidden = !isIncoming;
+    this.inCall.hidden = !this.isBusy || isIncoming;
+    this.dialForm.hidden = !this.inCall.hidden;
+    const isAnswered = call?.state === "answered";
+    this.mute.disabled = this.hold.disabled = !isAnswered;
+    this.answer.disabled = state === "microphone";
+    this.mute.textContent = call?.isMuted === true ? "Unmute" : "Mute";
+    this.hold.textContent = call?.hold.local === true ? "Resume" : "Hold";
     this.refreshButtons();
+    this.moveFocus(focused, isIncoming);
   }
 
   showClock(seconds: number | null): void {
@@ -58,11 +78,17 @@ export class View {
     this.clock.textContent = `${minutes}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
   }
 
+  /** Something that passes by itself, or null once it has. */
+  showInterruption(words: string | null): void {
+    this.interruption.hidden = words === null;
+    write(this.interruption, words ?? "");
+  }
+
   showNotice(notice: Notice | null): void {
     this.notice.hidden = notice === null;
     if (notice === null) return;
     this.notice.classList.toggle("error", notice.isError);
-    this.noticeText.textContent = notice.text;
+    write(this.noticeText, notice.text);
     this.noticeLink.hidden = notice.link === undefined;
     if (notice.link !== undefined) {
       this.noticeLink.href = notice.link.href;
@@ -126,10 +152,40 @@ export class View {
   }
 
   private refreshButtons(): void {
-    this.call.disabled = !this.canCall || this.inCall;
-    this.hangUp.disabled = !this.inCall;
+    this.call.disabled = !this.canCall || this.isBusy;
     for (const button of this.numbers.querySelectorAll("button")) button.disabled = this.call.disabled;
   }
+
+  /**
+   * What had the focus may be gone: then it goes to what the keyboard needs next. Whoever is typing when a call
+   * comes in keeps it, so that no key answers by mistake.
+   */
+  private moveFocus(focused: Element | null, isIncoming: boolean): void {
+    const isNowhere = focused === null || focused === document.body;
+    const isLost = focused instanceof HTMLElement && !isNowhere && !isUsable(focused);
+    if (isLost || (isNowhere && isIncoming)) [this.answer, this.hangUp, this.number].find(isUsable)?.focus();
+  }
+}
+
+export function element<T extends HTMLElement>(id: string, type: new () => T): T {
+  const found = document.getElementById(id);
+  if (!(found instanceof type)) throw new Error(`the page has no ${type.name} #${id}`);
+  return found;
+}
+
+/** Leaves the same words alone, which a screen reader would say again. */
+export function write(target: HTMLElement, words: string): void {
+  if (target.textContent !== words) target.textContent = words;
+}
+
+function isUsable(target: HTMLElement): boolean {
+  return target.isConnected && target.closest("[hidden]") === null && !target.matches(":disabled");
+}
+
+function holdWord(call: Call): string {
+  const { local, remote } = call.hold;
+  if (local) return remote ? "both" : "local";
+  return remote ? "remote" : "none";
 }
 
 function span(className: string, text: string): HTMLSpanElement {
@@ -137,10 +193,4 @@ function span(className: string, text: string): HTMLSpanElement {
   span.className = className;
   span.textContent = text;
   return span;
-}
-
-function element<T extends HTMLElement>(id: string, type: new () => T): T {
-  const found = document.getElementById(id);
-  if (!(found instanceof type)) throw new Error(`the page has no ${type.name} #${id}`);
-  return found;
 }

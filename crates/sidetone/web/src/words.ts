@@ -1,22 +1,35 @@
-// Plain words for what can go wrong and how a call ended.
+// Plain words for what happens to a call and to a registration, above all for what goes wrong.
+import type { Account } from "./account";
+import type { Answer, Call, CallState, End, Peer } from "./call";
 import type { MicrophoneProblem } from "./microphone";
+import type { Registration } from "./phone";
 
-/** What is read from a SIP message to explain it. */
-export interface Answer {
-  status: number | null;
-  phrase: string;
-  warning: string | null;
-  retryAfter: string | null;
-  reason: string | null;
+export function peer({ number, name }: Peer): string {
+  if (name === null) return number || "an unknown caller";
+  return number === "" ? name : `${name} (${number})`;
 }
 
-/** Why a call was not answered. `cause` is the word of JsSIP. */
-export function failure(number: string, cause: string, answer: Answer | null): string {
-  if (answer?.status != null) return refusal(number, answer);
+export function callState(call: Call): string {
+  const other = peer(call.peer);
+  const states: Record<CallState, string> = {
+    calling: `Calling ${other}`,
+    ringing: `Ringing at ${other}`,
+    early: `Waiting for ${other} to answer`,
+    incoming: `${other} is calling`,
+    answering: `Answering ${other}`,
+    answered: `In a call with ${other}`,
+  };
+  const { local, remote } = call.hold;
+  if (local) return remote ? `${other} and you hold the call` : `You hold the call with ${other}`;
+  return remote ? `${other} holds the call` : states[call.state];
+}
+
+/** Why an outgoing call was not answered. */
+export function failure(number: string, { cause, answer, who }: End, isSignedIn: boolean): string {
+  if (answer?.status != null) return refusal(number, answer, isSignedIn);
   switch (cause) {
     case "Canceled":
-      return "You hung up before the call was answered.";
-    case "Connection Error":
+      if (who === "local") return "You hung up before the call was answered.";
       return "The connection to the server broke while the call was set up.";
     case "Request Timeout":
       return "The server did not answer the call within 32 seconds.";
@@ -33,19 +46,26 @@ export function failure(number: string, cause: string, answer: Answer | null): s
   }
 }
 
-function refusal(number: string, answer: Answer): string {
-  const code = `${answer.status} ${answer.phrase}`.trim();
+function refusal(number: string, answer: Answer, isSignedIn: boolean): string {
+  const code = statusWords(answer);
   switch (answer.status) {
     case 401:
     case 407:
-      return `The server wants a user name and a password for ${number} (${code}).`;
+      return isSignedIn
+        ? `The server no longer accepts your sign-in for a call to ${number} (${code}). Sign in again.`
+        : `Sign in to call ${number} (${code}).`;
     case 403:
-      return `This number may not be called from here: ${number} (${code}).`;
+      return `You may not call ${number} (${code}).`;
     case 404:
-      return `There is no number ${number} on this server (${code}).`;
+    case 604:
+      return `There is no number ${number} on this server`
+        + `${isSignedIn ? "" : " for callers who are not signed in"} (${code}).`;
     case 408:
+      return `${number} did not answer (${code}).`;
+    case 410:
+      return `The number ${number} is no longer in use (${code}).`;
     case 480:
-      return `Nobody is there to answer ${number} (${code}).`;
+      return `${number} is not registered or does not answer (${code}).`;
     case 484:
       return `The number ${number} is incomplete (${code}).`;
     case 486:
@@ -55,7 +75,10 @@ function refusal(number: string, answer: Answer): string {
       return "The call was cancelled before it was answered.";
     case 488:
     case 606:
-      return `The server cannot use the audio that this browser offers (${code}).${warned(answer)}`;
+      return `${number} cannot use the audio that this browser offers (${code}).${warned(answer)}`;
+    case 502:
+    case 504:
+      return `The phone or line of ${number} cannot be reached (${code}).`;
     case 503:
       return `The server takes no calls at the moment (${code}).${later(answer)}`;
     case 603:
@@ -63,6 +86,89 @@ function refusal(number: string, answer: Answer): string {
     default:
       return `The server refused the call: ${code}.${warned(answer)}`;
   }
+}
+
+/** Why an incoming call was not answered here. */
+export function missed(caller: Peer, { who, cause, answer }: End): string {
+  const other = peer(caller);
+  if (who === "remote") {
+    // RFC 3326 §2: a forked call that somebody else has answered.
+    const isElsewhere = /SIP\s*;(.*;)?\s*cause\s*=\s*200\b/i.test(answer?.reason ?? "");
+    return isElsewhere ? `The call from ${other} was answered on another phone.` : `Missed call from ${other}.`;
+  }
+  switch (cause) {
+    case "Rejected":
+      return `You rejected the call from ${other}.`;
+    case "No Answer":
+    case "Expires":
+      return `Missed call from ${other}.`;
+    case "WebRTC Error":
+    case "Internal Error":
+      return `The browser could not set up audio for the call from ${other} (${cause}).`;
+    default:
+      return `The call from ${other} could not be answered: ${cause}.`;
+  }
+}
+
+export function turnedAway(caller: Peer): string {
+  return `${peer(caller)} called during this call and was told that you are busy.`;
+}
+
+/** How an answered call ended. */
+export function ending({ who, cause, answer }: End): string {
+  if (cause === "RTP Timeout") return "The call was lost: no sound came through from the server any more.";
+  if (who === "local") return "You hung up.";
+  const text = answer?.reason ? reasonText(answer.reason) : null;
+  if (who === "remote") return text === null ? "The other side hung up." : `The other side hung up: ${text}.`;
+  return `The call was lost: ${cause}.`;
+}
+
+export function registration(now: Registration, account: Account | null): string {
+  const user = account?.user ?? "";
+  switch (now.state) {
+    case "guest":
+    case "refused":
+      return "Not signed in: only public numbers can be called";
+    case "registering":
+      return `Signing in as ${user}`;
+    case "registered":
+      return `Registered as ${user}${account?.kind === "token" ? until(account.expiresAt) : ""}`;
+    case "waiting":
+      return `Not registered as ${user}: ${waiting(now.cause, now.answer)}. Trying again in `
+        + `${Math.ceil(now.retryMs / 1000)} seconds`;
+  }
+}
+
+export function registrationLost(user: string): string {
+  return `Not registered as ${user}: the connection is lost`;
+}
+
+function waiting(cause: string, answer: Answer | null): string {
+  if (answer !== null) return `the server says ${statusWords(answer)}`;
+  return cause === "Request Timeout" ? "the server does not answer" : cause;
+}
+
+function until(expiry: Date | null): string {
+  return expiry === null ? "" : ` by a link that ends ${expiry.toLocaleString([], { timeStyle: "short", dateStyle: "short" })}`;
+}
+
+/** Why nobody is signed in now. */
+export function signInRefused(account: Account, answer: Answer | null): string {
+  const code = answer === null ? "" : ` (${statusWords(answer)})`;
+  if (answer?.status === 401 || answer?.status === 407) {
+    if (account.kind === "password") return `Wrong number or password${code}.`;
+    return account.expiresAt !== null && account.expiresAt.getTime() <= Date.now()
+      ? "The sign-in link has expired. Ask for a new one, or sign in with number and password."
+      : `The server does not accept this sign-in link${code}.`;
+  }
+  if (answer?.status === 403) return `${account.user} may not register from here${code}.${warned(answer)}`;
+  return `The server refused to register ${account.user}${code}.`;
+}
+
+export const UNREADABLE_LINK = "This sign-in link is damaged: it names no user. Ask for a new one.";
+
+function statusWords(answer: Answer): string {
+  return `${answer.status ?? ""} ${answer.phrase}`.trim();
 }
 
 function warned(answer: Answer): string {
@@ -75,21 +181,13 @@ function later(answer: Answer): string {
 }
 
 /** The quoted text of a Warning header (RFC 3261 §20.43). */
-export function warningText(warning: string): string {
+function warningText(warning: string): string {
   const quoted = warning.match(/"((?:[^"\\]|\\.)*)"/)?.[1];
   return quoted === undefined ? warning : quoted.replace(/\\(.)/g, "$1");
 }
 
-/** How an answered call ended. */
-export function ending(who: "local" | "remote" | "system", cause: string, answer: Answer | null): string {
-  if (who === "local") return "You hung up.";
-  const text = answer?.reason ? reasonText(answer.reason) : null;
-  if (who === "remote") return text === null ? "The server hung up." : `The server hung up: ${text}.`;
-  return `The call was lost: ${cause}.`;
-}
-
 /** The text of a Reason header (RFC 3326), or its cause. */
-export function reasonText(reason: string): string {
+function reasonText(reason: string): string {
   const text = reason.match(/text\s*=\s*"((?:[^"\\]|\\.)*)"/i)?.[1];
   return text === undefined ? reason : text.replace(/\\(.)/g, "$1");
 }
@@ -98,15 +196,15 @@ export function microphone(problem: MicrophoneProblem): string {
   switch (problem) {
     case "insecure-page":
       return "Browsers give the microphone only to https pages and to localhost. Open the https address of this "
-        + "server, or call without a microphone and only listen.";
+        + "server, or go on without a microphone and only listen.";
     case "refused":
-      return "The microphone was refused. Allow it in the address bar and call again, or only listen.";
+      return "The microphone was refused. Allow it in the address bar and try again, or only listen.";
     case "absent":
-      return "There is no microphone on this device. You can call and only listen.";
+      return "There is no microphone on this device. You can only listen.";
     case "busy":
-      return "The microphone cannot be opened: another program may be using it. You can call and only listen.";
+      return "The microphone cannot be opened: another program may be using it. You can only listen.";
     case "other":
-      return "The microphone cannot be opened. You can call and only listen.";
+      return "The microphone cannot be opened. You can only listen.";
   }
 }
 
@@ -117,6 +215,11 @@ export function unreachable(server: string, certificate: string | null): string 
     + "certificate yet. Open this page, accept the certificate, and come back:";
 }
 
+export function connectionLost(isInCall: boolean): string {
+  return "The connection to the server is lost. The phone tries again by itself."
+    + (isInCall ? " The call goes on as long as you hear each other." : "");
+}
+
 /** Answered, but nothing is heard. */
 export function noAudioPath(iceState: string): string {
   return iceState === "connected" || iceState === "completed"
@@ -124,3 +227,6 @@ export function noAudioPath(iceState: string): string {
     : "The call is answered but no audio path could be made to the server: its media address cannot be reached from "
       + "this browser. A firewall may block UDP, or the server advertises an address of another network.";
 }
+
+export const SOUND_INTERRUPTED = "The sound is interrupted: nothing comes from the server. Waiting for it to come back.";
+export const BUSY_CHANGING = "The call is just being changed from the other side. Try again in a moment.";
