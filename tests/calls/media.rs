@@ -167,6 +167,7 @@ impl MediaLegs for Port {
         inner.by_port.insert(port, key);
         self.0.settle(&mut inner);
         let local = LocalMedia {
+            sdes: Vec::new(),
             address: self.0.ip,
             rtp_port: port,
             rtcp_port: port + 1,

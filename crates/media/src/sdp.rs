@@ -1,26 +1,32 @@
 //! Session descriptions (RFC 8866): read, negotiated by offer and answer (RFC 3264), written.
 //!
 //! An offer of theirs: [`parse`], [`negotiate()`], [`Negotiated::answer`]. An offer of ours: [`offer`],
-//! then [`parse`] and [`negotiate_answer`] on what comes back.
+//! then [`parse`] and [`negotiate_answer`] on what comes back; within a session that is agreed on
+//! already: [`Negotiated::offer`], then [`Negotiated::negotiate_answer`].
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::codec::Codec;
+use crate::srtp::SdesKey;
 
 mod candidate;
+mod crypto;
 mod direction;
 mod fingerprint;
 mod format;
 mod negotiate;
+mod opus;
 mod reader;
 mod refusal;
 mod section;
 mod writer;
 
 pub use candidate::{Candidate, CandidateKind};
+pub use crypto::{Crypto, SDES_PROFILES, Security};
 pub use direction::Direction;
 pub use fingerprint::{Fingerprint, HashFunction};
-pub use negotiate::{Capabilities, negotiate, negotiate_answer};
+pub use negotiate::{Capabilities, negotiate, negotiate_answer, offered_codecs};
+pub use opus::OpusParameters;
 pub use reader::{BYTES_MAX, LINES_MAX, SECTIONS_MAX, SdpError, SessionDescription, parse};
 pub use refusal::{NegotiationError, NegotiationFault};
 pub use writer::offer;
@@ -30,10 +36,19 @@ pub use writer::offer;
 pub struct Negotiated {
     /// The codec both ways.
     pub codec: Codec,
-    /// The codec's payload type both ways.
+    /// The payload type that we send the codec with: the peer's.
     pub payload_type: u8,
-    /// How DTMF events travel, unless the peer has none.
+    /// The payload type that the peer sends the codec with: that of our own description. The two
+    /// differ only where a peer answered our offer with a number of its own (RFC 3264 §6.1).
+    pub local_payload_type: u8,
+    /// How we send DTMF events, unless the peer has none.
     pub dtmf: Option<DtmfFormat>,
+    /// How the peer sends DTMF events.
+    pub local_dtmf: Option<DtmfFormat>,
+    /// Whether the peer may send comfort noise as payload type 13 (RFC 3389).
+    pub comfort_noise: bool,
+    /// What the peer wants of an Opus encoder; of no meaning with another codec.
+    pub opus: OpusParameters,
     /// What we may do: our answer's direction at most. A held peer (RFC 3264 §8.4) may have an
     /// unspecified address in `remote`; nothing is sent to one.
     pub direction: Direction,
@@ -43,14 +58,25 @@ pub struct Negotiated {
     pub packet_time_ms: Option<u32>,
     /// Most milliseconds of audio that the peer takes in a packet (`a=maxptime`).
     pub packet_time_ms_max: Option<u32>,
+    /// The peer's SRTP key, where plain RTP is protected by keys in the session description.
+    pub crypto: Option<Crypto>,
     /// The offer's sections, all of which an answer repeats.
     sections: Vec<negotiate::OfferedSection>,
+}
+
+impl Negotiated {
+    /// The payload types that mean something in this session, to either side.
+    fn payload_types(&self) -> Vec<u8> {
+        let dtmf = [self.dtmf, self.local_dtmf].into_iter().flatten();
+        let codec = [self.payload_type, self.local_payload_type];
+        codec.into_iter().chain(dtmf.map(|dtmf| dtmf.payload_type)).collect()
+    }
 }
 
 /// The payload type of `telephone-event` (RFC 4733 §2.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DtmfFormat {
-    /// Its payload type, both ways.
+    /// Its payload type.
     pub payload_type: u8,
     /// Ticks per second in which durations are counted.
     pub clock_rate_hz: u32,
@@ -59,7 +85,7 @@ pub struct DtmfFormat {
 /// Where and how a peer's media is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemoteMedia {
-    /// RTP and RTCP in the clear.
+    /// RTP and RTCP without ICE and DTLS: in the clear, or protected by [`Negotiated::crypto`].
     Plain {
         /// Where RTP goes.
         rtp: SocketAddr,
@@ -121,6 +147,12 @@ pub struct LocalDescription {
     pub session_version: u64,
     /// What we want to do; an answer narrows it to what the offer allows.
     pub direction: Direction,
+    /// Our SRTP keys, one for each of [`SDES_PROFILES`]; written only where keys are agreed on or
+    /// offered.
+    pub sdes: Vec<SdesKey>,
+    /// The rate up to which Opus is of use to us (`maxplaybackrate`, RFC 7587 §6.1), as when it is
+    /// transcoded to a codec of 8000 Hz; `None`: all it has.
+    pub opus_rate_hz_max: Option<u32>,
 }
 
 /// Our ICE parameters.

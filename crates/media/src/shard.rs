@@ -23,6 +23,7 @@ mod outbound;
 mod pen;
 mod receive;
 mod schedule;
+mod sdes;
 mod send;
 mod source;
 mod transmit;

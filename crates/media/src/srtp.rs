@@ -6,18 +6,23 @@ mod gcm;
 mod keys;
 mod rtcp;
 mod rtp;
+mod sdes;
 
 pub use keys::{KeyingMaterial, MasterKey};
 pub use rtcp::{InboundSrtcp, OutboundSrtcp};
 pub use rtp::{InboundSrtp, OutboundSrtp};
+pub use sdes::SdesKey;
 
-/// How the media of a leg is protected (RFC 5764 §4.1.2, RFC 7714 §14.2).
+/// How the media of a leg is protected (RFC 5764 §4.1.2, RFC 7714 §14.2, RFC 4568 §6.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SrtpProfile {
     /// SRTP_AEAD_AES_128_GCM.
     AeadAes128Gcm,
     /// SRTP_AES128_CM_HMAC_SHA1_80.
     Aes128CmHmacSha1_80,
+    /// SRTP_AES128_CM_HMAC_SHA1_32, which shortens the tag of RTP and not that of RTCP
+    /// (RFC 4568 §6.2.2).
+    Aes128CmHmacSha1_32,
 }
 
 impl SrtpProfile {
@@ -26,6 +31,7 @@ impl SrtpProfile {
         match self {
             Self::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
             Self::Aes128CmHmacSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
+            Self::Aes128CmHmacSha1_32 => "SRTP_AES128_CM_HMAC_SHA1_32",
         }
     }
 
@@ -34,13 +40,14 @@ impl SrtpProfile {
         match self {
             Self::AeadAes128Gcm => 16,
             Self::Aes128CmHmacSha1_80 => 10,
+            Self::Aes128CmHmacSha1_32 => 4,
         }
     }
 
     fn salt_bytes(self) -> usize {
         match self {
             Self::AeadAes128Gcm => 12,
-            Self::Aes128CmHmacSha1_80 => 14,
+            Self::Aes128CmHmacSha1_80 | Self::Aes128CmHmacSha1_32 => 14,
         }
     }
 }

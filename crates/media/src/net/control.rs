@@ -13,6 +13,7 @@ use crate::{
     ice::IceCredentials,
     sdp::{LocalIce, Negotiated, RemoteMedia},
     shard::{Command, LegEvent, LegId, LiveCounters, LocalMedia, OpenLeg, Update},
+    srtp::{SdesKey, SrtpProfile},
 };
 
 /// A command did not reach the shard.
@@ -107,6 +108,8 @@ pub struct LegHandle {
     pub(super) is_dropped: Arc<AtomicBool>,
     /// The peer's ICE user name fragment and password, where they are known.
     pub(super) remote_ice: Option<(String, String)>,
+    /// The profile of the SRTP key of ours that is in use.
+    pub(super) sdes: Option<SrtpProfile>,
 }
 
 impl LegHandle {
@@ -121,12 +124,14 @@ impl LegHandle {
 
     /// Tells the leg what a later offer and answer changed. When the peer restarted ICE (another
     /// user name fragment or password, RFC 8445 §9), [`LegHandle::local`] has new ICE parameters
-    /// afterwards: describe the leg only then.
+    /// afterwards, and so it has new SRTP keys when another profile was agreed on: describe the leg
+    /// only then.
     ///
     /// # Errors
     ///
     /// The shard is overloaded or gone; nothing has changed then.
-    pub fn update(&mut self, negotiated: Negotiated) -> Result<(), CommandError> {
+    pub fn update(&mut self, mut negotiated: Negotiated) -> Result<(), CommandError> {
+        let sdes = give_key(&mut negotiated, &self.local);
         let remote_ice = remote_ice(&negotiated);
         let restarts = self.remote_ice.is_some() && remote_ice != self.remote_ice;
         let ice = (restarts && self.local.ice.is_some())
@@ -134,12 +139,30 @@ impl LegHandle {
         let update = Update { negotiated, ice: ice.clone() };
         self.command(Command::Update(Box::new(update)))?;
         self.remote_ice = remote_ice;
+        self.use_key(sdes);
         if let (Some(local), Some(IceCredentials { ufrag, pwd })) = (&mut self.local.ice, ice) {
             let candidates = std::mem::take(&mut local.candidates);
             *local = LocalIce { ufrag, pwd, candidates };
         }
         Ok(())
     }
+
+    /// A key that was used and is not any more is replaced, so that it never protects two streams.
+    fn use_key(&mut self, profile: Option<SrtpProfile>) {
+        let before = std::mem::replace(&mut self.sdes, profile);
+        let left = before.filter(|before| Some(*before) != profile);
+        if let Some(key) = self.local.sdes.iter_mut().find(|key| Some(key.profile()) == left) {
+            *key = SdesKey::random(key.profile(), &mut rand::rng());
+        }
+    }
+}
+
+/// Gives what was agreed on our key of its profile, and returns the profile.
+pub(super) fn give_key(negotiated: &mut Negotiated, local: &LocalMedia) -> Option<SrtpProfile> {
+    let crypto = negotiated.crypto.as_mut()?;
+    let profile = crypto.key.profile();
+    crypto.local_key = local.sdes.iter().find(|key| key.profile() == profile).cloned();
+    Some(profile)
 }
 
 pub(super) fn remote_ice(negotiated: &Negotiated) -> Option<(String, String)> {

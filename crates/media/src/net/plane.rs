@@ -19,7 +19,7 @@ use socket2::Socket;
 use tokio::sync::mpsc;
 
 use super::{
-    control::{CommandError, Control, LegHandle, Open, Permit, ShardLink, remote_ice},
+    control::{CommandError, Control, LegHandle, Open, Permit, ShardLink, give_key, remote_ice},
     outbox::Outbox,
     ports::{PortAllocator, PortPair, bind},
     ring::{RingReceiver, RingSender, ring},
@@ -29,10 +29,11 @@ use super::{
 use crate::{
     dtls::{Certificate, CertificateError, Configs},
     ice::IceCredentials,
-    sdp::{Fingerprint, LocalIce, RemoteMedia},
+    sdp::{Fingerprint, LocalIce, RemoteMedia, SDES_PROFILES},
     shard::{
         LegId, LegKind, LegParameters, LocalMedia, OpenLeg, Shard, ShardConfig, ShardCounters,
     },
+    srtp::SdesKey,
 };
 
 /// What a media plane is started with.
@@ -208,7 +209,7 @@ impl MediaPlane {
     /// # Errors
     ///
     /// A bound is reached or the system refuses a socket.
-    pub fn open(&self, parameters: LegParameters) -> Result<LegHandle, OpenError> {
+    pub fn open(&self, mut parameters: LegParameters) -> Result<LegHandle, OpenError> {
         let inner = &*self.inner;
         let number = inner.choose_shard(parameters.shard)?;
         let shard = inner.shards.get(usize::from(number)).ok_or(CommandError::Gone)?;
@@ -222,6 +223,7 @@ impl MediaPlane {
         let is_dropped = Arc::new(AtomicBool::new(false));
         let remote_ice = parameters.negotiated.as_ref().and_then(remote_ice);
         let ice = local.ice.as_ref();
+        let sdes = parameters.negotiated.as_mut().and_then(|n| give_key(n, &local));
         let leg = OpenLeg {
             serial,
             parameters,
@@ -233,7 +235,7 @@ impl MediaPlane {
         shard.link.send(Control::Open(Box::new(open)))?;
         let link = Arc::clone(&shard.link);
         let id = LegId { shard: number, serial };
-        Ok(LegHandle { id, local, events, link, is_dropped, remote_ice })
+        Ok(LegHandle { id, local, events, link, is_dropped, remote_ice, sdes })
     }
 
     /// Of the certificate that every WebRTC leg presents.
@@ -317,6 +319,7 @@ impl Inner {
             fingerprint: None,
             ssrc: random.random(),
             cname,
+            sdes: Vec::new(),
         };
         match parameters.kind {
             LegKind::Plain => {
@@ -325,6 +328,8 @@ impl Inner {
                 let pair = pair.ok_or(OpenError::PortsExhausted { first, last })?;
                 local.rtp_port = pair.port;
                 local.rtcp_port = pair.port + 1;
+                let key = |profile| SdesKey::random(profile, &mut random);
+                local.sdes = SDES_PROFILES.into_iter().map(key).collect();
                 Ok((local, Some(pair)))
             }
             LegKind::WebRtc => {

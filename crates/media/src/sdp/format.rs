@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::negotiate::Capabilities;
+use super::{DtmfFormat, Negotiated};
 use crate::codec::Codec;
 
 /// One format of an audio section over RTP.
@@ -48,6 +50,11 @@ impl Format {
         self.encoding_name.eq_ignore_ascii_case("telephone-event") && self.channels == 1
     }
 
+    /// Whether this carries comfort noise, under the only number that it has (RFC 3389 §4).
+    pub(super) fn is_comfort_noise(&self) -> bool {
+        self.payload_type == COMFORT_NOISE && self.encoding_name.eq_ignore_ascii_case("CN")
+    }
+
     /// Whether this carries sound of its own, so that it can be the codec of a stream.
     pub(super) fn is_codec(&self) -> bool {
         !NOT_CODECS.iter().any(|name| self.encoding_name.eq_ignore_ascii_case(name))
@@ -65,6 +72,66 @@ impl fmt::Display for Format {
     }
 }
 
+/// The formats of an offer of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Offered {
+    pub(super) codecs: Vec<(Codec, u8)>,
+    pub(super) dtmf: Vec<DtmfFormat>,
+}
+
+impl Offered {
+    /// Every codec that is allowed, and DTMF events at each of their clock rates (RFC 4733 §2.1). A
+    /// payload type that means something in the session keeps its meaning (RFC 3264 §8.3.2).
+    pub(super) fn new(current: Option<&Negotiated>, capabilities: &Capabilities) -> Self {
+        let mut offered = Offered { codecs: Vec::new(), dtmf: Vec::new() };
+        let mut used: Vec<u8> = current.map(Negotiated::payload_types).unwrap_or_default();
+        for codec in capabilities.ordered() {
+            let kept = current.filter(|current| current.codec == codec);
+            let payload_type = match kept {
+                Some(current) => current.local_payload_type,
+                None => free(&mut used, codec.descriptor().offered_payload_type),
+            };
+            offered.codecs.push((codec, payload_type));
+        }
+        for (clock_rate_hz, payload_type) in DTMF_OFFERED {
+            if !offered.codecs.iter().any(|(codec, _)| codec.clock_rate_hz() == clock_rate_hz) {
+                continue;
+            }
+            let kept = current.and_then(|current| current.local_dtmf);
+            let kept = kept.filter(|kept| kept.clock_rate_hz == clock_rate_hz);
+            offered.dtmf.push(kept.unwrap_or_else(|| {
+                let payload_type = free(&mut used, payload_type);
+                DtmfFormat { payload_type, clock_rate_hz }
+            }));
+        }
+        offered
+    }
+
+    pub(super) fn payload_type(&self, codec: Codec) -> Option<u8> {
+        self.codecs.iter().find(|(offered, _)| *offered == codec).map(|(_, number)| *number)
+    }
+
+    pub(super) fn dtmf(&self, clock_rate_hz: u32) -> Option<DtmfFormat> {
+        self.dtmf.iter().find(|format| format.clock_rate_hz == clock_rate_hz).copied()
+    }
+}
+
+/// The wanted payload type, or else a dynamic one that is not used yet.
+fn free(used: &mut Vec<u8>, wanted: u8) -> u8 {
+    let free = |number: &u8| !used.contains(number);
+    let number = Some(wanted).filter(free).or_else(|| DYNAMIC.into_iter().find(free));
+    // At most nine formats are offered, and there are 32 numbers.
+    let number = number.unwrap_or(wanted);
+    used.push(number);
+    number
+}
+
+/// DTMF events as we offer them: clock rate and payload type.
+const DTMF_OFFERED: [(u32, u8); 2] = [(48_000, 110), (8000, 101)];
+// RFC 3551 §3.
+const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
+// RFC 3389 §4.
+const COMFORT_NOISE: u8 = 13;
 /// Mono audio of RFC 3551 §6, table 4: payload type, encoding name, clock rate.
 const STATIC_PAYLOAD_TYPES: [(u8, &str, u32); 12] = [
     (0, "PCMU", 8000),

@@ -1,10 +1,11 @@
 //! Offer and answer (RFC 3264): what of a peer's description we can do.
 
-use super::format::Format;
+use super::crypto::{self, Crypto, Security};
+use super::format::{Format, Offered};
 use super::section::{AddressFault, Profile, Section, Setup};
 use super::{
-    Direction, DtlsRole, DtmfFormat, Negotiated, NegotiationError, NegotiationFault, RemoteMedia,
-    RemoteWebRtc, SessionDescription,
+    Direction, DtlsRole, DtmfFormat, Negotiated, NegotiationError, NegotiationFault,
+    OpusParameters, RemoteMedia, RemoteWebRtc, SessionDescription,
 };
 use crate::codec::{CODECS, Codec};
 
@@ -13,16 +14,57 @@ use crate::codec::{CODECS, Codec};
 pub struct Capabilities {
     /// The codecs allowed, the preferred one first. An offer's own order wins over ours.
     pub codecs: Vec<Codec>,
-    /// Whether RTP in the clear is allowed.
+    /// The one of `codecs` that wins over any order, where the peer has it: that of the other leg,
+    /// so that nothing need be transcoded.
+    pub preferred: Option<Codec>,
+    /// Whether plain RTP is allowed, in the clear or with keys as `security` says.
     pub allow_plain: bool,
     /// Whether WebRTC (ICE and DTLS-SRTP) is allowed.
     pub allow_webrtc: bool,
+    /// Whether plain RTP is protected by keys in the session description.
+    pub security: Security,
+    /// Whether the session description travels where nobody else reads it (TLS, WSS): keys are
+    /// neither written nor accepted otherwise (RFC 4568 §8.1).
+    pub is_confidential: bool,
 }
 
 impl Default for Capabilities {
+    /// Every codec, plain RTP in the clear, and WebRTC.
     fn default() -> Self {
-        Capabilities { codecs: CODECS.to_vec(), allow_plain: true, allow_webrtc: true }
+        Capabilities {
+            codecs: CODECS.to_vec(),
+            preferred: None,
+            allow_plain: true,
+            allow_webrtc: true,
+            security: Security::None,
+            is_confidential: false,
+        }
     }
+}
+
+impl Capabilities {
+    /// The codecs allowed, in the order in which they are offered.
+    pub(super) fn ordered(&self) -> impl Iterator<Item = Codec> {
+        let preferred = self.preferred.filter(|preferred| self.codecs.contains(preferred));
+        let others = self.codecs.iter().copied().filter(move |codec| Some(*codec) != preferred);
+        preferred.into_iter().chain(others)
+    }
+
+    /// Whether keys may be written and accepted.
+    pub(super) fn has_keys(&self) -> bool {
+        self.security != Security::None && self.is_confidential
+    }
+}
+
+/// The codecs of an offer's first live audio section that are allowed, in the order of the offer.
+pub fn offered_codecs(offer: &SessionDescription, capabilities: &Capabilities) -> Vec<Codec> {
+    let Some(section) = Section::all(offer).find(Section::is_live_audio) else { return Vec::new() };
+    let mut codecs = Vec::new();
+    for format in section.formats() {
+        let codec = capabilities.codecs.iter().find(|codec| format.is(**codec));
+        codecs.extend(codec.filter(|codec| !codecs.contains(*codec)));
+    }
+    codecs
 }
 
 /// Agrees on the first audio section of an offer that we can do; the answer refuses the others.
@@ -38,7 +80,7 @@ pub fn negotiate(
         if !section.is_live_audio() {
             continue;
         }
-        match negotiate_section(&section, capabilities) {
+        match negotiate_section(&section, capabilities, None) {
             Ok(agreed) => return Ok(Negotiated { sections: refusals(offer, index), ..agreed }),
             Err(fault) => {
                 first_fault.get_or_insert(fault);
@@ -58,12 +100,36 @@ pub fn negotiate_answer(
     answer: &SessionDescription,
     capabilities: &Capabilities,
 ) -> Result<Negotiated, NegotiationError> {
-    // Our offers have one section, so an answer's first one is the answer to it.
-    let section = Section::all(answer).next().filter(Section::is_live_audio);
-    section
-        .ok_or(NegotiationFault::NoAudio)
-        .and_then(|section| negotiate_section(&section, capabilities))
-        .map(|agreed| Negotiated { sections: refusals(answer, 0), ..agreed })
+    agree_on_answer(answer, capabilities, &Offered::new(None, capabilities))
+}
+
+impl Negotiated {
+    /// Agrees on what a peer answered to an offer made by [`Negotiated::offer`] of this, given again
+    /// as `capabilities`.
+    ///
+    /// # Errors
+    /// The peer refused the audio section, or answered with what was not offered.
+    pub fn negotiate_answer(
+        &self,
+        answer: &SessionDescription,
+        capabilities: &Capabilities,
+    ) -> Result<Negotiated, NegotiationError> {
+        agree_on_answer(answer, capabilities, &Offered::new(Some(self), capabilities))
+    }
+}
+
+/// Our offers have one live section, so the live one of an answer is the answer to it.
+fn agree_on_answer(
+    answer: &SessionDescription,
+    capabilities: &Capabilities,
+    offered: &Offered,
+) -> Result<Negotiated, NegotiationError> {
+    let live = Section::all(answer).enumerate().find(|(_, section)| section.is_live_audio());
+    live.ok_or(NegotiationFault::NoAudio)
+        .and_then(|(index, section)| {
+            let agreed = negotiate_section(&section, capabilities, Some(offered))?;
+            Ok(Negotiated { sections: refusals(answer, index), ..agreed })
+        })
         .map_err(|fault| NegotiationError::new(fault, answer, capabilities))
 }
 
@@ -93,32 +159,49 @@ fn refusals(offer: &SessionDescription, accepted: usize) -> Vec<OfferedSection> 
     Section::all(offer).enumerate().map(offered).collect()
 }
 
+/// Agrees on a section of the peer's: of its offer, or of its answer to what we `offered`.
 fn negotiate_section(
     section: &Section<'_>,
     capabilities: &Capabilities,
+    offered: Option<&Offered>,
 ) -> Result<Negotiated, NegotiationFault> {
-    let remote = remote_media(section, capabilities)?;
+    let (remote, crypto) = remote_media(section, capabilities, offered.is_some())?;
     let formats = section.formats();
     let (codec, payload_type) =
         choose_codec(&formats, capabilities).ok_or(NegotiationFault::NoCodec)?;
+    let dtmf = choose_dtmf(&formats, codec);
+    // What answers an offer has the offer's numbers; an answer to ours may have others.
+    let ours = offered.and_then(|offered| offered.payload_type(codec));
+    let local_dtmf = dtmf.map(|theirs| {
+        offered.and_then(|offered| offered.dtmf(theirs.clock_rate_hz)).unwrap_or(theirs)
+    });
+    let is_comfort_noise = |format: &Format| format.is_comfort_noise();
     Ok(Negotiated {
         codec,
         payload_type,
-        dtmf: choose_dtmf(&formats, codec),
+        local_payload_type: ours.unwrap_or(payload_type),
+        dtmf,
+        local_dtmf,
+        comfort_noise: codec.clock_rate_hz() == 8000 && formats.iter().any(is_comfort_noise),
+        opus: section.fmtp(payload_type).map(OpusParameters::parse).unwrap_or_default(),
         direction: remote_direction(section, &remote).reversed(),
         remote,
+        crypto,
         packet_time_ms: section.milliseconds("ptime"),
         packet_time_ms_max: section.milliseconds("maxptime"),
         sections: Vec::new(),
     })
 }
 
-/// The offerer's first codec that is allowed.
+/// The preferred codec, or else the peer's first one that is allowed.
 fn choose_codec(formats: &[Format], capabilities: &Capabilities) -> Option<(Codec, u8)> {
-    formats.iter().find_map(|format| {
+    let allowed = |format: &Format| {
         let codec = capabilities.codecs.iter().find(|codec| format.is(**codec))?;
         Some((*codec, format.payload_type))
-    })
+    };
+    let mut codecs = formats.iter().filter_map(allowed);
+    let preferred = codecs.clone().find(|(codec, _)| Some(*codec) == capabilities.preferred);
+    preferred.or_else(|| codecs.next())
 }
 
 /// The events at the clock rate of the codec (RFC 4733 §2.1), or else the first ones: some offer
@@ -144,16 +227,58 @@ fn remote_direction(section: &Section<'_>, remote: &RemoteMedia) -> Direction {
 fn remote_media(
     section: &Section<'_>,
     capabilities: &Capabilities,
-) -> Result<RemoteMedia, NegotiationFault> {
+    is_answer: bool,
+) -> Result<(RemoteMedia, Option<Crypto>), NegotiationFault> {
     match section.profile() {
-        Profile::Plain if capabilities.allow_plain => plain(section),
-        Profile::DtlsSrtp if capabilities.allow_webrtc => webrtc(section).map(RemoteMedia::WebRtc),
-        Profile::Plain => Err(NegotiationFault::PlainNotAllowed),
+        Profile::Plain | Profile::SdesSrtp if !capabilities.allow_plain => {
+            Err(NegotiationFault::PlainNotAllowed)
+        }
+        Profile::Plain => {
+            let crypto = usable_crypto(section, capabilities, is_answer);
+            // Keys beside RTP/AVP are an offer of SRTP to those who know of it.
+            if crypto.is_none() && capabilities.security == Security::Required {
+                return Err(NegotiationFault::PlainNotAllowed);
+            }
+            Ok((plain(section)?, crypto))
+        }
+        Profile::SdesSrtp => {
+            let crypto = sdes(section, capabilities, is_answer)?;
+            Ok((plain(section)?, Some(crypto)))
+        }
+        Profile::DtlsSrtp if capabilities.allow_webrtc => {
+            Ok((RemoteMedia::WebRtc(webrtc(section)?), None))
+        }
         Profile::DtlsSrtp => Err(NegotiationFault::WebRtcNotAllowed),
-        Profile::SdesSrtp if section.value("crypto").is_some() => Err(NegotiationFault::SdesOnly),
-        Profile::SdesSrtp => Err(NegotiationFault::Missing("fingerprint")),
         Profile::Unknown => Err(NegotiationFault::UnknownProfile { profile: section.proto() }),
     }
+}
+
+fn usable_crypto(
+    section: &Section<'_>,
+    capabilities: &Capabilities,
+    is_answer: bool,
+) -> Option<Crypto> {
+    if !capabilities.has_keys() {
+        return None;
+    }
+    if is_answer { crypto::answered(section) } else { crypto::first_usable(section) }
+}
+
+fn sdes(
+    section: &Section<'_>,
+    capabilities: &Capabilities,
+    is_answer: bool,
+) -> Result<Crypto, NegotiationFault> {
+    if !section.has_crypto() {
+        return Err(NegotiationFault::Missing("fingerprint or crypto"));
+    }
+    if capabilities.security == Security::None {
+        return Err(NegotiationFault::SdesNotAllowed);
+    }
+    if !capabilities.is_confidential {
+        return Err(NegotiationFault::SdesInClear);
+    }
+    usable_crypto(section, capabilities, is_answer).ok_or(NegotiationFault::NoCryptoSuite)
 }
 
 fn plain(section: &Section<'_>) -> Result<RemoteMedia, NegotiationFault> {

@@ -35,9 +35,15 @@ pub enum NegotiationFault {
     /// WebRTC is not allowed to this endpoint.
     #[error("WebRTC is not allowed")]
     WebRtcNotAllowed,
-    /// SRTP with keys in the description is all that is offered.
-    #[error("SRTP with keys in the session description (SDES) is not supported")]
-    SdesOnly,
+    /// SRTP with keys in the description is all that is offered, and not allowed to this endpoint.
+    #[error("SRTP with keys in the session description (SDES) is not allowed")]
+    SdesNotAllowed,
+    /// SRTP with keys in the description is offered where others can read it.
+    #[error("SRTP with keys in the session description (SDES) is accepted over TLS only")]
+    SdesInClear,
+    /// None of the keys offered is for a suite that we know, or each asks for more than we do.
+    #[error("no usable a=crypto line is offered")]
+    NoCryptoSuite,
     /// A transport that we do not know.
     #[error("the transport {} is not supported", printable(.profile))]
     UnknownProfile {
@@ -77,7 +83,9 @@ impl NegotiationError {
             NegotiationFault::NetworkAddress | NegotiationFault::HostName => 301,
             NegotiationFault::PlainNotAllowed
             | NegotiationFault::WebRtcNotAllowed
-            | NegotiationFault::SdesOnly
+            | NegotiationFault::SdesNotAllowed
+            | NegotiationFault::SdesInClear
+            | NegotiationFault::NoCryptoSuite
             | NegotiationFault::UnknownProfile { .. } => 302,
             NegotiationFault::NoAudio => 304,
             NegotiationFault::NoCodec => 305,
@@ -105,7 +113,9 @@ impl NegotiationFault {
             NegotiationFault::NoCodec => "no_codec",
             NegotiationFault::PlainNotAllowed => "plain_not_allowed",
             NegotiationFault::WebRtcNotAllowed => "webrtc_not_allowed",
-            NegotiationFault::SdesOnly => "sdes_only",
+            NegotiationFault::SdesNotAllowed => "sdes_not_allowed",
+            NegotiationFault::SdesInClear => "sdes_in_clear",
+            NegotiationFault::NoCryptoSuite => "no_crypto_suite",
             NegotiationFault::UnknownProfile { .. } => "unknown_profile",
             NegotiationFault::Missing(_) => "missing_attribute",
             NegotiationFault::HostName => "host_name",

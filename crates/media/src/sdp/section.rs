@@ -168,6 +168,18 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// The parameters of a format (RFC 8866 §6.15).
+    pub(super) fn fmtp(&self, payload_type: u8) -> Option<&'a str> {
+        self.media_values("fmtp").find_map(|fmtp| {
+            let (number, parameters) = fmtp.split_once([' ', '\t'])?;
+            (number.parse() == Ok(payload_type)).then_some(parameters)
+        })
+    }
+
+    pub(super) fn has_crypto(&self) -> bool {
+        self.media_values("crypto").next().is_some()
+    }
+
     /// A number such as `a=ptime`, of which some write `20.0`.
     pub(super) fn milliseconds(&self, key: &str) -> Option<u32> {
         self.value(key)?.split('.').next()?.parse().ok().filter(|ms| *ms != 0)
@@ -179,7 +191,7 @@ impl<'a> Section<'a> {
         self.media_values(key).next().or_else(of_session)
     }
 
-    fn media_values(&self, key: &'a str) -> impl Iterator<Item = &'a str> + use<'a> {
+    pub(super) fn media_values(&self, key: &'a str) -> impl Iterator<Item = &'a str> + use<'a> {
         values(&self.media.attributes, key)
     }
 }

@@ -10,6 +10,8 @@ use rtc::sdp::description::media::{MediaName, RangedPort};
 use rtc::sdp::description::session::Origin;
 
 use super::candidate::host_candidate;
+use super::crypto::{self, Crypto, Security};
+use super::format::Offered;
 use super::negotiate::OfferedSection;
 use super::reader::empty;
 use super::{
@@ -17,6 +19,7 @@ use super::{
     RemoteMedia,
 };
 use crate::codec::{Codec, FRAME_MS};
+use crate::srtp::SdesKey;
 
 impl Negotiated {
     /// Writes our answer: every section of the offer in its place, all but one refused.
@@ -24,17 +27,44 @@ impl Negotiated {
     /// A WebRTC leg needs `local.ice` and `local.fingerprint`. The direction is `local.direction`
     /// as far as the offer allows it.
     pub fn answer(&self, local: &LocalDescription) -> String {
+        self.describe(local, |section| self.accepted(section, local))
+    }
+
+    /// Writes an offer of ours within this session: every section in its place (RFC 3264 §8), all
+    /// but one switched off, with the codecs of `capabilities` and the payload types that the session
+    /// has. Keys in the description are offered if the session has them.
+    pub fn offer(&self, local: &LocalDescription, capabilities: &Capabilities) -> String {
+        let offered = Offered::new(Some(self), capabilities);
+        self.describe(local, |section| {
+            let mut media = audio(local, section.protos.clone(), &offered.codecs, &offered.dtmf);
+            media.attributes.push(flag(local.direction.as_str()));
+            if let Some(mid) = &section.mid {
+                media.attributes.push(value("mid", mid));
+            }
+            self.push_transport(&mut media.attributes, local, "actpass", local.direction);
+            let own = |crypto: &Crypto| {
+                self.crypto.as_ref().is_some_and(|c| c.key.profile() == crypto.key.profile())
+            };
+            push_crypto(&mut media.attributes, crypto::offered(local).filter(own));
+            media
+        })
+    }
+
+    fn describe(
+        &self,
+        local: &LocalDescription,
+        accepted: impl Fn(&OfferedSection) -> MediaDescription,
+    ) -> String {
         let mut description = session(local);
-        let accepted = self.sections.iter().find(|section| section.is_accepted);
         if let RemoteMedia::WebRtc(_) = self.remote {
             description.attributes.push(flag("ice-lite"));
-            let bundled = accepted.filter(|section| section.is_bundled);
+            let bundled = self.sections.iter().find(|s| s.is_accepted && s.is_bundled);
             if let Some(mid) = bundled.and_then(|section| section.mid.as_ref()) {
                 description.attributes.push(value("group", format_args!("BUNDLE {mid}")));
             }
         }
         let sections = self.sections.iter().map(|section| match section.is_accepted {
-            true => self.accepted(section, local),
+            true => accepted(section),
             false => refused(section),
         });
         description.media_descriptions = sections.collect();
@@ -47,43 +77,60 @@ impl Negotiated {
     }
 
     fn accepted(&self, section: &OfferedSection, local: &LocalDescription) -> MediaDescription {
-        let formats = [(self.codec, self.payload_type)];
-        let events: Vec<DtmfFormat> = self.dtmf.into_iter().collect();
+        let formats = [(self.codec, self.local_payload_type)];
+        let events: Vec<DtmfFormat> = self.local_dtmf.into_iter().collect();
         let mut media = audio(local, section.protos.clone(), &formats, &events);
+        if self.comfort_noise {
+            media.media_name.formats.push(COMFORT_NOISE.to_owned());
+        }
         let direction = self.answered_direction(local.direction);
         let attributes = &mut media.attributes;
         attributes.push(flag(direction.as_str()));
         if let Some(mid) = &section.mid {
             attributes.push(value("mid", mid));
         }
-        match &self.remote {
-            RemoteMedia::Plain { rtcp_mux: true, .. } => attributes.push(flag("rtcp-mux")),
-            RemoteMedia::Plain { rtcp_mux: false, .. } => attributes.extend(rtcp(local)),
-            RemoteMedia::WebRtc(remote) => {
-                let setup = match remote.role {
-                    DtlsRole::Passive => "passive",
-                    DtlsRole::Active => "active",
-                };
-                push_webrtc(attributes, local, setup, direction);
-            }
+        let setup = match &self.remote {
+            RemoteMedia::WebRtc(remote) if remote.role == DtlsRole::Active => "active",
+            RemoteMedia::WebRtc(_) | RemoteMedia::Plain { .. } => "passive",
+        };
+        self.push_transport(attributes, local, setup, direction);
+        if let Some(Crypto { tag, key, .. }) = &self.crypto {
+            let own = |own: &&SdesKey| own.profile() == key.profile();
+            let own = local.sdes.iter().find(own).cloned();
+            let answered = own.map(|key| Crypto { tag: *tag, key, local_key: None });
+            push_crypto(attributes, answered);
         }
         media
     }
+
+    fn push_transport(
+        &self,
+        attributes: &mut Vec<Attribute>,
+        local: &LocalDescription,
+        setup: &str,
+        direction: Direction,
+    ) {
+        match &self.remote {
+            RemoteMedia::Plain { rtcp_mux: true, .. } => attributes.push(flag("rtcp-mux")),
+            RemoteMedia::Plain { rtcp_mux: false, .. } => attributes.extend(rtcp(local)),
+            RemoteMedia::WebRtc(_) => push_webrtc(attributes, local, setup, direction),
+        }
+    }
 }
 
-/// Writes an offer of one audio stream, for an INVITE without one or a re-INVITE of ours: WebRTC if
-/// `local.ice` is given, plain RTP otherwise.
+/// Writes the first offer of one audio stream: WebRTC if `local.ice` is given, plain RTP otherwise,
+/// with keys as `capabilities.security` says.
 pub fn offer(local: &LocalDescription, capabilities: &Capabilities) -> String {
     let mut description = session(local);
-    let formats: Vec<(Codec, u8)> = capabilities
-        .codecs
-        .iter()
-        .map(|codec| (*codec, codec.descriptor().offered_payload_type))
-        .collect();
+    let offered = Offered::new(None, capabilities);
     let is_webrtc = local.ice.is_some();
-    let proto = if is_webrtc { "UDP/TLS/RTP/SAVPF" } else { "RTP/AVP" };
+    let proto = match capabilities.security {
+        _ if is_webrtc => "UDP/TLS/RTP/SAVPF",
+        Security::None | Security::Optional => "RTP/AVP",
+        Security::Required => "RTP/SAVP",
+    };
     let protos = proto.split('/').map(str::to_owned).collect();
-    let mut media = audio(local, protos, &formats, &offered_events(&capabilities.codecs));
+    let mut media = audio(local, protos, &offered.codecs, &offered.dtmf);
     media.attributes.push(flag(local.direction.as_str()));
     if is_webrtc {
         description.attributes.push(flag("ice-lite"));
@@ -92,17 +139,12 @@ pub fn offer(local: &LocalDescription, capabilities: &Capabilities) -> String {
         push_webrtc(&mut media.attributes, local, "actpass", local.direction);
     } else {
         media.attributes.extend(rtcp(local));
+        if capabilities.has_keys() {
+            push_crypto(&mut media.attributes, crypto::offered(local));
+        }
     }
     description.media_descriptions.push(media);
     description.marshal()
-}
-
-/// DTMF events at every clock rate of the codecs offered (RFC 4733 §2.1).
-fn offered_events(codecs: &[Codec]) -> Vec<DtmfFormat> {
-    DTMF_OFFERED
-        .into_iter()
-        .filter(|format| codecs.iter().any(|codec| codec.clock_rate_hz() == format.clock_rate_hz))
-        .collect()
 }
 
 fn session(local: &LocalDescription) -> Description {
@@ -152,7 +194,11 @@ fn audio(
         media.media_name.formats.push(payload_type.to_string());
         media.attributes.push(value("rtpmap", format_args!("{payload_type} {codec}")));
         if let Some(fmtp) = codec.descriptor().fmtp {
-            media.attributes.push(value("fmtp", format_args!("{payload_type} {fmtp}")));
+            let mut fmtp = format!("{payload_type} {fmtp}");
+            if let (Codec::Opus, Some(rate_hz)) = (codec, local.opus_rate_hz_max) {
+                fmtp += &format!(";maxplaybackrate={rate_hz}");
+            }
+            media.attributes.push(value("fmtp", fmtp));
         }
     }
     for DtmfFormat { payload_type, clock_rate_hz } in events {
@@ -186,6 +232,10 @@ fn push_webrtc(
         let msid = format_args!("{ssrc} msid:{MEDIA_STREAM} {MEDIA_TRACK}");
         attributes.push(value("ssrc", msid));
     }
+}
+
+fn push_crypto(attributes: &mut Vec<Attribute>, keys: impl IntoIterator<Item = Crypto>) {
+    attributes.extend(keys.into_iter().map(|crypto| value("crypto", crypto)));
 }
 
 /// Our ICE attributes; without a candidate `default` is the one.
@@ -236,8 +286,5 @@ fn value(key: &str, value: impl Display) -> Attribute {
 const MEDIA_STREAM: &str = "sidetone";
 /// The audio track of [`MEDIA_STREAM`].
 const MEDIA_TRACK: &str = "audio";
-/// DTMF events as we offer them.
-const DTMF_OFFERED: [DtmfFormat; 2] = [
-    DtmfFormat { payload_type: 110, clock_rate_hz: 48000 },
-    DtmfFormat { payload_type: 101, clock_rate_hz: 8000 },
-];
+// RFC 3389 §4: a static payload type, which needs no `a=rtpmap`.
+const COMFORT_NOISE: &str = "13";

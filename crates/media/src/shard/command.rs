@@ -6,7 +6,7 @@ use crate::{
     ice::IceCredentials,
     prompt::Track,
     sdp::{Direction, Fingerprint, LocalDescription, LocalIce, Negotiated},
-    srtp::SrtpProfile,
+    srtp::{SdesKey, SrtpProfile},
 };
 
 /// Names a leg for as long as the process lives.
@@ -90,6 +90,9 @@ pub struct LocalMedia {
     pub ssrc: u32,
     /// Our RTCP canonical name (RFC 7022 §4.2): 96 random bits.
     pub cname: String,
+    /// Our SRTP keys for a plain leg whose keys travel in the session description (RFC 4568), one of
+    /// each profile; all but the one in use are unused.
+    pub sdes: Vec<SdesKey>,
 }
 
 impl LocalMedia {
@@ -111,6 +114,8 @@ impl LocalMedia {
             session_id,
             session_version,
             direction,
+            sdes: self.sdes.clone(),
+            opus_rate_hz_max: None,
         }
     }
 }

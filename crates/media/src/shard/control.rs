@@ -13,6 +13,7 @@ use super::{
     core::Shard,
     delay::DelayRing,
     leg::{Bridge, FAREWELL_WAIT, Format, Leg, Mode, Play, Transport},
+    sdes::Sdes,
     transmit::{LegKey, Path, Transmits},
 };
 use crate::{
@@ -154,6 +155,10 @@ impl Shard {
                 plain.source.signal(usable(rtp), None);
                 plain.rtcp_signalled = usable(rtcp);
                 plain.rtcp_mux = rtcp_mux;
+                let before = plain.sdes.take();
+                plain.sdes = negotiated
+                    .crypto
+                    .map(|crypto| Sdes::update(before, crypto, leg.outbound.next_number()));
                 if plain.source.is_certain() {
                     leg.is_started = true;
                 } else if !leg.is_started {
@@ -289,7 +294,13 @@ impl Shard {
         let mut buffer = [0; REPORT_BYTES_MAX];
         let Some(len) = report.write(&mut buffer) else { return };
         let len = match &mut leg.transport {
-            Transport::Plain(_) => Some(len),
+            Transport::Plain(plain) => match &mut plain.sdes {
+                None => Some(len),
+                Some(sdes) => {
+                    let outbound = sdes.outbound.as_mut();
+                    outbound.and_then(|(_, srtcp)| srtcp.protect(&mut buffer, len))
+                }
+            },
             Transport::WebRtc(webrtc) => {
                 let srtcp = webrtc.session.srtcp.as_mut();
                 srtcp.and_then(|(_, outbound)| outbound.protect(&mut buffer, len))

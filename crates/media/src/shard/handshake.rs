@@ -179,7 +179,8 @@ impl Shard {
     ) {
         let Some(leg) = self.leg(key) else { return };
         let Transport::WebRtc(webrtc) = &mut leg.transport else { return };
-        webrtc.outbound = Some(OutboundSrtp::new(&keys.local));
+        let next = leg.outbound.next_number();
+        webrtc.outbound = Some(OutboundSrtp::new(&keys.local).since(next));
         webrtc.inbound = Some(InboundSrtp::new(&keys.remote));
         let srtcp = (InboundSrtcp::new(&keys.remote), OutboundSrtcp::new(&keys.local));
         webrtc.session.srtcp = Some(srtcp);

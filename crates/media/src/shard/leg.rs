@@ -10,6 +10,7 @@ use super::{
     command::{LegId, LegKind, LegStatistics, PlayToken},
     delay::DelayRing,
     outbound::Outbound,
+    sdes::Sdes,
     source::PlainSource,
     transmit::{LegKey, Path},
 };
@@ -57,6 +58,10 @@ pub(crate) struct Format {
     pub(crate) codec: Codec,
     pub(crate) payload_type: PayloadType,
     pub(crate) dtmf: Option<DtmfFormat>,
+    /// What the peer sends the codec with.
+    pub(crate) local_payload_type: PayloadType,
+    /// What the peer sends DTMF events with.
+    pub(crate) local_dtmf: Option<DtmfFormat>,
     pub(crate) frame_ticks: u32,
 }
 
@@ -110,6 +115,8 @@ pub(crate) struct Plain {
     /// Where RTCP came from, when the host is the peer's.
     pub(crate) rtcp_learned: Option<SocketAddr>,
     pub(crate) rtcp_mux: bool,
+    /// Set while keys in the session description protect the media.
+    pub(crate) sdes: Option<Box<Sdes>>,
 }
 
 pub(crate) struct WebRtc {
@@ -160,6 +167,8 @@ impl Format {
             codec: negotiated.codec,
             payload_type: PayloadType(negotiated.payload_type),
             dtmf: negotiated.dtmf,
+            local_payload_type: PayloadType(negotiated.local_payload_type),
+            local_dtmf: negotiated.local_dtmf,
             frame_ticks: negotiated.codec.samples_per_frame(),
         }
     }
@@ -192,7 +201,9 @@ impl Leg {
         }
         match &self.transport {
             Transport::Plain(plain) => {
-                plain.source.destination().map(|to| (Path::Rtp(self.key), to))
+                let has_keys = plain.sdes.as_ref().is_none_or(|sdes| sdes.outbound.is_some());
+                let to = plain.source.destination().filter(|_| has_keys);
+                to.map(|to| (Path::Rtp(self.key), to))
             }
             Transport::WebRtc(webrtc) => {
                 webrtc.outbound.as_ref()?;

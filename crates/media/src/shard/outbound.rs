@@ -194,6 +194,11 @@ impl Outbound {
         self.bytes += payload_bytes as u64;
     }
 
+    /// The number of the next frame, with its wraps.
+    pub(crate) fn next_number(&self) -> ExtendedSequenceNumber {
+        self.next
+    }
+
     /// The next frame begins a talk-spurt.
     pub(crate) fn begin_talk(&mut self) {
         self.starts_talk = true;

@@ -6,7 +6,7 @@ use super::{
     command::LegEvent,
     core::Shard,
     counters::{Discard, StunResult},
-    leg::{Bridge, Leg, Mode, Transport},
+    leg::{Bridge, Format, Leg, Mode, Transport},
     send::{self, Context},
     source::Verdict,
     transmit::{LegKey, Media, MediaKind, PacketBuffer, Path, StreamId, Transmits},
@@ -15,6 +15,7 @@ use crate::{
     dtls::is_client_hello,
     rtcp,
     rtp::{Arrival, ExtendedSequenceNumber, Packet, PayloadType, is_rtcp},
+    sdp::DtmfFormat,
     srtp::SrtpError,
     stun::{Request, StunError},
 };
@@ -246,25 +247,36 @@ impl Shard {
         let Ok(packet) = Packet::parse(buffer.datagram()) else {
             return self.discard(key, Discard::Malformed);
         };
-        let known = leg.format.is_some_and(|format| {
-            let payload_type = packet.payload_type();
-            let dtmf = format.dtmf.map(|dtmf| PayloadType(dtmf.payload_type));
-            payload_type == format.payload_type
-                || dtmf == Some(payload_type)
-                || payload_type == COMFORT_NOISE
-        });
-        if !known {
-            return self.discard(key, Discard::PayloadType);
+        let payload_type = packet.payload_type();
+        let format = leg.format.ok_or(Discard::PayloadType);
+        if let Err(reason) = format.and_then(|format| meaning(&format, payload_type)) {
+            return self.discard(key, reason);
         }
-        match plain.source.judge(from, packet.ssrc(), packet.sequence_number(), now) {
-            Verdict::Accept => {}
-            Verdict::Move => plain.rtcp_learned = None,
-            Verdict::Probation => return self.discard(key, Discard::Probation),
-            Verdict::Refuse => return self.discard(key, Discard::ForeignSource),
+        let (ssrc, number) = (packet.ssrc(), packet.sequence_number());
+        let is_protected = plain.sdes.is_some();
+        if let Some(sdes) = &mut plain.sdes {
+            // Nothing is learned from a packet before its tag is checked.
+            let is_newest = match sdes.inbound.unprotect(buffer.datagram_mut()) {
+                Ok((len, index)) => {
+                    buffer.len = len;
+                    leg.inbound.is_newest(index)
+                }
+                Err(error) => return self.discard(key, reason(error)),
+            };
+            if plain.source.follow(from, is_newest, now) {
+                plain.rtcp_learned = None;
+            }
+        } else {
+            match plain.source.judge(from, ssrc, number, now) {
+                Verdict::Accept => {}
+                Verdict::Move => plain.rtcp_learned = None,
+                Verdict::Probation => return self.discard(key, Discard::Probation),
+                Verdict::Refuse => return self.discard(key, Discard::ForeignSource),
+            }
         }
         leg.last_heard = now;
         self.start_sending(key, now);
-        self.media(key, buffer, false, now, transmits);
+        self.media(key, buffer, is_protected, now, transmits);
     }
 
     fn plain_rtcp(
@@ -276,7 +288,12 @@ impl Shard {
     ) {
         let Some(leg) = self.leg(key) else { return };
         let Transport::Plain(plain) = &mut leg.transport else { return };
-        if !plain.source.is_peer_host(from) {
+        if let Some(sdes) = &mut plain.sdes {
+            match sdes.inbound_srtcp.unprotect(buffer.datagram_mut()) {
+                Ok(len) => buffer.len = len,
+                Err(_) => return self.discard(key, Discard::Rtcp),
+            }
+        } else if !plain.source.is_peer_host(from) {
             return self.discard(key, Discard::ForeignSource);
         }
         if self.read_rtcp(key, buffer.datagram(), now)
@@ -453,16 +470,25 @@ impl Meta {
 
 /// What a payload type means on this leg.
 fn kind_of(leg: &Leg, payload_type: PayloadType) -> Result<MediaKind, Discard> {
-    let format = leg.format.ok_or(Discard::PayloadType)?;
-    if payload_type == format.payload_type {
-        return Ok(MediaKind::Audio(format.codec));
+    meaning(&leg.format.ok_or(Discard::PayloadType)?, payload_type)
+}
+
+/// A payload type means what our description says; some peers that answered with numbers of their
+/// own send with those.
+fn meaning(format: &Format, payload_type: PayloadType) -> Result<MediaKind, Discard> {
+    let audio = Ok(MediaKind::Audio(format.codec));
+    let is = |dtmf: &DtmfFormat| PayloadType(dtmf.payload_type) == payload_type;
+    if payload_type == format.local_payload_type {
+        return audio;
     }
-    match format.dtmf {
-        Some(dtmf) if PayloadType(dtmf.payload_type) == payload_type => {
-            Ok(MediaKind::Dtmf(dtmf.clock_rate_hz))
-        }
-        _ if payload_type == COMFORT_NOISE => Ok(MediaKind::ComfortNoise),
-        _ => Err(Discard::PayloadType),
+    if let Some(dtmf) = format.local_dtmf.filter(is) {
+        return Ok(MediaKind::Dtmf(dtmf.clock_rate_hz));
+    }
+    match format.dtmf.filter(is) {
+        _ if payload_type == format.payload_type => audio,
+        Some(dtmf) => Ok(MediaKind::Dtmf(dtmf.clock_rate_hz)),
+        None if payload_type == COMFORT_NOISE => Ok(MediaKind::ComfortNoise),
+        None => Err(Discard::PayloadType),
     }
 }
 

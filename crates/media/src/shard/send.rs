@@ -6,7 +6,7 @@ use super::{
     bridge::translate,
     command::{LegEvent, PlayEnd},
     counters::{Discard, LiveCounters, codec_index},
-    leg::{Leg, Mode, Play, Transport},
+    leg::{Leg, Mode, Plain, Play, Transport},
     transmit::{LegKey, Media, MediaKind, PacketBuffer, Transmits},
 };
 use crate::{
@@ -156,11 +156,11 @@ fn send_packet(
 ) {
     let Some((path, to)) = leg.route() else { return };
     match &leg.transport {
-        Transport::Plain(_) => {
+        Transport::Plain(Plain { sdes: None, .. }) => {
             transmits.send(path, to, &header.to_bytes(), payload);
             sent(leg, payload.len(), context);
         }
-        Transport::WebRtc(_) => {
+        Transport::Plain(_) | Transport::WebRtc(_) => {
             let buffer = transmits.buffer();
             let Some(room) = buffer.get_mut(HEADER_BYTES..HEADER_BYTES + payload.len()) else {
                 return;
@@ -278,7 +278,10 @@ fn finish(
 ) -> Option<usize> {
     bytes.get_mut(..HEADER_BYTES)?.copy_from_slice(&header.to_bytes());
     match &leg.transport {
-        Transport::Plain(_) => Some(len),
+        Transport::Plain(plain) => match &plain.sdes {
+            None => Some(len),
+            Some(sdes) => sdes.outbound.as_ref()?.0.protect(bytes, len, number),
+        },
         Transport::WebRtc(webrtc) => webrtc.outbound.as_ref()?.protect(bytes, len, number),
     }
 }

@@ -118,6 +118,18 @@ impl PlainSource {
         if moves { Verdict::Move } else { Verdict::Accept }
     }
 
+    /// Follows an authentic packet to wherever it came from, if it `is_newest`: a late one may come
+    /// from where the peer was before. Returns whether media goes elsewhere now.
+    pub(crate) fn follow(&mut self, from: SocketAddr, is_newest: bool, now: Instant) -> bool {
+        if !is_newest && self.locked.is_some() {
+            return false;
+        }
+        let moves = self.destination() != Some(from);
+        self.locked = Some(Locked { address: from, rank: self.rank(from), last_packet: now });
+        self.candidate = None;
+        moves
+    }
+
     /// Whether an RTCP packet may be the peer's: it comes from the host that media comes from.
     pub(crate) fn is_peer_host(&self, from: SocketAddr) -> bool {
         match self.locked {

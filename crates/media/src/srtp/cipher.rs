@@ -19,7 +19,7 @@ impl Cipher {
     pub(super) fn new(master: &MasterKey, labels: &Labels) -> Self {
         match master.profile {
             SrtpProfile::AeadAes128Gcm => Self::Gcm(Box::new(Gcm::new(master, labels))),
-            SrtpProfile::Aes128CmHmacSha1_80 => {
+            SrtpProfile::Aes128CmHmacSha1_80 | SrtpProfile::Aes128CmHmacSha1_32 => {
                 Self::CounterMode(Box::new(CounterMode::new(master, labels)))
             }
         }

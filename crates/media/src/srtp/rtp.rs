@@ -3,7 +3,7 @@
 use super::{
     SrtpError,
     cipher::{Cipher, Streams},
-    counter_mode, gcm,
+    gcm,
     keys::{MasterKey, RTP},
 };
 use crate::rtp::{ExtendedSequenceNumber, SequenceNumber, header_len};
@@ -11,19 +11,27 @@ use crate::rtp::{ExtendedSequenceNumber, SequenceNumber, header_len};
 /// Protects what we send.
 pub struct OutboundSrtp {
     cipher: Cipher,
+    /// Packets of the stream before the key's rollover counter began.
+    before: u64,
 }
 
 impl OutboundSrtp {
     /// Derives the session keys.
     pub fn new(master: &MasterKey) -> Self {
-        Self { cipher: Cipher::new(master, &RTP) }
+        Self { cipher: Cipher::new(master, &RTP), before: 0 }
+    }
+
+    /// For a key that takes over a stream whose next packet is `next`: the rollover counter of a new
+    /// key begins at zero (RFC 3711 §3.3.1), while sequence numbers go on.
+    pub fn since(self, next: ExtendedSequenceNumber) -> Self {
+        Self { before: u64::from(next.rollover_counter()) << 16, ..self }
     }
 
     /// Protects the packet in the first `len` bytes of `buffer`, which needs room for
     /// [`super::TAG_BYTES_MAX`] more, and returns its new length.
     ///
     /// `index` is the packet's sequence number with its wraps; the caller uses each once. `None`
-    /// when the bytes are not RTP or there is no room.
+    /// when the bytes are not RTP, there is no room, or the packet is older than the key.
     pub fn protect(
         &self,
         buffer: &mut [u8],
@@ -32,14 +40,15 @@ impl OutboundSrtp {
     ) -> Option<usize> {
         let start = header_len(buffer.get(..len)?).ok()?;
         let ssrc = ssrc(buffer)?;
+        let index = ExtendedSequenceNumber(index.0.checked_sub(self.before)?);
         match &self.cipher {
             Cipher::CounterMode(cipher) => {
                 let (packet, rest) = buffer.split_at_mut(len);
-                let room = rest.get_mut(..counter_mode::TAG_BYTES)?;
+                let room = rest.get_mut(..cipher.rtp_tag_bytes())?;
                 cipher.apply(ssrc, index.0, packet.get_mut(start..)?);
                 let tag = cipher.tag(packet, &index.rollover_counter().to_be_bytes());
-                room.copy_from_slice(&tag);
-                Some(len + tag.len())
+                room.copy_from_slice(tag.get(..room.len())?);
+                Some(len + room.len())
             }
             Cipher::Gcm(cipher) => {
                 let (packet, rest) = buffer.split_at_mut(len);
@@ -89,7 +98,7 @@ impl InboundSrtp {
         }
         let len = match &self.cipher {
             Cipher::CounterMode(cipher) => {
-                let len = without_tag(packet, start, counter_mode::TAG_BYTES)?;
+                let len = without_tag(packet, start, cipher.rtp_tag_bytes())?;
                 let (bytes, tag) = packet.split_at_mut(len);
                 if !cipher.is_authentic(bytes, &index.rollover_counter().to_be_bytes(), tag) {
                     return Err(SrtpError::Authentication);

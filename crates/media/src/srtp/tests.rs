@@ -13,7 +13,11 @@ use rtc::{
 use super::*;
 use crate::rtp::{ExtendedSequenceNumber, Header, PayloadType, RtpTimestamp, Ssrc};
 
-const PROFILES: [SrtpProfile; 2] = [SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmHmacSha1_80];
+const PROFILES: [SrtpProfile; 3] = [
+    SrtpProfile::AeadAes128Gcm,
+    SrtpProfile::Aes128CmHmacSha1_80,
+    SrtpProfile::Aes128CmHmacSha1_32,
+];
 
 fn keys(profile: SrtpProfile) -> ([u8; 16], Vec<u8>) {
     let key = std::array::from_fn(|at| (at * 7 + 3) as u8);
@@ -31,6 +35,7 @@ fn theirs(profile: SrtpProfile) -> Context {
     let profile = match profile {
         SrtpProfile::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
         SrtpProfile::Aes128CmHmacSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
+        SrtpProfile::Aes128CmHmacSha1_32 => ProtectionProfile::Aes128CmHmacSha1_32,
     };
     let provider = RingProvider::new();
     let rtp = Some(srtp_replay_protection(64));

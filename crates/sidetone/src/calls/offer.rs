@@ -31,12 +31,19 @@ pub(super) fn agree(
     sdp::negotiate(&description, capabilities).map_err(Refused::from)
 }
 
-/// Agrees on the answer to an offer of ours.
+/// Agrees on the answer to an offer of ours, made within the session agreed on so far if there is
+/// one.
 pub(super) fn agree_on_answer(
     answer: &Body,
     capabilities: &Capabilities,
+    session: Option<&Negotiated>,
 ) -> Result<Negotiated, Refused> {
-    sdp::negotiate_answer(&read(answer)?, capabilities).map_err(Refused::from)
+    let answer = read(answer)?;
+    let agreed = match session {
+        Some(session) => session.negotiate_answer(&answer, capabilities),
+        None => sdp::negotiate_answer(&answer, capabilities),
+    };
+    agreed.map_err(Refused::from)
 }
 
 fn read(body: &Body) -> Result<sdp::SessionDescription, Refused> {

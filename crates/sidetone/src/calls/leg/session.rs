@@ -143,7 +143,7 @@ impl Leg {
             (Some(leg), Some(negotiated)) => {
                 let codecs = vec![negotiated.codec];
                 let capabilities = Capabilities { codecs, ..self.capabilities() };
-                sdp::offer(&self.local_description(leg.as_ref()), &capabilities)
+                negotiated.offer(&self.local_description(leg.as_ref()), &capabilities)
             }
             _ => {
                 let refusal = dialog::Refusal::NotAcceptableHere { warning: None };
@@ -166,7 +166,7 @@ impl Leg {
     }
 
     fn agree_on_answer(&self, answer: &Body) -> Result<Negotiated, Refused> {
-        let agreed = offer::agree_on_answer(answer, &self.capabilities());
+        let agreed = offer::agree_on_answer(answer, &self.capabilities(), self.negotiated.as_ref());
         if let Err(Refused { reason, .. }) = &agreed {
             warn!(call_id = self.call_id, side = ?self.side, reason, "answer refused");
         }
@@ -176,8 +176,8 @@ impl Leg {
     /// A leg stays plain or WebRTC, as it was opened.
     fn capabilities(&self) -> Capabilities {
         let is_webrtc = self.kind() == LegKind::WebRtc;
-        let codecs = self.terms.capabilities.codecs.clone();
-        Capabilities { codecs, allow_plain: !is_webrtc, allow_webrtc: is_webrtc }
+        let (allow_plain, allow_webrtc) = (!is_webrtc, is_webrtc);
+        Capabilities { allow_plain, allow_webrtc, ..self.terms.capabilities.clone() }
     }
 
     /// Our answer, or our offer where the peer made none.
