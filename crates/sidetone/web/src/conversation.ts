@@ -23,7 +23,7 @@ export class Conversation {
   private attempt = 0;
   private isOpening = false;
 
-  constructor(private readonly phone: Phone, private readonly view: View) {
+  constructor(private readonly phone: Phone, private readonly view: View, private readonly signIn: () => void) {
     this.audio = new CallAudio(view.audio);
   }
 
@@ -126,12 +126,20 @@ export class Conversation {
       this.view.showCall(null, "ended", "Call ended");
       this.view.showNotice({ text: words.ending(end), isError: end.who === "system" });
     } else if (call.isOutgoing) {
-      this.view.showCall(null, "failed", "Call failed");
-      const text = words.failure(this.dialled, end, this.phone.account !== null);
-      this.view.showNotice({ text, isError: end.cause !== "Canceled" });
+      this.showFailed(end);
     } else {
       this.showMissed(call, end);
     }
+  }
+
+  private showFailed(end: End): void {
+    this.view.showCall(null, "failed", "Call failed");
+    const isGuest = this.phone.account === null;
+    this.view.showNotice({
+      text: words.failure(this.dialled, end, !isGuest),
+      isError: end.who !== "local",
+      ...(isGuest && words.mayNeedAccount(end.answer) ? { action: { text: "Sign in", run: this.signIn } } : {}),
+    });
   }
 
   private showMissed(call: Call, end: End): void {
@@ -201,7 +209,7 @@ export class Conversation {
     if (elapsedMs > NO_AUDIO_MS && now.packetsReceived === 0) {
       this.view.showNotice({ text: words.noAudioPath(now.ice), isError: true });
     } else {
-      this.view.showInterruption(now.ice === "disconnected" ? words.SOUND_INTERRUPTED : null);
+      this.view.showInterruption("sound", now.ice === "disconnected" ? words.SOUND_INTERRUPTED : null);
     }
   }
 
@@ -222,7 +230,7 @@ export class Conversation {
     this.attention.stop();
     this.audio.release();
     this.view.showClock(null);
-    this.view.showInterruption(null);
+    this.view.showInterruption("sound", null);
     this.view.showLevel("heard", 0, "silent");
     this.view.showLevel("said", 0, "silent");
   }

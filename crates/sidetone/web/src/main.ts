@@ -30,7 +30,7 @@ const phone = new Phone({
     signIn.callFinished();
   },
 });
-const conversation = new Conversation(phone, view);
+const conversation = new Conversation(phone, view, () => signIn.open());
 const signIn = new SignIn(phone, view, (account) => connect(server, account));
 
 function connect(address: string, account: Account | null): void {
@@ -49,7 +49,7 @@ function showServer(state: ServerState): void {
   if (state === "connected") {
     wasConnected = true;
     view.showServer(state, `Connected to ${server}`);
-    view.showInterruption(null);
+    view.showInterruption("server", null);
     return;
   }
   const trying = wasConnected ? `Connecting again to ${server}` : `Connecting to ${server}`;
@@ -57,7 +57,7 @@ function showServer(state: ServerState): void {
   if (state === "connecting") return;
   signIn.disconnected();
   if (wasConnected) {
-    view.showInterruption(words.connectionLost(phone.call !== null));
+    view.showInterruption("server", words.connectionLost(phone.call !== null));
     return;
   }
   const page = certificatePage(server);
@@ -66,6 +66,11 @@ function showServer(state: ServerState): void {
     isError: true,
     ...(page === null ? {} : { link: { href: page, text: page } }),
   });
+}
+
+function unlock(): void {
+  signIn.unlock();
+  conversation.unlock();
 }
 
 /** While a call is up, nobody signs in or out, and a tab that is closed by mistake asks first. */
@@ -104,7 +109,7 @@ document.addEventListener("keydown", (event) => {
   else if (!isTyping && DIGITS.includes(event.key)) conversation.press(event.key);
 });
 for (const gesture of ["pointerdown", "keydown"]) {
-  document.addEventListener(gesture, () => conversation.unlock(), { capture: true });
+  document.addEventListener(gesture, unlock, { capture: true });
 }
 window.addEventListener("online", () => phone.reconnect());
 // A page that goes away ends its call; the server would notice within its grace, this is sooner.

@@ -16,6 +16,8 @@ export class SignIn {
   private readonly password = element("password", HTMLInputElement);
   private readonly submit = element("account-submit", HTMLButtonElement);
   private readonly cancel = element("account-cancel", HTMLButtonElement);
+  /** Browsers let a page ring only once it was clicked, which nobody does who came by a link. */
+  private readonly silence = element("silence", HTMLElement);
   private readonly problem = element("account-problem", HTMLElement);
   /** The refused account gives way to none as soon as no call needs its connection. */
   private isRefused = false;
@@ -66,9 +68,15 @@ export class SignIn {
     const isOut = account === null || now.state === "refused";
     this.signIn.hidden = !isOut;
     this.signOut.hidden = isOut;
+    this.silence.hidden = now.state !== "registered" || navigator.userActivation?.hasBeenActive !== false;
     if (now.state === "registered" && account !== null) this.succeed(server, account);
     if (now.state === "refused") this.refuse(now);
     if (now.state === "waiting" && this.isOpen) this.explain(words.registration(now, account));
+  }
+
+  /** The page was clicked, so it may ring. */
+  unlock(): void {
+    this.silence.hidden = true;
   }
 
   setEnabled(isEnabled: boolean): void {

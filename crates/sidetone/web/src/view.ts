@@ -38,6 +38,7 @@ export class View {
   private readonly numbers = element("numbers", HTMLUListElement);
   private readonly negotiated = element("negotiated", HTMLElement);
   private readonly certificate = element("certificate", HTMLElement);
+  private readonly interruptions = new Map<string, string>();
   private canCall = false;
   private isBusy = false;
 
@@ -79,9 +80,11 @@ export class View {
   }
 
   /** Something that passes by itself, or null once it has. */
-  showInterruption(words: string | null): void {
-    this.interruption.hidden = words === null;
-    write(this.interruption, words ?? "");
+  showInterruption(of: "server" | "sound", words: string | null): void {
+    if (words === null) this.interruptions.delete(of);
+    else this.interruptions.set(of, words);
+    this.interruption.hidden = this.interruptions.size === 0;
+    write(this.interruption, [...this.interruptions.values()].join(" "));
   }
 
   showNotice(notice: Notice | null): void {
@@ -157,11 +160,12 @@ export class View {
   }
 
   /**
-   * What had the focus may be gone: then it goes to what the keyboard needs next. Whoever is typing when a call
-   * comes in keeps it, so that no key answers by mistake.
+   * What had the focus may be gone: then it goes to what the keyboard needs next. Whoever is typing a number when a
+   * call comes in keeps it, so that no key answers by mistake.
    */
   private moveFocus(focused: Element | null, isIncoming: boolean): void {
-    const isNowhere = focused === null || focused === document.body;
+    const isEmpty = focused === this.number && this.number.value === "";
+    const isNowhere = focused === null || focused === document.body || isEmpty;
     const isLost = focused instanceof HTMLElement && !isNowhere && !isUsable(focused);
     if (isLost || (isNowhere && isIncoming)) [this.answer, this.hangUp, this.number].find(isUsable)?.focus();
   }

@@ -15,13 +15,22 @@ export function callState(call: Call): string {
     calling: `Calling ${other}`,
     ringing: `Ringing at ${other}`,
     early: `Waiting for ${other} to answer`,
-    incoming: `${other} is calling`,
+    incoming: `${sentence(other)} is calling`,
     answering: `Answering ${other}`,
     answered: `In a call with ${other}`,
   };
   const { local, remote } = call.hold;
-  if (local) return remote ? `${other} and you hold the call` : `You hold the call with ${other}`;
-  return remote ? `${other} holds the call` : states[call.state];
+  if (local) return remote ? `${sentence(other)} and you hold the call` : `You hold the call with ${other}`;
+  return remote ? `${sentence(other)} holds the call` : states[call.state];
+}
+
+function sentence(words: string): string {
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/** Whether an account might get through where a guest did not. */
+export function mayNeedAccount(answer: Answer | null): boolean {
+  return [401, 403, 404, 407].includes(answer?.status ?? 0);
 }
 
 /** Why an outgoing call was not answered. */
@@ -111,7 +120,7 @@ export function missed(caller: Peer, { who, cause, answer }: End): string {
 }
 
 export function turnedAway(caller: Peer): string {
-  return `${peer(caller)} called during this call and was told that you are busy.`;
+  return `${sentence(peer(caller))} called during this call and was told that you are busy.`;
 }
 
 /** How an answered call ended. */
