@@ -1,4 +1,4 @@
-//! Playback and echo allocate nothing per packet: in the clear and by either SRTP profile.
+//! Playback and echo allocate nothing per packet: in the clear and by every SRTP profile.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -18,12 +18,15 @@ use std::{
 use common::*;
 use media::{
     dtls::{Association, Configs},
-    sdp::DtlsRole,
+    rtp::ExtendedSequenceNumber,
+    sdp::{Crypto, DtlsRole, SDES_PROFILES},
     shard::{
-        Command, LegId, LegKey, Media, PACKET_BYTES_MAX, PacketBuffer, Path, Repeat, Transmits,
+        Command, LegId, LegKey, LegParameters, Media, PACKET_BYTES_MAX, PacketBuffer, Path, Repeat,
+        Transmits,
     },
-    srtp::SrtpProfile,
+    srtp::{OutboundSrtp, SdesKey, SrtpProfile, TAG_BYTES_MAX},
 };
+use rand::{SeedableRng, rngs::StdRng};
 
 /// The system's allocator, counting what this thread asks of it.
 struct Counting;
@@ -208,5 +211,52 @@ fn echo_over_srtp() {
             let inbound = Inbound::new(path, address(PEER), measured);
             assert_quiet(run(&mut world, MEASURED, Some(inbound)), 500);
         }
+    }
+}
+
+/// A plain leg with keys in the session description, and what the peer protects with.
+fn sdes_leg(world: &mut World, profile: SrtpProfile) -> (LegKey, OutboundSrtp) {
+    let key = |seed| SdesKey::random(profile, &mut StdRng::seed_from_u64(seed));
+    let crypto = Crypto { tag: 1, key: key(1), local_key: Some(key(2)) };
+    let mut negotiated = plain(PEER);
+    negotiated.crypto = Some(crypto);
+    let mut parameters = LegParameters::answering(negotiated);
+    parameters.signalling_remote = Some("192.0.2.1".parse().unwrap());
+    (world.open(parameters, None).0, OutboundSrtp::new(&key(1).master()))
+}
+
+#[test]
+fn playback_with_keys_in_the_session_description() {
+    for profile in SDES_PROFILES {
+        let mut world = World::new();
+        let (key, _) = sdes_leg(&mut world, profile);
+        world.play(key, &track(100), Repeat::Forever, 1);
+        run(&mut world, WARM_UP, None);
+        assert_quiet(run(&mut world, MEASURED, None), 500);
+    }
+}
+
+#[test]
+fn echo_with_keys_in_the_session_description() {
+    for profile in SDES_PROFILES {
+        let mut world = World::new();
+        let (key, outbound) = sdes_leg(&mut world, profile);
+        world.command(key, Command::Echo { delay: None });
+        let packets = |range: std::ops::Range<u64>| {
+            let packet = |n: u64| {
+                let mut bytes = rtp(PCMU, 9, n, 160 * n as u32, &[n as u8; 160]);
+                let len = bytes.len();
+                bytes.resize(len + TAG_BYTES_MAX, 0);
+                let len = outbound.protect(&mut bytes, len, ExtendedSequenceNumber(n)).unwrap();
+                bytes.truncate(len);
+                bytes
+            };
+            range.map(packet).collect()
+        };
+        let (warm_up, measured) = (packets(0..500), packets(500..1000));
+        let path = Path::Rtp(key);
+        run(&mut world, WARM_UP, Some(Inbound::new(path, address(PEER), warm_up)));
+        let inbound = Inbound::new(path, address(PEER), measured);
+        assert_quiet(run(&mut world, MEASURED, Some(inbound)), 500);
     }
 }

@@ -85,7 +85,8 @@ impl<'a> Section<'a> {
         let mapped: Vec<Format> = self.media_values("rtpmap").filter_map(Format::parse).collect();
         let has_rtcp_mux = self.has_rtcp_mux();
         let mut formats: Vec<Format> = Vec::new();
-        for payload_type in self.media.media_name.formats.iter().filter_map(|f| f.parse().ok()) {
+        let numbers = self.media.media_name.formats.iter().filter_map(|format| number(format));
+        for payload_type in numbers {
             let is_known = formats.iter().any(|format| format.payload_type == payload_type);
             if is_known || !is_payload_type(payload_type, has_rtcp_mux) {
                 continue;
@@ -229,6 +230,11 @@ fn rtcp_attribute(value: &str, rtp: IpAddr) -> Option<SocketAddr> {
     }
 }
 
+/// A payload type as an answer writes it again, and not `009` or `+9`.
+fn number(format: &str) -> Option<u8> {
+    format.parse().ok().filter(|number: &u8| number.to_string() == format)
+}
+
 /// Whether a number may be a payload type; with RTP and RTCP on one port, 64 to 95 cannot be told
 /// from RTCP (RFC 5761 §4).
 fn is_payload_type(number: u8, has_rtcp_mux: bool) -> bool {
@@ -266,6 +272,14 @@ mod tests {
         };
         assert_eq!(with_section(lines, types), [72, 0]);
         assert_eq!(with_section(&format!("{lines}\na=rtcp-mux"), types), [0]);
+    }
+
+    #[test]
+    fn a_payload_type_that_an_answer_would_write_otherwise_is_skipped() {
+        let types = |section: Section<'_>| -> Vec<u8> {
+            section.formats().iter().map(|format| format.payload_type).collect()
+        };
+        assert_eq!(with_section("m=audio 4000 RTP/AVP 009 +9 08 0", types), [0]);
     }
 
     #[test]

@@ -9,5 +9,6 @@ mod dtmf;
 mod echo;
 mod hostile;
 mod plain;
+mod sdes;
 mod transcode;
 mod webrtc;
