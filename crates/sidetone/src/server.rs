@@ -9,7 +9,7 @@ use axum::Router;
 use dialplan::Plan;
 use media::net::{MediaConfig, MediaPlane};
 use media::prompt::PromptStore;
-use media::sdp::Capabilities;
+use media::sdp::{Capabilities, Security};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
@@ -133,7 +133,11 @@ impl Server {
             prompts,
             media: Arc::new(media.clone()),
             dialer,
-            capabilities: Capabilities { codecs: plan::codecs(&config), ..Default::default() },
+            capabilities: Capabilities {
+                codecs: plan::codecs(&config),
+                security: Security::Optional,
+                ..Default::default()
+            },
             metrics,
             health: Arc::clone(&health),
             policy: policy(&config),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dialog::Body;
 use dialplan::{Cause, EndedBy, Facts, Variables};
+use media::sdp::Capabilities;
 use tokio::time::Instant;
 use tracing::{debug, info};
 use transport::{Flow, Name};
@@ -38,7 +39,9 @@ impl LiveCall {
         let Invitation { facts, offer, flow, at, .. } = invitation;
         let peer =
             Peer { kind: flow.kind, local: Some(flow.local.ip()), remote: Some(flow.remote.ip()) };
-        let terms = Terms { capabilities: shared.capabilities.clone() };
+        let is_confidential = flow.kind.is_secure();
+        let terms =
+            Terms { capabilities: Capabilities { is_confidential, ..shared.capabilities.clone() } };
         let uuid = facts.uuid.clone();
         let caller = Leg::new(Arc::clone(&shared), uuid, Side::Caller, sip, peer, terms);
         LiveCall {
