@@ -1,11 +1,15 @@
 //! The command line.
 
+mod secrets;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Config;
+
+pub use secrets::{Error, HashPasswordArguments, TokenArguments};
 
 /// A SIP B2BUA with its own media plane: answers browsers and phones, plays prompts, in one binary.
 #[derive(Debug, Parser)]
@@ -21,6 +25,10 @@ pub struct Arguments {
 pub enum Command {
     /// Answer calls until Ctrl-C or SIGTERM.
     Run(RunArguments),
+    /// Print what to keep in the configuration in place of a user's password.
+    HashPassword(HashPasswordArguments),
+    /// Print a token that stands in for a password for some time.
+    Token(TokenArguments),
 }
 
 /// Arguments of `sidetone run`.

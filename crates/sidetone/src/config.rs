@@ -352,6 +352,18 @@ mod tests {
     }
 
     #[test]
+    fn the_office_has_two_browsers_and_two_phones_on_the_default_ports() {
+        let sample = include_str!("../../../config/office.toml");
+        let config = Config::parse(sample, "office.toml".as_ref()).unwrap();
+        assert_eq!(config.listen, Config::default().listen);
+        let names: Vec<_> = config.users.keys().map(String::as_str).collect();
+        assert_eq!(names, ["198", "199", "3001", "3002"]);
+        for (name, user) in &config.users {
+            assert_eq!(user.password.as_ref(), Some(&format!("{name}pass")));
+        }
+    }
+
+    #[test]
     fn the_ports_of_the_guides_can_be_listened_on() {
         let sample = include_str!("../../../config/guides.toml");
         let config = Config::parse(sample, "guides.toml".as_ref()).unwrap();

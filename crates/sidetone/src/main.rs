@@ -10,8 +10,12 @@ use sidetone::{Server, banner, logging};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
-    let Command::Run(arguments) = Arguments::parse().command;
-    match run(&arguments) {
+    let done = match Arguments::parse().command {
+        Command::Run(arguments) => run(&arguments),
+        Command::HashPassword(arguments) => arguments.section().map(say).map_err(Into::into),
+        Command::Token(arguments) => arguments.token().map(say).map_err(Into::into),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sidetone: {error}");

@@ -17,9 +17,13 @@ use prometheus::{
 };
 use transport::{Fault, Method, Rejection, TransportKind};
 
+use crate::registrar::Registrar;
+
 pub use collected::Collected;
 use families::Families;
-pub use labels::{CallResult, Direction, EndCause, MediaStage, Refusal};
+pub use labels::{
+    AuthResult, CallResult, Direction, EndCause, MediaStage, Refusal, RegistrationResult,
+};
 
 /// The families that signalling and calls count in.
 #[derive(Debug)]
@@ -30,6 +34,10 @@ pub struct Metrics {
     sip_parse_errors: IntCounterVec,
     sip_retransmissions: IntCounterVec,
     sip_transactions: IntGauge,
+    registrations: IntGaugeVec,
+    registration_attempts: IntCounterVec,
+    auth_attempts: IntCounterVec,
+    location_store_lost: IntGauge,
     calls: IntGaugeVec,
     calls_limit: IntGauge,
     calls_started: IntCounterVec,
@@ -80,6 +88,25 @@ impl Metrics {
             )?,
             sip_transactions: f
                 .gauge("sidetone_sip_transactions", "SIP transactions now in memory.")?,
+            registrations: f.gauges(
+                "sidetone_registrations",
+                "Contacts now bound.",
+                &["transport"],
+            )?,
+            registration_attempts: f.counters(
+                "sidetone_registration_attempts_total",
+                "REGISTER requests by what they were answered; a first challenge is no failure.",
+                &["result"],
+            )?,
+            auth_attempts: f.counters(
+                "sidetone_auth_attempts_total",
+                "Credentials by what they were worth; a first challenge is no failure.",
+                &["method", "result"],
+            )?,
+            location_store_lost: f.gauge(
+                "sidetone_location_store_lost_changes",
+                "Changes of registrations that could not be kept for the next process since start.",
+            )?,
             calls: f.gauges("sidetone_calls", "Calls now in progress.", &["state"])?,
             calls_limit: f
                 .gauge("sidetone_calls_limit", "Configured ceiling for calls in progress.")?,
@@ -188,6 +215,17 @@ impl Metrics {
                 self.sip_parse_errors.with_label_values(&[kind.label(), reason]);
             }
         }
+        for kind in TransportKind::ALL {
+            self.registrations.with_label_values(&[kind.label()]);
+        }
+        for result in RegistrationResult::ALL {
+            self.registration_attempts.with_label_values(&[result.label()]);
+        }
+        for result in AuthResult::ALL {
+            for method in [Method::Register, Method::Invite] {
+                self.auth_attempts.with_label_values(&[method.label(), result.label()]);
+            }
+        }
         for state in ["ringing", "answered"] {
             self.calls.with_label_values(&[state]);
         }
@@ -239,6 +277,25 @@ impl Metrics {
     /// Messages that were sent or received again.
     pub fn retransmissions(&self, direction: Direction, count: u64) {
         self.sip_retransmissions.with_label_values(&[direction.label()]).inc_by(count);
+    }
+
+    /// What the registrar holds, and what its store has lost.
+    pub fn registrations(&self, registrar: &Registrar) {
+        let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        for (kind, count) in registrar.counts() {
+            self.registrations.with_label_values(&[kind.label()]).set(whole(count));
+        }
+        self.location_store_lost.set(i64::try_from(registrar.store_failures()).unwrap_or(i64::MAX));
+    }
+
+    /// A REGISTER was answered.
+    pub fn registration(&self, result: RegistrationResult) {
+        self.registration_attempts.with_label_values(&[result.label()]).inc();
+    }
+
+    /// Credentials were judged, or asked for.
+    pub fn authentication(&self, method: &Method, result: AuthResult) {
+        self.auth_attempts.with_label_values(&[method.label(), result.label()]).inc();
     }
 
     /// Transactions now in memory.
@@ -354,7 +411,7 @@ fn code_label(status: u16) -> &'static str {
 }
 
 /// The status codes that are counted one by one.
-const CODES: [(u16, &str); 32] = [
+const CODES: [(u16, &str); 34] = [
     (100, "100"),
     (180, "180"),
     (183, "183"),
@@ -371,6 +428,8 @@ const CODES: [(u16, &str); 32] = [
     (416, "416"),
     (420, "420"),
     (422, "422"),
+    (423, "423"),
+    (439, "439"),
     (480, "480"),
     (481, "481"),
     (482, "482"),

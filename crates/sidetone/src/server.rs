@@ -18,6 +18,7 @@ use transport::Limits;
 use transport::net::{HttpHandler, Listen, NetConfig, NetError, Network};
 
 use crate::address::{MediaAddress, media_addresses};
+use crate::auth::TokenKey;
 use crate::banner::Addresses;
 use crate::calls::{Dialer, Policy, Shared};
 use crate::certificate::{self, Certificate, CertificateError};
@@ -146,6 +147,10 @@ impl Server {
         let signaling = signaling::Config {
             advertised: media_addresses.iter().map(|a| (a.bound, a.advertised)).collect(),
             listeners: listen.iter().map(|(kind, address)| (kind.transport(), *address)).collect(),
+            token_key: TokenKey::of(&config).unwrap_or_else(|error| {
+                warn!(%error, "tokens are not taken");
+                TokenKey::unknown()
+            }),
             ..signaling::Config::from(&config)
         };
         let signaling = Signaling::new(signaling, network.clone(), shared, inbox);

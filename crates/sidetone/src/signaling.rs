@@ -10,7 +10,9 @@
 
 mod admission;
 mod dialing;
+mod identity;
 mod legs;
+mod registration;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -29,10 +31,12 @@ use transport::net::{NetError, NetEvent, Network, SendError};
 use transport::routing::NextHop;
 use transport::{Flow, FlowId, Message, Method, Name, ParseError, ResponseWriter, TransportKind};
 
+use crate::auth::{Authenticator, TokenKey};
 use crate::calls::{Inbox, Order, Shared};
 use crate::config;
 use crate::metrics::{Direction, Refusal};
 use dialing::Dialing;
+use identity::{Admitted, Answer, may_register};
 use legs::Legs;
 
 pub use legs::LegKey;
@@ -91,6 +95,10 @@ pub struct Config {
     pub listeners: Vec<(TransportKind, SocketAddr)>,
     /// Transactions in memory at the most.
     pub transactions_max: usize,
+    /// How callers show who they are.
+    pub auth: config::Auth,
+    /// What tokens are signed with.
+    pub token_key: TokenKey,
     /// Seeds tags, branches and call identifiers.
     pub seed: u64,
 }
@@ -108,6 +116,12 @@ impl From<&config::Config> for Config {
             advertised: BTreeMap::new(),
             listeners: Vec::new(),
             transactions_max: config.limits.transactions_max,
+            auth: config.auth.clone(),
+            token_key: config
+                .auth
+                .token_secret
+                .as_deref()
+                .map_or_else(TokenKey::unknown, TokenKey::new),
             seed: rand::rng().random(),
         }
     }
@@ -127,6 +141,12 @@ pub struct Signaling<W> {
     listeners: Vec<(TransportKind, SocketAddr)>,
     /// New calls are refused beyond it.
     transactions_max: usize,
+    authenticator: Authenticator,
+    /// Tokens that WebSockets were opened with.
+    connection_tokens: HashMap<FlowId, Box<str>>,
+    /// What was decided about the request that is given to the transactions now; the transaction
+    /// reports it before the next message is looked at.
+    admitted: Option<Admitted>,
     rng: StdRng,
     /// To tag of answers without a transaction: the same for a request that comes again.
     stateless_tag: String,
@@ -162,6 +182,9 @@ impl<W: Wire> Signaling<W> {
             advertised: config.advertised,
             listeners: config.listeners,
             transactions_max: config.transactions_max,
+            authenticator: Authenticator::new(&config.auth, config.token_key, now().into()),
+            connection_tokens: HashMap::new(),
+            admitted: None,
         }
     }
 
@@ -201,6 +224,7 @@ impl<W: Wire> Signaling<W> {
             let now = now();
             self.transactions.handle_timeout(now);
             self.legs.handle_timeout(now);
+            self.tend_registrations(now);
             self.pump(now);
         }
     }
@@ -208,7 +232,9 @@ impl<W: Wire> Signaling<W> {
     fn deadline(&self, is_stopping: bool) -> Option<Instant> {
         // The end of the last call's task is nothing the loop is told of.
         let poll = is_stopping.then(|| now() + STOP_POLL);
-        let timers = [self.transactions.poll_timeout(), self.legs.poll_timeout(), poll];
+        let registrations = self.shared.registrar.poll_timeout().map(Into::into);
+        let timers =
+            [self.transactions.poll_timeout(), self.legs.poll_timeout(), registrations, poll];
         timers.into_iter().flatten().min()
     }
 
@@ -220,6 +246,7 @@ impl<W: Wire> Signaling<W> {
         }
         let metrics = &self.shared.metrics;
         metrics.transactions(self.transactions.len());
+        metrics.registrations(&self.shared.registrar);
         let counters = *self.transactions.counters();
         let before = std::mem::replace(&mut self.counted, counters);
         metrics.retransmissions(
@@ -244,11 +271,17 @@ impl<W: Wire> Signaling<W> {
 
     fn on_event(&mut self, event: NetEvent, now: Instant) {
         match event {
-            NetEvent::Opened { .. } => {}
+            NetEvent::Opened { flow, query } => {
+                if let Some(token) = query.and_then(|query| query.value("token").map(Box::from)) {
+                    self.connection_tokens.insert(flow.id, token);
+                }
+            }
             NetEvent::Message { flow, message } => self.on_message(message, flow, now),
             NetEvent::Unparsable { flow, error } => self.on_unparsable(&flow, &error),
             NetEvent::Closed { flow, reason } => {
                 debug!(flow = flow.id.0, reason = reason.label(), "flow closed");
+                self.connection_tokens.remove(&flow.id);
+                self.shared.registrar.handle_flow_closed(&flow, now.into());
                 self.transactions.handle_flow_closed(flow.id, now);
                 self.legs.handle_flow_closed(flow.id, now);
             }
@@ -257,9 +290,11 @@ impl<W: Wire> Signaling<W> {
     }
 
     fn on_message(&mut self, message: Message, flow: Flow, now: Instant) {
-        let policy = transport::Policy { supported: &[dialog::SUPPORTED] };
+        let is_register = *message.method() == Method::Register;
+        let supported: &[&str] = if is_register { &REGISTRAR_TAGS } else { &[dialog::SUPPORTED] };
+        let policy = transport::Policy { supported };
         let Err(rejection) = transport::validate(&message, &policy) else {
-            if !self.answer_at_once(&message, &flow) {
+            if !self.answer_at_once(&message, &flow, now) {
                 self.transactions.handle_message(message, flow, now);
             }
             return;
@@ -280,8 +315,8 @@ impl<W: Wire> Signaling<W> {
 
     /// Requests that nothing has to be remembered of are answered without a transaction (RFC 3261
     /// §8.2.7), so that no flood of them takes the place of calls: all outside of our dialogs but
-    /// an INVITE, its ACK and its CANCEL, and an INVITE beyond the bound.
-    fn answer_at_once(&self, message: &Message, flow: &Flow) -> bool {
+    /// an INVITE or REGISTER whose sender has a right to it, ACK and CANCEL.
+    fn answer_at_once(&mut self, message: &Message, flow: &Flow, now: Instant) -> bool {
         let is_transactional = matches!(message.method(), Method::Ack | Method::Cancel);
         if !message.is_request() || is_transactional || self.transactions.has_server(message) {
             return false;
@@ -290,10 +325,11 @@ impl<W: Wire> Signaling<W> {
         let answer = match message.to_tag() {
             Some(_) if self.legs.find(message).is_some() => return false,
             Some(_) => self.refusal(message, flow, &dialog::Refusal::UnknownDialog),
-            None if is_new_call && self.transactions.len() < self.transactions_max => return false,
-            None if is_new_call => {
-                self.shared.metrics.call_rejected(Refusal::Transactions);
-                self.refusal(message, flow, &OVERLOADED)
+            None if is_new_call || may_register(message.method(), &self.shared.users()) => {
+                match self.screen(message, flow, now) {
+                    Some(answer) => answer,
+                    None => return false,
+                }
             }
             None if *message.method() == Method::Options => self.capabilities(message, flow),
             None => self.refusal(message, flow, &refusal_of(message.method())),
@@ -303,6 +339,22 @@ impl<W: Wire> Signaling<W> {
         self.shared.metrics.response(Direction::Out, message.method(), status);
         self.answer_without_transaction(message, flow, response);
         true
+    }
+
+    /// The answer to a new INVITE or REGISTER that is not taken.
+    fn screen(&mut self, message: &Message, flow: &Flow, now: Instant) -> Option<Answer> {
+        self.admitted = None;
+        let is_new_call = *message.method() == Method::Invite;
+        if self.transactions.len() >= self.transactions_max {
+            if is_new_call {
+                self.shared.metrics.call_rejected(Refusal::Transactions);
+            }
+            return Some(self.refusal(message, flow, &OVERLOADED));
+        }
+        match is_new_call {
+            true => self.screen_invite(message, flow, now),
+            false => self.screen_register(message, flow, now),
+        }
     }
 
     fn refusal(
@@ -321,8 +373,9 @@ impl<W: Wire> Signaling<W> {
         if self.shared.health.readiness().is_err() {
             return self.refusal(request, flow, &OVERLOADED);
         }
+        let register = if self.shared.users().is_empty() { "" } else { ", REGISTER" };
         let writer = ResponseWriter::to(request, flow, 200)
-            .header(Name::Allow, dialog::ALLOW)
+            .header(Name::Allow, format_args!("{}{register}", dialog::ALLOW))
             .header(Name::Accept, self.legs.settings().accept)
             .header(Name::Supported, dialog::SUPPORTED);
         (200, writer)
@@ -435,6 +488,9 @@ impl<W: Wire> Signaling<W> {
             return;
         }
         // Everything else was answered at once.
+        if *message.method() == Method::Register {
+            return self.on_register(id, &message, &flow, now);
+        }
         self.on_invite(id, message, flow, now);
     }
 
@@ -501,6 +557,8 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
+/// The option tags that a REGISTER may require.
+const REGISTRAR_TAGS: [&str; 2] = ["outbound", "path"];
 /// Tells the random numbers of legs from those of the transaction layer.
 const LEGS_STREAM: u64 = 0x6c65_6773;
 /// How long calls that end with the process may wait for the ACK of their 2xx (RFC 3261 §15 wants

@@ -15,6 +15,52 @@ pub enum Refusal {
     NotAcceptable,
     /// The request broke a rule.
     Malformed,
+    /// The caller's credentials are wrong, or not for this call.
+    Unauthorized,
+}
+
+/// What a REGISTER was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistrationResult {
+    /// Done.
+    Ok,
+    /// It came without credentials, as a first one does.
+    Challenged,
+    /// Its credentials are wrong.
+    Unauthorized,
+    /// It is for another user, or over a transport that is not the user's.
+    Forbidden,
+    /// It breaks a rule.
+    Malformed,
+    /// It asks for too short a time.
+    TooBrief,
+    /// It has more contacts than the user may.
+    TooManyContacts,
+    /// A later one was there before.
+    OutOfOrder,
+    /// There is no room for another registration.
+    Full,
+}
+
+/// What credentials were worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthResult {
+    /// They are right.
+    Ok,
+    /// There were none; a first challenge is no failure.
+    Challenged,
+    /// Another password.
+    BadPassword,
+    /// No such user.
+    UnknownUser,
+    /// Right, with a nonce that is too old or used.
+    Stale,
+    /// They break the grammar.
+    Malformed,
+    /// No token of ours, or an expired one.
+    BadToken,
+    /// A good token that is not for this.
+    Forbidden,
 }
 
 /// How a call ended.
@@ -85,13 +131,14 @@ impl Direction {
 }
 
 impl Refusal {
-    pub(super) const ALL: [Refusal; 6] = [
+    pub(super) const ALL: [Refusal; 7] = [
         Refusal::Overload,
         Refusal::Draining,
         Refusal::Transactions,
         Refusal::NoRoute,
         Refusal::NotAcceptable,
         Refusal::Malformed,
+        Refusal::Unauthorized,
     ];
 
     pub(super) fn label(self) -> &'static str {
@@ -102,6 +149,61 @@ impl Refusal {
             Refusal::NoRoute => "no_route",
             Refusal::NotAcceptable => "not_acceptable",
             Refusal::Malformed => "malformed",
+            Refusal::Unauthorized => "unauthorized",
+        }
+    }
+}
+
+impl RegistrationResult {
+    pub(super) const ALL: [RegistrationResult; 9] = [
+        RegistrationResult::Ok,
+        RegistrationResult::Challenged,
+        RegistrationResult::Unauthorized,
+        RegistrationResult::Forbidden,
+        RegistrationResult::Malformed,
+        RegistrationResult::TooBrief,
+        RegistrationResult::TooManyContacts,
+        RegistrationResult::OutOfOrder,
+        RegistrationResult::Full,
+    ];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            RegistrationResult::Ok => "ok",
+            RegistrationResult::Challenged => "challenged",
+            RegistrationResult::Unauthorized => "unauthorized",
+            RegistrationResult::Forbidden => "forbidden",
+            RegistrationResult::Malformed => "malformed",
+            RegistrationResult::TooBrief => "too_brief",
+            RegistrationResult::TooManyContacts => "too_many_contacts",
+            RegistrationResult::OutOfOrder => "out_of_order",
+            RegistrationResult::Full => "full",
+        }
+    }
+}
+
+impl AuthResult {
+    pub(super) const ALL: [AuthResult; 8] = [
+        AuthResult::Ok,
+        AuthResult::Challenged,
+        AuthResult::BadPassword,
+        AuthResult::UnknownUser,
+        AuthResult::Stale,
+        AuthResult::Malformed,
+        AuthResult::BadToken,
+        AuthResult::Forbidden,
+    ];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            AuthResult::Ok => "ok",
+            AuthResult::Challenged => "challenged",
+            AuthResult::BadPassword => "bad_password",
+            AuthResult::UnknownUser => "unknown_user",
+            AuthResult::Stale => "stale",
+            AuthResult::Malformed => "malformed",
+            AuthResult::BadToken => "bad_token",
+            AuthResult::Forbidden => "forbidden",
         }
     }
 }

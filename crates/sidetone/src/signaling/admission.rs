@@ -13,12 +13,16 @@ use tracing::error;
 use transaction::ServerId;
 use transport::{Flow, Message, Name};
 
+use super::identity::Admitted;
 use super::{OVERLOADED, Signaling, Wire};
 use crate::calls::{self, Invitation, Order, Place, SipCommand, SipPort};
 use crate::metrics::Refusal;
 
 impl<W: Wire> Signaling<W> {
     pub(super) fn on_invite(&mut self, id: ServerId, invite: Message, flow: Flow, now: Instant) {
+        let Some(Admitted::Call(facts)) = self.admitted.take() else {
+            return self.refuse(id, &invite, &flow, &dialog::Refusal::Internal, now);
+        };
         let place = match self.admit(&invite) {
             Ok(place) => place,
             Err((counted, refusal)) => {
@@ -29,7 +33,7 @@ impl<W: Wire> Signaling<W> {
         let contact = self.contact(&flow);
         let settings = Arc::clone(self.legs.settings());
         match Leg::new(id, invite.clone(), flow, &contact, settings, &mut self.rng, now) {
-            Ok(leg) => self.start_call(leg, id, &invite, flow, place, now),
+            Ok(leg) => self.start_call(leg, id, &invite, flow, place, *facts, now),
             Err(refused) => {
                 self.shared.metrics.call_rejected(Refusal::Malformed);
                 self.respond(id, &invite, refused.status, refused.bytes, now);
@@ -72,10 +76,11 @@ impl<W: Wire> Signaling<W> {
         invite: &Message,
         flow: Flow,
         place: Place,
+        facts: Facts,
         now: Instant,
     ) {
         let uuid = format!("{:032x}", self.rng.random::<u128>());
-        let facts = facts(invite, &flow, &self.shared.public_context, uuid);
+        let facts = Facts { uuid, ..facts };
         let dialer = self.shared.dialer.clone();
         let (port, key, events) = SipPort::new(&dialer);
         self.legs.insert(key, leg, Some(id), events);
@@ -105,28 +110,4 @@ fn max_forwards(invite: &Message) -> u8 {
 
 fn is_sdp(message: &Message) -> bool {
     message.content_type().is_some_and(|kind| kind.eq_ignore_ascii_case("application/sdp"))
-}
-
-fn facts(invite: &Message, flow: &Flow, context: &str, uuid: String) -> Facts {
-    let user = |uri: &transport::Uri| uri.user_decoded().unwrap_or_default().into_owned();
-    let from = invite.from();
-    Facts {
-        destination_number: invite
-            .request_uri()
-            .and_then(Result::ok)
-            .map(|uri| user(&uri))
-            .unwrap_or_default(),
-        caller_id_number: from.as_ref().map(|from| user(from.uri())).unwrap_or_default(),
-        caller_id_name: from
-            .as_ref()
-            .and_then(|from| from.display_name())
-            .unwrap_or_default()
-            .into_owned(),
-        network_addr: Some(flow.remote.ip()),
-        transport: flow.kind.label().to_owned(),
-        context: context.to_owned(),
-        uuid,
-        sip_call_id: invite.call_id().to_owned(),
-        ..Facts::default()
-    }
 }

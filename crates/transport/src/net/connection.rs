@@ -19,7 +19,9 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{CloseReason, DropReason, Inner, NetEvent, SendError, admission::Slot, counters::Kind};
+use super::{
+    CloseReason, DropReason, Inner, NetEvent, Query, SendError, admission::Slot, counters::Kind,
+};
 use crate::{Flow, Message, ParseError, TransportKind, framing::PONG};
 
 /// The side of a connection that everybody else holds: it can be sent to and closed.
@@ -139,6 +141,20 @@ where
     F: FnOnce(Arc<Connection>, Queue) -> Body,
     Body: Future<Output = CloseReason>,
 {
+    carry_with(inner, ends, slot, None, body).await;
+}
+
+/// The same for a connection that was opened with a URL.
+pub(super) async fn carry_with<F, Body>(
+    inner: &Arc<Inner>,
+    ends: Ends,
+    slot: Slot,
+    query: Option<Query>,
+    body: F,
+) where
+    F: FnOnce(Arc<Connection>, Queue) -> Body,
+    Body: Future<Output = CloseReason>,
+{
     let (sender, queue) = mpsc::channel(inner.config.queue_messages_max);
     let flow =
         Flow { id: inner.next_id(), kind: ends.kind, local: ends.local, remote: ends.remote };
@@ -152,7 +168,7 @@ where
     });
     inner.opened(&connection);
     // Without a consumer the closer already says Shutdown, or the first read will.
-    let _ = connection.deliver(NetEvent::Opened { flow }).await;
+    let _ = connection.deliver(NetEvent::Opened { flow, query }).await;
     let body = AssertUnwindSafe(body(connection.clone(), queue)).catch_unwind();
     let reason = body.await.unwrap_or(CloseReason::Fault);
     inner.closed(&flow, reason);

@@ -1,5 +1,7 @@
 //! What the sockets report, and why connections and messages end.
 
+use std::fmt;
+
 use crate::{Flow, Message, ParseError};
 
 /// Something that happened on the wire.
@@ -9,6 +11,8 @@ pub enum NetEvent {
     Opened {
         /// The new connection.
         flow: Flow,
+        /// What stood after the `?` of the URL that a WebSocket was opened with.
+        query: Option<Query>,
     },
     /// One SIP message arrived. It could be indexed; whether it is valid is not yet known.
     Message {
@@ -34,6 +38,33 @@ pub enum NetEvent {
         reason: CloseReason,
     },
 }
+
+/// The query of a URL. It may hold a secret, so it is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Query(Box<str>);
+
+impl Query {
+    /// Keeps a query, unless it is longer than any that is read.
+    pub(super) fn new(text: &str) -> Option<Self> {
+        (text.len() <= QUERY_BYTES_MAX).then(|| Query(text.into()))
+    }
+
+    /// The first value of a name, as it was written.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.0.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+}
+
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Query({} bytes)", self.0.len())
+    }
+}
+
+/// A longer query is as good as none.
+const QUERY_BYTES_MAX: usize = 6_144;
 
 /// Why a stream connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -195,7 +226,18 @@ impl DropReason {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
     use super::*;
+
+    #[test]
+    fn a_query_is_read_by_name_and_never_shown() {
+        let query = Query::new("a=1&token=x.y=z&token=2&b").unwrap();
+        assert_eq!(query.value("token"), Some("x.y=z"));
+        assert_eq!((query.value("b"), query.value("c")), (None, None));
+        assert!(!format!("{query:?}").contains("x.y"));
+        assert!(Query::new(&"a".repeat(QUERY_BYTES_MAX + 1)).is_none());
+    }
 
     #[test]
     fn counters_are_indexed_in_the_order_of_the_lists() {

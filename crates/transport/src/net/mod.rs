@@ -55,7 +55,7 @@ pub use self::{
     config::NetConfig,
     counters::NetCounters,
     error::{NetError, SendError},
-    event::{CloseReason, DropReason, NetEvent},
+    event::{CloseReason, DropReason, NetEvent, Query},
     http::{HttpBody, HttpHandler, Peer},
     listener::Listen,
 };

@@ -25,9 +25,9 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    DropReason, HttpHandler, Inner, Peer,
+    DropReason, HttpHandler, Inner, Peer, Query,
     admission::Slot,
-    connection::{Ends, carry},
+    connection::{Ends, carry_with},
     http::HttpBody,
     listener::Accepted,
     upgrade, websocket,
@@ -58,7 +58,7 @@ pub(super) async fn serve<S>(
     };
     session.serve(stream, &slot).await;
     let switched = session.switched.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let Some(switched) = switched else { return };
+    let Some((switched, query)) = switched else { return };
     // The 101 is on the wire once the server above has returned, so this is ready.
     let Ok(Ok(upgraded)) = timeout(inner.config.handshake_timeout, switched).await else {
         inner.counters.of(ends.kind).dropped(DropReason::Handshake, 1);
@@ -68,7 +68,7 @@ pub(super) async fn serve<S>(
         inner.counters.of(ends.kind).dropped(DropReason::Handshake, 1);
         return;
     };
-    carry(inner, ends, slot, |connection, queue| {
+    carry_with(inner, ends, slot, query, |connection, queue| {
         websocket::run(connection, queue, io.into_inner(), read_buf)
     })
     .await;
@@ -80,7 +80,7 @@ struct Session<'a> {
     ends: Ends,
     handler: HttpHandler,
     /// The request that became a WebSocket.
-    switched: Mutex<Option<OnUpgrade>>,
+    switched: Mutex<Option<(OnUpgrade, Option<Query>)>>,
     has_answered: AtomicBool,
 }
 
@@ -135,7 +135,9 @@ impl Session<'_> {
         let response = upgrade::answer(&request, self.inner.config.origins.as_deref());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let on_upgrade = hyper::upgrade::on(&mut request);
-            *self.switched.lock().unwrap_or_else(PoisonError::into_inner) = Some(on_upgrade);
+            let query = request.uri().query().and_then(Query::new);
+            *self.switched.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some((on_upgrade, query));
         } else {
             self.inner.counters.of(kind).dropped(DropReason::WebSocketRefused, 1);
             debug!(%remote, status = %response.status(), "WebSocket refused");

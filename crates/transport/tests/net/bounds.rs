@@ -24,8 +24,8 @@ async fn a_newcomer_replaces_the_oldest_connection_that_said_nothing() {
     assert_eq!(read_to_end(&mut silent).await, b"");
     // Opened and Closed come from two tasks, in either order.
     let newcomer_flow = match (rig.event().await, rig.event().await) {
-        (NetEvent::Opened { flow: opened }, NetEvent::Closed { flow, reason })
-        | (NetEvent::Closed { flow, reason }, NetEvent::Opened { flow: opened }) => {
+        (NetEvent::Opened { flow: opened, .. }, NetEvent::Closed { flow, reason })
+        | (NetEvent::Closed { flow, reason }, NetEvent::Opened { flow: opened, .. }) => {
             assert_eq!((flow, reason), (evicted, CloseReason::Evicted));
             opened
         }

@@ -50,7 +50,7 @@ impl Rig {
 
     pub async fn opened(&mut self) -> Flow {
         match self.event().await {
-            NetEvent::Opened { flow } => flow,
+            NetEvent::Opened { flow, .. } => flow,
             other => panic!("expected Opened, got {other:?}"),
         }
     }

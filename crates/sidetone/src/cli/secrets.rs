@@ -1,0 +1,171 @@
+//! `sidetone hash-password` and `sidetone token`.
+
+use std::io::{BufRead, IsTerminal};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+
+use crate::auth::{Algorithm, Claims, SecretError, TokenKey};
+use crate::config::{Config, ConfigError};
+
+/// Arguments of `sidetone hash-password`.
+#[derive(Debug, Args)]
+pub struct HashPasswordArguments {
+    /// Name of the user.
+    pub user: String,
+    /// Realm of the server, auth.realm in its configuration.
+    #[arg(long, default_value = "sidetone")]
+    pub realm: String,
+}
+
+/// Arguments of `sidetone token`.
+#[derive(Debug, Args)]
+pub struct TokenArguments {
+    /// Who calls with the token: a user, or any name where auth.token_context is set.
+    #[arg(long)]
+    pub user: String,
+    /// How long it is good for: seconds, or a number with s, m, h or d.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1h")]
+    pub ttl: Duration,
+    /// A number that may be called; `*` at its end stands for any digits. May be given several
+    /// times. Without it: whatever the user may call.
+    #[arg(long, value_name = "NUMBER")]
+    pub to: Vec<String>,
+    /// Configuration of the server, for its secret.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Why nothing is printed: one sentence with what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There is no secret to sign with.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// No password came.
+    #[error("cannot read the password ({0}); type it or give it on the standard input")]
+    Password(#[from] std::io::Error),
+    /// The password is empty.
+    #[error("the password is empty; type it or give it on the standard input")]
+    NoPassword,
+    /// The token cannot be written.
+    #[error("the token cannot be made ({0}); check --ttl")]
+    Token(#[from] serde_json::Error),
+}
+
+impl HashPasswordArguments {
+    /// The section that stands in the configuration in place of the password, which is read from
+    /// the terminal or from the standard input.
+    ///
+    /// # Errors
+    /// When there is no password.
+    pub fn section(&self) -> Result<String, Error> {
+        let password = if std::io::stdin().is_terminal() {
+            rpassword::prompt_password(format!("Password of {}: ", self.user))?
+        } else {
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line)?;
+            line.trim_end_matches(['\r', '\n']).to_owned()
+        };
+        match password.is_empty() {
+            true => Err(Error::NoPassword),
+            false => Ok(self.section_of(&password)),
+        }
+    }
+
+    fn section_of(&self, password: &str) -> String {
+        let lines = Algorithm::ALL.map(|algorithm| {
+            let ha1 = algorithm.ha1(&self.user, &self.realm, password);
+            format!("ha1.{} = \"{ha1}\"", algorithm.token())
+        });
+        format!("[users.{}]\n{}", toml_key(&self.user), lines.join("\n"))
+    }
+}
+
+impl TokenArguments {
+    /// The token.
+    ///
+    /// # Errors
+    /// When there is no secret to sign it with.
+    pub fn token(&self) -> Result<String, Error> {
+        let config = match &self.config {
+            Some(path) => Config::load(path)?,
+            None => Config::default(),
+        };
+        let key = TokenKey::of(&config)?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let claims = Claims {
+            sub: self.user.clone(),
+            exp: (now + self.ttl).as_secs_f64().floor(),
+            nbf: None,
+            to: (!self.to.is_empty()).then(|| self.to.clone()),
+        };
+        Ok(key.sign(&claims)?)
+    }
+}
+
+/// A key of TOML, in quotes where it needs them.
+fn toml_key(name: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    match !name.is_empty() && name.bytes().all(is_bare) {
+        true => name.to_owned(),
+        false => format!("{name:?}"),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (digits, seconds) = match text.as_bytes().last() {
+        Some(b's') => (text.strip_suffix('s'), 1),
+        Some(b'm') => (text.strip_suffix('m'), 60),
+        Some(b'h') => (text.strip_suffix('h'), 3_600),
+        Some(b'd') => (text.strip_suffix('d'), 86_400),
+        _ => (Some(text), 1),
+    };
+    let count: Option<u64> = digits.and_then(|digits| digits.parse().ok());
+    let count = count.ok_or_else(|| "not a time such as 90, 30m or 1h".to_owned())?;
+    let seconds = count.checked_mul(seconds).filter(|seconds| (1..=TTL_MAX_S).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| "must be from 1s to 3650d".to_owned())
+}
+
+/// Ten years.
+const TTL_MAX_S: u64 = 315_360_000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+    use super::*;
+    use crate::users::Users;
+
+    #[test]
+    fn what_is_printed_can_be_pasted_into_the_configuration() {
+        for user in ["199", "front.desk"] {
+            let arguments =
+                HashPasswordArguments { user: user.to_owned(), realm: "sidetone".to_owned() };
+            let section = arguments.section_of("199pass");
+            let config = Config::parse(&section, "x.toml".as_ref()).unwrap();
+            let users = Users::new(&config).unwrap();
+            let secrets = users.get(user).unwrap().secrets;
+            for algorithm in Algorithm::ALL {
+                let expected = algorithm.ha1(user, "sidetone", "199pass");
+                assert_eq!(secrets.get(algorithm), Some(&expected));
+            }
+        }
+    }
+
+    #[test]
+    fn a_time_has_a_unit() {
+        let seconds = |text| duration(text).map(|time| time.as_secs());
+        assert_eq!(seconds("90"), Ok(90));
+        assert_eq!(seconds("30m"), Ok(1_800));
+        assert_eq!(seconds("1h"), Ok(3_600));
+        assert_eq!(seconds("2d"), Ok(172_800));
+        for text in ["", "h", "0s", "-1", "1w", "99999999999999999999d"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Who a new INVITE or REGISTER comes from, decided before anything is kept of it.
+//!
+//! Whoever must show a password, or shows a wrong one, is answered without a transaction, so that
+//! a flood of them takes the place of nobody.
+//!
+//! An INVITE is judged so:
+//!
+//! 1. Good credentials (a digest, a token): the call starts in the user's context. Bad ones: 401.
+//! 2. None, on a flow that a user is registered on: 401, so that a registered phone's calls start
+//!    in its own context whatever number it dials. It answers the challenge by itself.
+//! 3. None, and the public context has the number: the call starts there. What From says does not
+//!    matter, since anybody can write it.
+//! 4. None, and the public context lacks the number: 401 where there are users, so that a phone
+//!    comes back with its password; the answer is the same for every number and every From. Where
+//!    there are no users: 404 as the dialplan says.
+//!
+//! A registration exempts its flow from nothing: each call shows its own credentials.
+
+use std::time::{Instant, SystemTime};
+
+use dialplan::Facts;
+use transport::{Flow, Message, Method, Name, ResponseWriter};
+
+use super::{Signaling, Wire};
+use crate::auth::{Denial, Identity, Verdict};
+use crate::metrics::{AuthResult, Refusal, RegistrationResult};
+use crate::users::Users;
+
+/// What was decided about a request that a transaction is made for now.
+#[derive(Debug)]
+pub(super) enum Admitted {
+    /// An INVITE, and what the dialplan may ask about.
+    Call(Box<Facts>),
+    /// A REGISTER of this user.
+    Registration(Identity),
+}
+
+/// An answer that needs no transaction.
+pub(super) type Answer = (u16, ResponseWriter);
+
+impl<W: Wire> Signaling<W> {
+    /// The answer to a REGISTER without a right to it; with one, what goes on is noted.
+    pub(super) fn screen_register(
+        &mut self,
+        request: &Message,
+        flow: &Flow,
+        now: Instant,
+    ) -> Option<Answer> {
+        let users = self.shared.users();
+        let count = |signaling: &Self, result| signaling.shared.metrics.registration(result);
+        let identity = match self.authenticate(request, flow, &users, now) {
+            Ok(Some(identity)) => identity,
+            Ok(None) => {
+                count(self, RegistrationResult::Challenged);
+                return Some(self.challenge(request, flow, false, now));
+            }
+            Err(denial) => {
+                count(self, RegistrationResult::Unauthorized);
+                return Some(self.deny(request, flow, denial, now));
+            }
+        };
+        let to = request.to();
+        let named = to.as_ref().and_then(|to| to.uri().user_decoded()).unwrap_or_default();
+        let is_own = identity
+            .user
+            .as_ref()
+            .is_some_and(|user| user.name == named && user.may_use(flow.kind));
+        if !is_own {
+            count(self, RegistrationResult::Forbidden);
+            return Some(self.refusal(request, flow, &dialog::Refusal::Forbidden));
+        }
+        self.admitted = Some(Admitted::Registration(identity));
+        None
+    }
+
+    /// The answer to an INVITE whose caller must show who it is; else what goes on is noted.
+    pub(super) fn screen_invite(
+        &mut self,
+        invite: &Message,
+        flow: &Flow,
+        now: Instant,
+    ) -> Option<Answer> {
+        let users = self.shared.users();
+        let mut facts = facts(invite, flow, &users);
+        let identity = match self.authenticate(invite, flow, &users, now) {
+            Ok(identity) => identity,
+            Err(denial) => {
+                self.shared.metrics.call_rejected(Refusal::Unauthorized);
+                return Some(self.deny(invite, flow, denial, now));
+            }
+        };
+        let Some(identity) = identity else {
+            facts.context.clone_from(&self.shared.public_context);
+            if !users.is_empty() && self.must_show_itself(flow, &facts) {
+                return Some(self.challenge(invite, flow, false, now));
+            }
+            self.admitted = Some(Admitted::Call(Box::new(facts)));
+            return None;
+        };
+        let may_come = identity.user.as_ref().is_none_or(|user| user.may_use(flow.kind));
+        if !may_come || !identity.permits(&facts.destination_number) {
+            self.shared.metrics.call_rejected(Refusal::Unauthorized);
+            return Some(self.refusal(invite, flow, &dialog::Refusal::Forbidden));
+        }
+        self.identify(&mut facts, &identity);
+        self.admitted = Some(Admitted::Call(Box::new(facts)));
+        None
+    }
+
+    /// Whether a caller without credentials is asked for them.
+    fn must_show_itself(&self, flow: &Flow, facts: &Facts) -> bool {
+        self.shared.registrar.is_registered_on(flow)
+            || self.shared.plan.route(&facts.context, facts).is_err()
+    }
+
+    /// Replaces what the caller says of itself by what it has proved.
+    fn identify(&self, facts: &mut Facts, identity: &Identity) {
+        facts.user = Some(identity.name.clone());
+        let Some(user) = &identity.user else {
+            facts.caller_id_number.clone_from(&identity.name);
+            let context = self.authenticator.token_context();
+            context.unwrap_or(&self.shared.public_context).clone_into(&mut facts.context);
+            return;
+        };
+        facts.caller_id_number = user.caller_id_number.as_ref().unwrap_or(&user.name).clone();
+        if let Some(name) = &user.caller_id_name {
+            facts.caller_id_name.clone_from(name);
+        }
+        let has_number = |context: &&String| self.shared.plan.route(context, facts).is_ok();
+        let context = match user.contexts.as_slice() {
+            [only] => Some(only),
+            several => several.iter().find(has_number).or(several.first()),
+        };
+        facts.context = context.unwrap_or(&self.shared.public_context).clone();
+    }
+
+    /// Who has sent the request: somebody, or nobody who says so.
+    fn authenticate(
+        &mut self,
+        request: &Message,
+        flow: &Flow,
+        users: &Users,
+        now: Instant,
+    ) -> Result<Option<Identity>, Denial> {
+        let token = self.connection_tokens.get(&flow.id).map(AsRef::as_ref);
+        let verdict = self.authenticator.judge(request, token, users, unix_now_s(), now.into());
+        let (result, identified) = match verdict {
+            Verdict::Anonymous => return Ok(None),
+            Verdict::Granted(identity) => (AuthResult::Ok, Ok(Some(identity))),
+            Verdict::Refused(denial) => (denial.into(), Err(denial)),
+        };
+        self.shared.metrics.authentication(request.method(), result);
+        identified
+    }
+
+    fn deny(&mut self, request: &Message, flow: &Flow, denial: Denial, now: Instant) -> Answer {
+        match denial {
+            Denial::Malformed(phrase) => {
+                (400, ResponseWriter::to(request, flow, 400).phrase(phrase))
+            }
+            Denial::Forbidden => self.refusal(request, flow, &dialog::Refusal::Forbidden),
+            Denial::Stale => self.challenge(request, flow, true, now),
+            Denial::UnknownUser | Denial::BadPassword | Denial::BadToken => {
+                self.challenge(request, flow, false, now)
+            }
+        }
+    }
+
+    fn challenge(
+        &mut self,
+        request: &Message,
+        flow: &Flow,
+        is_stale: bool,
+        now: Instant,
+    ) -> Answer {
+        if !is_stale && !has_credentials(request) {
+            self.shared.metrics.authentication(request.method(), AuthResult::Challenged);
+        }
+        let writer = ResponseWriter::to(request, flow, 401);
+        let challenges = self.authenticator.challenges(is_stale, now.into());
+        let add = |writer: ResponseWriter, value| writer.header(Name::WwwAuthenticate, value);
+        (401, challenges.into_iter().fold(writer, add))
+    }
+}
+
+fn has_credentials(request: &Message) -> bool {
+    request.has(Name::Authorization) || request.has(Name::ProxyAuthorization)
+}
+
+/// What an INVITE says, without a context yet.
+fn facts(invite: &Message, flow: &Flow, users: &Users) -> Facts {
+    let user = |uri: &transport::Uri| uri.user_decoded().unwrap_or_default().into_owned();
+    let from = invite.from();
+    let called = invite.request_uri().and_then(Result::ok);
+    let destination_number = called.map(|uri| user(&uri)).unwrap_or_default();
+    Facts {
+        destination_user: users.get(&destination_number).map(|user| user.name.clone()),
+        destination_number,
+        caller_id_number: from.as_ref().map(|from| user(from.uri())).unwrap_or_default(),
+        caller_id_name: from
+            .as_ref()
+            .and_then(|from| from.display_name())
+            .unwrap_or_default()
+            .into_owned(),
+        network_addr: Some(flow.remote.ip()),
+        transport: flow.kind.label().to_owned(),
+        sip_call_id: invite.call_id().to_owned(),
+        ..Facts::default()
+    }
+}
+
+impl From<Denial> for AuthResult {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Malformed(_) => AuthResult::Malformed,
+            Denial::UnknownUser => AuthResult::UnknownUser,
+            Denial::BadPassword => AuthResult::BadPassword,
+            Denial::Stale => AuthResult::Stale,
+            Denial::BadToken => AuthResult::BadToken,
+            Denial::Forbidden => AuthResult::Forbidden,
+        }
+    }
+}
+
+/// Whether users exist who may register.
+pub(super) fn may_register(method: &Method, users: &Users) -> bool {
+    *method == Method::Register && !users.is_empty()
+}
+
+fn unix_now_s() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
