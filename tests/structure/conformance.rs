@@ -50,6 +50,7 @@ const TITLES: &[(u32, &str)] = &[
     (6455, "WebSocket"),
     (6716, "Opus"),
     (7118, "SIP over WebSocket"),
+    (7515, "JSON Web Signature"),
     (7519, "JSON Web Token"),
     (7587, "Opus in RTP"),
     (7616, "HTTP digest authentication"),
