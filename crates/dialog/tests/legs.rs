@@ -3,8 +3,11 @@
 
 mod legs {
     mod answering;
+    mod calling;
+    mod calling_properties;
     mod ending;
     mod lossy;
+    mod offering;
     mod offers;
     mod properties;
     mod requests;

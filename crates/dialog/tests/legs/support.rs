@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dialog::{
-    Action, Body, Cause, Error, Event, Headers, Leg, OfferNumber, Party, Refused, Settings,
+    Action, Body, Cause, Error, Event, Headers, Invite, Leg, OfferNumber, Party, Refused, Settings,
 };
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -52,6 +52,18 @@ impl Rig {
         Ok(Rig { leg, start, now: start, kind, ids, branches: 0, cseq: 1, offer: OfferNumber(0) })
     }
 
+    /// A leg that calls; its INVITE is the first action.
+    pub fn calling(kind: TransportKind, settings: Settings) -> Rig {
+        let start = Instant::now();
+        let mut rng = StdRng::seed_from_u64(7);
+        let settings = Arc::new(settings);
+        let leg =
+            Leg::call(outgoing(), flow(kind), "192.0.2.1:5060", settings, &mut rng, start).unwrap();
+        let ids = TransactionLayer::new(Config::default(), 1);
+        let offer = OfferNumber(0);
+        Rig { leg, start, now: start, kind, ids, branches: 0, cseq: 1, offer }
+    }
+
     /// Accepts the call and lets its ACK arrive.
     pub fn confirmed() -> Rig {
         let mut rig = Rig::new();
@@ -89,9 +101,13 @@ impl Rig {
         body: &str,
     ) -> ServerId {
         let text = self.in_dialog(method, cseq, more, body);
+        self.take_request(&text)
+    }
+
+    fn take_request(&mut self, text: &str) -> ServerId {
         self.branches += 1;
         let id = id_of(&mut self.ids, self.branches, self.now);
-        self.leg.handle_request(id, message(&text), flow(self.kind), self.now);
+        self.leg.handle_request(id, message(text), flow(self.kind), self.now);
         id
     }
 
@@ -107,14 +123,33 @@ impl Rig {
     }
 
     fn in_dialog(&self, method: &str, cseq: u32, more: &str, body: &str) -> String {
-        let tag = &self.leg.id().local_tag;
+        let remote_tag = &self.leg.id().remote_tag;
+        self.in_dialog_of(remote_tag, method, cseq, more, body)
+    }
+
+    /// A request of the fork with this tag; gives its transaction.
+    pub fn receive_from(&mut self, tag: &str, method: &str, more: &str, body: &str) -> ServerId {
+        self.cseq += 1;
+        let text = self.in_dialog_of(tag, method, self.cseq, more, body);
+        self.take_request(&text)
+    }
+
+    fn in_dialog_of(
+        &self,
+        remote_tag: &str,
+        method: &str,
+        cseq: u32,
+        more: &str,
+        body: &str,
+    ) -> String {
+        let (tag, call_id) = (&self.leg.id().local_tag, &self.leg.id().call_id);
         let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         format!(
             "{method} sip:192.0.2.1:5060 SIP/2.0\r\n\
              Via: SIP/2.0/UDP 192.0.2.2:5062;rport;branch=z9hG4bKin{cseq}{method}\r\n\
-             From: <sip:alice@example.com>;tag=a1\r\n\
+             From: <sip:alice@example.com>;tag={remote_tag}\r\n\
              To: <sip:100@example.com>;tag={tag}\r\n\
-             Call-ID: call-1\r\nCSeq: {cseq} {method}\r\n{more}{kind}\
+             Call-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n{more}{kind}\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         )
@@ -169,6 +204,26 @@ impl Rig {
         self.respond_with(action, status, more, "");
     }
 
+    /// A response of the fork with this tag to our INVITE arrives.
+    pub fn respond_tagged(
+        &mut self,
+        action: &Action,
+        status: u16,
+        tag: &str,
+        more: &str,
+        body: &str,
+    ) {
+        let Action::Request { purpose, bytes, .. } = action else {
+            panic!("no request: {action:?}")
+        };
+        let untagged = String::from_utf8(bytes.to_vec()).unwrap();
+        let tagged = untagged.replace("\r\nCall-ID", &format!(";tag={tag}\r\nCall-ID"));
+        let tagged =
+            Action::Request { purpose: *purpose, bytes: tagged.into(), flow: flow(self.kind) };
+        let response = response_with(&tagged, status, more, body);
+        self.leg.handle_response(*purpose, &response, flow(self.kind), self.now);
+    }
+
     pub fn respond_with(&mut self, action: &Action, status: u16, more: &str, body: &str) {
         let Action::Request { purpose, .. } = action else { panic!("no request: {action:?}") };
         let response = response_with(action, status, more, body);
@@ -186,6 +241,20 @@ impl Rig {
         }
         self.now = end;
         done
+    }
+}
+
+/// The call that a calling leg makes.
+pub fn outgoing() -> Invite {
+    Invite {
+        uri: "sip:bob@192.0.2.2:5062".to_owned(),
+        routes: Vec::new(),
+        from_user: "alice smith".to_owned(),
+        from_name: Some("Alice \"A\" Smith".to_owned()),
+        to_user: None,
+        max_forwards: 42,
+        offer: Body::sdp("v=0 offer"),
+        headers: vec![(Name::Subject, "hello".to_owned())],
     }
 }
 
