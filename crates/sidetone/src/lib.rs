@@ -30,6 +30,7 @@ pub mod registrar;
 pub mod server;
 pub mod signaling;
 mod tones;
+mod trust;
 pub mod users;
 
 pub use config::Config;

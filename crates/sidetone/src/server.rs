@@ -33,6 +33,7 @@ use crate::registrar::{
     LocationStore, MemoryStore, Registrar, SqliteStore, StoreError, StoredBinding, Writer,
 };
 use crate::signaling::{self, Signaling};
+use crate::trust;
 use crate::users::{UserError, Users};
 
 /// A server that answers calls until it is shut down.
@@ -279,6 +280,7 @@ fn net_config(config: &Config, open_files: u64, calls_max: usize) -> NetConfig {
         ping_interval,
         pong_timeout: ping_interval / 2,
         origins: config.web.origins.clone(),
+        tls_client: Some(trust::tls_client()),
         ..NetConfig::default()
     }
 }

@@ -1,6 +1,6 @@
 //! What bounds and times the sockets.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::Limits;
 
@@ -43,6 +43,8 @@ pub struct NetConfig {
     pub linger: Duration,
     /// Bytes asked of the kernel for each UDP socket's receive queue.
     pub udp_receive_buffer_bytes: usize,
+    /// Whom we trust when we connect to a TLS peer; without it none is connected to.
+    pub tls_client: Option<Arc<rustls::ClientConfig>>,
     /// WebSocket origins (`https://phone.example.com`) that are let in; `None` lets in any. A
     /// client that sends no Origin is no browser and is always let in.
     pub origins: Option<Vec<String>>,
@@ -66,6 +68,7 @@ impl Default for NetConfig {
             keep_alives_max: 50,
             linger: Duration::from_secs(1),
             udp_receive_buffer_bytes: 4_194_304,
+            tls_client: None,
             origins: None,
         }
     }

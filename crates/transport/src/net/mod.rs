@@ -11,8 +11,8 @@
 //! not read. What is sent is queued per connection within bounds; a peer that does not read is
 //! cut off. Whether a message is valid, and where an answer goes, is decided elsewhere.
 //!
-//! Not here, on purpose: name resolution, the choice of a transport, connections to WebSocket or
-//! TLS peers, SIP over SCTP, and the STUN keep-alives of RFC 5626 on UDP.
+//! Not here, on purpose: NAPTR and SRV records, connections to WebSocket peers, SIP over SCTP, and
+//! the STUN keep-alives of RFC 5626 on UDP.
 
 mod admission;
 mod config;
@@ -23,6 +23,7 @@ mod error;
 mod event;
 mod http;
 mod listener;
+mod outbound;
 mod route;
 mod stream;
 mod tcp;
@@ -50,7 +51,12 @@ use tokio::{
 };
 use tracing::debug;
 
-use self::{admission::Admission, connection::Connection, counters::Counters, udp::UdpListener};
+use rustls::pki_types::ServerName;
+
+use self::{
+    admission::Admission, connection::Connection, counters::Counters, outbound::Destination,
+    udp::UdpListener,
+};
 pub use self::{
     config::NetConfig,
     counters::NetCounters,
@@ -77,6 +83,7 @@ impl Network {
             events,
             admission,
             flows: DashMap::new(),
+            outbound: DashMap::new(),
             next_id: AtomicU64::new(1),
             counters: Counters::default(),
             stop: watch::Sender::new(false),
@@ -102,17 +109,31 @@ impl Network {
         bound.map_err(|source| NetError::Listen { kind, address, source })
     }
 
-    /// Makes a flow to a peer: a connection for TCP, which also reports
-    /// [`NetEvent::Opened`]; for UDP a listener that has the peer's address family.
+    /// Makes a flow to a peer: a connection for TCP and TLS, unless we have made one before, which
+    /// also reports [`NetEvent::Opened`]; for UDP a listener that has the peer's address family.
+    /// A TLS peer must have a certificate for its address; [`Network::route`] asks for its name.
     ///
     /// # Errors
-    /// [`NetError::Connect`] when the peer does not answer within the handshake timeout or the
-    /// transport is neither, [`NetError::NoListener`], [`NetError::ConnectionsMax`].
+    /// [`NetError::Connect`] when the peer does not answer within the handshake timeout, has no
+    /// certificate that we trust, or the transport only listens; [`NetError::NoListener`],
+    /// [`NetError::ConnectionsMax`].
     pub async fn connect(&self, kind: TransportKind, remote: SocketAddr) -> Result<Flow, NetError> {
+        self.connect_as(kind, remote, remote.ip().into()).await
+    }
+
+    async fn connect_as(
+        &self,
+        kind: TransportKind,
+        remote: SocketAddr,
+        name: ServerName<'static>,
+    ) -> Result<Flow, NetError> {
         match kind {
             TransportKind::Udp => self.udp_flow(remote),
-            TransportKind::Tcp => tcp::connect(&self.inner, remote).await,
-            TransportKind::Tls | TransportKind::Ws | TransportKind::Wss => {
+            TransportKind::Tcp => outbound::connect(&self.inner, Destination::Tcp(remote)).await,
+            TransportKind::Tls => {
+                outbound::connect(&self.inner, Destination::Tls(remote, name)).await
+            }
+            TransportKind::Ws | TransportKind::Wss => {
                 let source = io::ErrorKind::Unsupported.into();
                 Err(NetError::Connect { kind, remote, source })
             }
@@ -135,12 +156,22 @@ impl Network {
 
     fn udp_flow(&self, remote: SocketAddr) -> Result<Flow, NetError> {
         let mut listeners: Vec<_> = self.inner.flows.iter().filter_map(|e| e.udp()).collect();
-        // The oldest listener that fits, so that the choice does not depend on hashing.
-        listeners.sort_by_key(|listener| listener.id.0);
-        let listener = listeners
+        listeners.retain(|listener| can_reach(listener.bound.ip(), remote.ip()));
+        // The one that the peer's answers find on the shortest way; among equals the oldest, so
+        // that the choice does not depend on hashing.
+        let source = match listeners.len() {
+            0 | 1 => None,
+            _ => udp::route_source(remote).ok(),
+        };
+        let distance = |ip: IpAddr| match ip {
+            ip if Some(ip) == source => 0,
+            ip if ip.is_unspecified() => 1,
+            _ => 2,
+        };
+        let nearest = listeners
             .into_iter()
-            .find(|listener| can_reach(listener.bound.ip(), remote.ip()))
-            .ok_or(NetError::NoListener { remote })?;
+            .min_by_key(|listener| (distance(listener.bound.ip()), listener.id.0));
+        let listener = nearest.ok_or(NetError::NoListener { remote })?;
         let kind = TransportKind::Udp;
         listener.flow_to(remote).map_err(|source| NetError::Connect { kind, remote, source })
     }
@@ -217,6 +248,8 @@ struct Inner {
     events: mpsc::Sender<NetEvent>,
     admission: Arc<Admission>,
     flows: DashMap<FlowId, Entry>,
+    /// The connections that we made.
+    outbound: DashMap<Destination, FlowId>,
     next_id: AtomicU64,
     counters: Counters,
     /// True tells every task to end; each holds a receiver while it runs.

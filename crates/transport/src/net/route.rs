@@ -3,13 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 
+use rustls::pki_types::ServerName;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 use tracing::debug;
 
 use super::{NetError, Network};
 use crate::routing::NextHop;
-use crate::{Flow, Host};
+use crate::{Flow, Host, TransportKind};
 
 impl Network {
     /// Makes a flow to the place that a URI or route names, or finds the one that is there: the
@@ -21,7 +22,7 @@ impl Network {
     pub async fn route(&self, hop: &NextHop) -> Result<Flow, NetError> {
         let mut error = no_address(hop, io::ErrorKind::NotFound.into());
         for remote in self.addresses(hop).await? {
-            match self.connect(hop.transport, remote).await {
+            match self.connect_as(hop.transport, remote, name_of(hop, remote)?).await {
                 Ok(flow) => return Ok(flow),
                 Err(failed) => {
                     debug!(%remote, error = %failed, "not reached");
@@ -43,6 +44,15 @@ impl Network {
         let found = found.map_err(io::Error::from).flatten();
         let addresses = found.map_err(|source| no_address(hop, source))?;
         Ok(addresses.take(ADDRESSES_MAX).collect())
+    }
+}
+
+/// What the certificate of a TLS peer must be for.
+fn name_of(hop: &NextHop, remote: SocketAddr) -> Result<ServerName<'static>, NetError> {
+    match (&hop.host, hop.transport) {
+        (Host::Name(name), TransportKind::Tls) => ServerName::try_from(name.clone())
+            .map_err(|_| no_address(hop, io::ErrorKind::InvalidInput.into())),
+        _ => Ok(remote.ip().into()),
     }
 }
 

@@ -188,7 +188,7 @@ async fn send_until_stopped(listener: Arc<UdpListener>, mut queue: mpsc::Receive
 }
 
 /// The address from which the kernel would send to a peer.
-fn route_source(remote: SocketAddr) -> io::Result<IpAddr> {
+pub(super) fn route_source(remote: SocketAddr) -> io::Result<IpAddr> {
     let any: IpAddr = match remote {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

@@ -330,7 +330,8 @@ async fn a_connection_can_be_made_to_a_peer() {
     expect_bytes(&mut stream, &request("out")).await;
     stream.write_all(&request("back")).await.unwrap();
     assert_eq!(rig.message().await.1.call_id(), "back");
-    drop(peer);
+    drop((peer, stream));
+    rig.closed().await;
     let refused = rig.network.connect(TransportKind::Tcp, remote).await.unwrap_err();
     assert!(matches!(refused, NetError::Connect { .. }), "{refused}");
     let unsupported = rig.network.connect(TransportKind::Ws, remote).await.unwrap_err();
