@@ -12,15 +12,18 @@ mod set;
 mod sleep;
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::call::{Call, Ended, Level};
 use crate::error::Fault;
-use crate::model::Globals;
+use crate::facts::Facts;
+use crate::model::{Action, Globals};
 use crate::sound::SoundName;
 use crate::text::{Scope, Text, shorten};
 use crate::tone::ToneScript;
+use crate::variables::Variables;
 
 /// Every application, by name.
 pub const APPLICATIONS: &[&Entry] = &[
@@ -73,18 +76,75 @@ impl fmt::Debug for Entry {
 /// An application whose arguments were read.
 #[async_trait]
 pub(crate) trait Application: fmt::Debug + Send + Sync {
-    /// Does it. `scope` is for [`Text::expand`].
-    async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<(), Ended>;
+    /// Does it, and says what is run next. `scope` is for [`Text::expand`].
+    async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<Next, Ended>;
 
-    /// The sound it plays, so that it can be read before the first call.
-    fn sound(&self) -> Option<&SoundName> {
-        None
+    /// Whether [`Application::run_inline`] does something.
+    fn is_inline(&self) -> bool {
+        false
+    }
+
+    /// Does it while extensions are searched. Lines for the log are added to `lines`.
+    fn run_inline(
+        &self,
+        _facts: &Facts,
+        _variables: &mut Variables,
+        _scope: Scope<'_>,
+        _lines: &mut Vec<(Level, String)>,
+    ) {
+    }
+
+    /// The sounds it plays, so that they can be read before the first call.
+    fn sounds(&self) -> Vec<&SoundName> {
+        Vec::new()
     }
 
     /// The tones it plays, so that they can be made before the first call.
-    fn tones(&self) -> Option<&ToneScript> {
-        None
+    fn tones(&self) -> Vec<&ToneScript> {
+        Vec::new()
     }
+
+    /// Whether it needs a list of actions for the case that it fails.
+    fn needs_fallback(&self) -> bool {
+        false
+    }
+
+    /// Where it leads a call.
+    fn leads(&self) -> Vec<Lead<'_>> {
+        Vec::new()
+    }
+}
+
+/// What is run after an application.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// The next action.
+    Action,
+    /// What is found for this number, in place of all that is left.
+    Transfer(Place),
+    /// What is found for this number, and then the next action.
+    Execute(Place),
+    /// These, and then the next action.
+    Actions(Vec<Arc<Action>>),
+}
+
+/// Where a search begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub number: String,
+    /// The context the call is in, if there is none.
+    pub context: Option<String>,
+}
+
+/// Where an application leads a call, as far as the plan says so.
+#[derive(Debug)]
+pub(crate) enum Lead<'a> {
+    /// To an extension: the number, and the context if it is not the same.
+    Extension { number: &'a Text, context: Option<&'a str> },
+    /// To a user.
+    User(&'a Text),
+    /// Out of this server.
+    Uri,
 }
 
 /// Finds an application by name and reads its arguments.
@@ -110,9 +170,12 @@ pub(crate) fn parse(
 
 /// "did you mean …" with the closest name, or the list of all names if none is close.
 pub(crate) fn suggest(name: &str, names: &[&str]) -> String {
-    let name = name.to_ascii_lowercase();
-    let closest =
-        names.iter().map(|known| (distance(&name, &known.to_ascii_lowercase()), *known)).min();
+    let name: String =
+        name.chars().take(DISTANCE_CHARS_MAX).collect::<String>().to_ascii_lowercase();
+    let closest = names
+        .iter()
+        .map(|known| (strsim::osa_distance(&name, &known.to_ascii_lowercase()), *known))
+        .min();
     match closest {
         Some((edits, known)) if edits <= known.len().max(3) / 3 => {
             format!("did you mean \"{known}\"?")
@@ -171,29 +234,10 @@ fn read_number(text: &str, max: u64) -> Result<u64, String> {
     number.ok_or_else(|| format!("\"{}\" is not a whole number from 0 to {max}", shorten(text)))
 }
 
-/// How many characters must be added, removed or replaced to get from `a` to `b`; only the start of `a` counts.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.bytes().take(DISTANCE_BYTES_MAX).enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-        for (cell, to) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = *cell;
-            left = replaced.min(diagonal + 1).min(left + 1);
-            *cell = left;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 /// More names than this are not listed in a message.
 const LISTED_MAX: usize = 24;
 /// What of an unknown name is compared to the known ones.
-const DISTANCE_BYTES_MAX: usize = 64;
+const DISTANCE_CHARS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -213,8 +257,6 @@ mod tests {
 
     #[test]
     fn a_misspelt_name_is_close_to_the_right_one() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
         let names = ["answer", "playback", "delay_echo"];
         assert_eq!(suggest("Playbak", &names), "did you mean \"playback\"?");
         assert_eq!(suggest("bridge", &names), "there are: answer, playback, delay_echo");

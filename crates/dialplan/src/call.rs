@@ -8,6 +8,7 @@ use crate::bridge::{BridgeOutcome, BridgeRequest};
 use crate::cause::Cause;
 use crate::facts::Facts;
 use crate::model::Action;
+use crate::moment::Moment;
 use crate::sound::SoundName;
 use crate::tone::ToneScript;
 use crate::variables::Variables;
@@ -18,8 +19,15 @@ use crate::variables::Variables;
 /// stops). An application passes it on with `?`, which stops the run. All futures may be dropped at any await.
 #[async_trait]
 pub trait Call: Send {
-    /// What is known about the call since its INVITE; never changes.
+    /// What is known about the call since its INVITE, and which number and context it is at.
     fn facts(&self) -> &Facts;
+
+    /// The call goes to another number and context: sets [`Facts::destination_number`], [`Facts::context`] and
+    /// [`Facts::destination_user`].
+    fn reroute(&mut self, number: &str, context: &str);
+
+    /// Now, in local time.
+    fn now(&self) -> Moment;
 
     /// The variables of the call.
     fn variables(&self) -> &Variables;

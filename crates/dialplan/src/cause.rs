@@ -36,6 +36,8 @@ impl Cause {
     pub const CALL_REJECTED: Cause = Cause::of(21);
     /// No more specific cause: 480.
     pub const NORMAL_UNSPECIFIED: Cause = Cause::of(31);
+    /// The call goes round in circles: 483.
+    pub const EXCHANGE_ROUTING_ERROR: Cause = Cause::of(25);
     /// A fault that will pass: 503.
     pub const NORMAL_TEMPORARY_FAILURE: Cause = Cause::of(41);
     /// Too many calls: 503.

@@ -10,7 +10,7 @@
 
 use crate::bridge::{Destination, Target};
 use crate::call::Call;
-use crate::text::{HOLE, Scope, Text, shorten};
+use crate::text::{HOLE, Known, Scope, Text, shorten};
 use crate::variables::NAME_BYTES_MAX;
 
 /// A dial string that was read.
@@ -89,6 +89,23 @@ impl DialString {
         expand_all(&self.variables, call, scope).collect()
     }
 
+    /// The users that it names.
+    pub(crate) fn users(&self) -> impl Iterator<Item = &Text> {
+        self.targets().filter_map(|target| match target {
+            Written::User(user) => Some(user),
+            Written::Uri { .. } => None,
+        })
+    }
+
+    /// Whether a destination is a SIP URI.
+    pub(crate) fn has_uri(&self) -> bool {
+        self.targets().any(|target| matches!(target, Written::Uri { .. }))
+    }
+
+    fn targets(&self) -> impl Iterator<Item = &Written> {
+        self.attempts.iter().flatten().map(|leg| &leg.target)
+    }
+
     fn destination(
         &self,
         leg: &Leg,
@@ -131,10 +148,10 @@ impl Written {
                 })
             }
             Written::Uri { user, host } => {
-                let mut uri = user
-                    .as_ref()
-                    .map_or(String::new(), |user| user.expand_with(call, scope, push_escaped));
-                let host = host.expand_with(call, scope, push_host);
+                let mut uri = user.as_ref().map_or(String::new(), |user| {
+                    user.expand_with(Known::of(call), scope, push_escaped)
+                });
+                let host = host.expand_with(Known::of(call), scope, push_host);
                 uri.push_str(&host);
                 let refuse = || format!("\"{}\" is no SIP URI", shorten(&uri));
                 if uri.len() > URI_BYTES_MAX || !uri.bytes().all(is_uri_byte) || uri.contains("@:")

@@ -18,15 +18,70 @@ impl fmt::Display for Location {
     }
 }
 
-/// A dialplan that cannot be loaded: where, and what. Displayed as `file:line: what is wrong`.
+/// A dialplan that cannot be loaded. Displayed as one line for each finding.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{location}: {fault}")]
+#[error("{}", self.lines())]
 pub struct Error {
+    /// Everything that is wrong, in the order in which it was found; at least one finding.
+    pub findings: Vec<Finding>,
+}
+
+impl Error {
+    fn lines(&self) -> String {
+        let lines: Vec<String> = self.findings.iter().map(Finding::to_string).collect();
+        lines.join("\n")
+    }
+}
+
+/// One thing that is wrong with a dialplan: where, and what. Displayed as `file:line: what is wrong`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
     /// The first line that is wrong.
     pub location: Location,
     /// What is wrong with it.
     pub fault: Fault,
 }
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.location, self.fault)
+    }
+}
+
+/// Findings as they are gathered, up to a bound.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    list: Vec<Finding>,
+}
+
+impl Findings {
+    pub(crate) fn add(&mut self, location: &Location, fault: Fault) {
+        if self.list.len() < FINDINGS_MAX {
+            self.list.push(Finding { location: location.clone(), fault });
+        }
+    }
+
+    pub(crate) fn has_any(&self) -> bool {
+        !self.list.is_empty()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.list.len() >= FINDINGS_MAX
+    }
+
+    /// # Errors
+    /// If there is a finding.
+    pub(crate) fn into_result(self) -> Result<(), Error> {
+        if self.list.is_empty() { Ok(()) } else { Err(Error { findings: self.list }) }
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Finding> {
+        self.list
+    }
+}
+
+/// More than this is not read any more.
+const FINDINGS_MAX: usize = 100;
 
 /// What is wrong. All of these are faults of the author of the dialplan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +91,48 @@ pub enum Fault {
     #[error("not well-formed XML: {detail}")]
     Xml {
         /// What the XML parser says.
+        detail: String,
+    },
+    /// The file is not well-formed TOML.
+    #[error("not well-formed TOML: {detail}")]
+    Toml {
+        /// What the TOML parser says.
+        detail: String,
+    },
+    /// A key that is not known where it stands, or has a value that cannot be read.
+    #[error("{key}: {detail}")]
+    Key {
+        /// The key.
+        key: String,
+        /// What is wrong, and what is possible.
+        detail: String,
+    },
+    /// A file that is to be included and cannot be read.
+    #[error("include \"{file}\": {detail}")]
+    Include {
+        /// The file, as it is written.
+        file: String,
+        /// Why not.
+        detail: String,
+    },
+    /// A context that is named, and is not there.
+    #[error("there is no context \"{context}\"; {hint}")]
+    UnknownContext {
+        /// The context.
+        context: String,
+        /// The closest one that is.
+        hint: String,
+    },
+    /// An application that cannot be run while extensions are searched.
+    #[error("{application} cannot be inline: it needs the call; set, unset, export and log can be")]
+    NotInline {
+        /// The application.
+        application: &'static str,
+    },
+    /// Something about the plan as a whole: it can never do what it says.
+    #[error("{detail}")]
+    Plan {
+        /// What, and what to do.
         detail: String,
     },
     /// The file has a document type, and with it could have entities.
@@ -88,6 +185,22 @@ pub enum Fault {
     /// No file has an extension.
     #[error("no extension is defined")]
     Empty,
+    /// A condition on the time that cannot be read.
+    #[error("{attribute}: {detail}")]
+    Time {
+        /// The attribute.
+        attribute: String,
+        /// Why not.
+        detail: String,
+    },
+    /// A network that cannot be read.
+    #[error(
+        "\"{network}\" is no network; write an address, or one with a length such as 192.0.2.0/24"
+    )]
+    Network {
+        /// The network, as it is written.
+        network: String,
+    },
     /// An extension without a condition: nothing says when it is run.
     #[error(
         "the extension \"{extension}\" needs a <condition>; without attributes it always holds"

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use crate::error::Location;
-use crate::facts::Facts;
-use crate::model::{Condition, Extension};
+use crate::hunt::Note;
 use crate::text::shorten;
 
 /// No extension was found for a call. Displayed as one line for the log.
@@ -38,7 +37,7 @@ pub struct Failed {
     /// The extension.
     pub extension: String,
     /// The field that was tested.
-    pub field: &'static str,
+    pub field: String,
     /// What the call has there.
     pub value: String,
     /// The expression that was not found in it.
@@ -48,14 +47,13 @@ pub struct Failed {
 }
 
 impl Failed {
-    pub(crate) fn new(extension: &Extension, condition: &Condition, facts: &Facts) -> Failed {
-        let test = condition.test.as_ref();
+    pub(crate) fn new(extension: &str, note: Note) -> Failed {
         Failed {
-            extension: extension.name.clone(),
-            field: test.map_or("", |test| test.fact.name()),
-            value: test.map_or_else(String::new, |test| facts.read(test.fact).into_owned()),
-            expression: test.map_or_else(String::new, |test| test.pattern.source().to_owned()),
-            location: condition.location.clone(),
+            extension: extension.to_owned(),
+            field: note.field,
+            value: note.value,
+            expression: note.wanted,
+            location: note.location,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is known about a call when it arrives, under the names that a dialplan uses.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// The facts of one call. All strings come from the network: they are values, never expanded again.
@@ -26,12 +27,56 @@ pub struct Facts {
     pub user: Option<String>,
     /// The number that was called, if it is the name of a user: `destination_user`.
     pub destination_user: Option<String>,
+    /// Further facts, by the names in [`Facts::FURTHER`] and [`Facts::HEADER_PREFIX`].
+    pub further: BTreeMap<String, String>,
 }
 
 impl Facts {
+    /// Names that [`Facts::further`] may have.
+    pub const FURTHER: [&'static str; 22] = [
+        "ani",
+        "channel_name",
+        "direction",
+        "domain_name",
+        "sip_contact_host",
+        "sip_contact_port",
+        "sip_contact_user",
+        "sip_from_display",
+        "sip_from_host",
+        "sip_from_uri",
+        "sip_from_user",
+        "sip_network_ip",
+        "sip_network_port",
+        "sip_received_ip",
+        "sip_received_port",
+        "sip_req_host",
+        "sip_req_uri",
+        "sip_req_user",
+        "sip_to_host",
+        "sip_to_uri",
+        "sip_to_user",
+        "sip_user_agent",
+    ];
+
+    /// What the name of a fact begins with that is a header of the INVITE: `sip_h_X-Tenant`.
+    pub const HEADER_PREFIX: &'static str = "sip_h_";
+
+    /// Whether there can be a fact with this name.
+    pub fn is_name(name: &str) -> bool {
+        Fact::parse(name).is_some()
+            || Facts::FURTHER.contains(&name)
+            || name.strip_prefix(Facts::HEADER_PREFIX).is_some_and(|header| !header.is_empty())
+    }
+
     /// The fact with this name, empty if it is not known for this call; `None` if there is no such fact.
     pub fn value(&self, name: &str) -> Option<Cow<'_, str>> {
-        Fact::parse(name).map(|fact| self.read(fact))
+        match Fact::parse(name) {
+            Some(fact) => Some(self.read(fact)),
+            None if Facts::is_name(name) => {
+                Some(Cow::Borrowed(self.further.get(name).map_or("", String::as_str)))
+            }
+            None => None,
+        }
     }
 
     /// Reads one fact, empty if it is not known for this call.
@@ -56,7 +101,7 @@ impl Facts {
 }
 
 /// A fact that a condition can look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fact {
     /// [`Facts::destination_number`].
     DestinationNumber,

@@ -19,17 +19,26 @@
 mod bridge;
 mod call;
 mod cause;
+mod compile;
 mod dial;
+mod draft;
 mod error;
 mod explain;
 mod facts;
+mod hunt;
+mod index;
 mod model;
+mod moment;
+mod network;
 mod pattern;
+mod read;
 mod run;
 #[cfg(test)]
 mod script;
 mod sound;
 mod text;
+mod toml_read;
+mod toml_write;
 mod tone;
 mod variables;
 mod xml;
@@ -40,13 +49,19 @@ pub use app::application_names;
 pub use bridge::{BridgeOutcome, BridgeRequest, Destination, Target};
 pub use call::{Call, Ended, EndedBy, Level};
 pub use cause::Cause;
-pub use error::{Error, Fault, Location};
+pub use draft::{
+    Break, Combine, Draft, DraftAction, DraftCondition, DraftContext, DraftExtension, DraftTest,
+    Subject, Value,
+};
+pub use error::{Error, Fault, Finding, Location};
 pub use explain::{Failed, NoMatch, NoMatchReason};
 pub use facts::{Fact, Facts};
+pub use hunt::Situation;
 pub use model::{Action, Condition, Context, Extension, Globals, Number, Plan, Test};
+pub use moment::Moment;
 pub use pattern::{Captures, Pattern};
+pub use read::{Includes, Limits, LoadOptions, Source};
 pub use run::{Outcome, Route, run};
 pub use sound::SoundName;
 pub use tone::{Repeat, Tone, ToneScript};
 pub use variables::{NAME_BYTES_MAX, VALUE_BYTES_MAX, VARIABLES_MAX, VariableError, Variables};
-pub use xml::{Limits, LoadOptions, Source};

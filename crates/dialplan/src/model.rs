@@ -4,21 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::app::Application;
+use crate::draft::{Break, Combine, Draft};
 use crate::error::{Error, Location};
-use crate::explain::{Failed, LISTED_MAX, NoMatch, NoMatchReason};
 use crate::facts::{Fact, Facts};
-use crate::pattern::{Captures, Pattern};
-use crate::run::Route;
+use crate::index::Index;
+use crate::moment::TimeTest;
+use crate::network::Network;
+use crate::pattern::Pattern;
+use crate::read::{LoadOptions, Source};
 use crate::sound::SoundName;
+use crate::text::Text;
 use crate::tone::ToneScript;
-use crate::xml::{self, LoadOptions, Source};
 
-/// A dialplan that was checked as a whole. Immutable; a call keeps the extension it runs alive by itself.
+/// A dialplan that was checked as a whole. Immutable; a call keeps what it runs alive by itself.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    contexts: Vec<Context>,
+    pub(crate) contexts: Vec<Context>,
     /// As they were at the end of the last file.
-    globals: Arc<Globals>,
+    pub(crate) globals: Arc<Globals>,
 }
 
 /// A set of extensions. Which one a call starts in is decided outside: by how it arrived.
@@ -26,8 +29,11 @@ pub struct Plan {
 pub struct Context {
     /// Its name.
     pub name: String,
-    /// Its extensions; the first one that matches is run.
+    /// Its extensions, and behind them those of the contexts it includes; the first one that matches is run.
     pub extensions: Vec<Arc<Extension>>,
+    /// Where it begins.
+    pub location: Location,
+    pub(crate) index: Arc<Index>,
 }
 
 /// What to do with a call that meets all conditions.
@@ -37,28 +43,67 @@ pub struct Extension {
     pub name: String,
     /// Where it is written.
     pub location: Location,
-    /// Its conditions: all must hold. Actions run in the order they are written.
+    /// Whether the search goes on behind it although it matched.
+    pub continues: bool,
+    /// Its conditions, in order; one that does not hold leaves out those behind it unless its `breaks` says
+    /// otherwise.
     pub conditions: Vec<Condition>,
 }
 
-/// One condition and the actions below it.
+/// A condition, and what follows from it.
 #[derive(Debug)]
 pub struct Condition {
-    /// What is tested; `None` always holds.
-    pub test: Option<Test>,
-    /// What is run if all conditions of the extension hold.
-    pub actions: Vec<Action>,
+    /// What is tested; nothing always holds.
+    pub tests: Vec<Test>,
+    /// How many of the tests must hold.
+    pub combine: Combine,
+    /// When the conditions behind it are left out.
+    pub breaks: Break,
+    /// What is run if it holds.
+    pub actions: Vec<Arc<Action>>,
+    /// What is run if it does not.
+    pub anti_actions: Vec<Arc<Action>>,
+    /// Conditions that are looked at if it holds.
+    pub nested: Vec<Condition>,
+    /// Whether the condition counts even if `nested` do not hold.
+    pub nested_optional: bool,
     /// Where it is written.
     pub location: Location,
 }
 
-/// A fact and the expression that must be found in it.
+/// One test.
 #[derive(Debug)]
 pub struct Test {
-    /// The fact.
-    pub fact: Fact,
-    /// The expression.
-    pub pattern: Pattern,
+    pub(crate) subject: Tested,
+    /// Where it is written.
+    pub location: Location,
+}
+
+/// What is tested, and for what.
+#[derive(Debug)]
+pub(crate) enum Tested {
+    Field { field: Field, values: Vec<Match> },
+    Network { networks: Vec<Network>, source: String },
+    Time(TimeTest),
+}
+
+/// What is looked at.
+#[derive(Debug)]
+pub(crate) enum Field {
+    Fact(Fact),
+    /// A fact without a field of its own.
+    Further(String),
+    /// A text with variables.
+    Text(Text),
+}
+
+/// What must be found there.
+#[derive(Debug)]
+pub(crate) enum Match {
+    Literal(String),
+    Pattern(Pattern),
+    /// An expression with variables: what they hold is found literally.
+    Variable(Text),
 }
 
 /// An application with its arguments.
@@ -68,8 +113,15 @@ pub struct Action {
     pub application: &'static str,
     /// Its arguments as they are written.
     pub data: String,
+    /// Whether it is run while extensions are searched.
+    pub inline: bool,
+    /// How often it is run.
+    pub times: u32,
+    /// What is run if the application fails.
+    pub fallback: Vec<Arc<Action>>,
     /// Where it is written.
     pub location: Location,
+    pub(crate) text: Text,
     pub(crate) compiled: Box<dyn Application>,
 }
 
@@ -83,13 +135,14 @@ pub struct Number {
 }
 
 impl Plan {
-    /// Reads and checks FreeSWITCH XML. All sources make one plan: a context that several define has the
-    /// extensions of all, in the order of `sources`.
+    /// Reads and checks FreeSWITCH XML and our own TOML. All sources make one plan: a context that several define
+    /// has the extensions of all, in the order of `sources`.
     ///
     /// # Errors
-    /// The first thing that is wrong, with file and line. Nothing is loaded then.
+    /// Everything that is wrong, with file and line. Nothing is loaded then.
     pub fn load(sources: &[Source], options: &LoadOptions) -> Result<Plan, Error> {
-        xml::load(sources, options)
+        let draft = Draft::read(sources, options)?;
+        Plan::compile(&draft, options)
     }
 
     /// The contexts, in the order they are first named.
@@ -102,41 +155,18 @@ impl Plan {
         self.contexts.iter().find(|context| context.name == name)
     }
 
-    /// Finds what to run for a call that starts in `context`.
-    ///
-    /// # Errors
-    /// No such context, or no extension matches; then the error says for the first ones which condition failed.
-    pub fn route(&self, context: &str, facts: &Facts) -> Result<Route, NoMatch> {
-        let refuse = |reason| NoMatch { context: context.to_owned(), reason };
-        let Some(found) = self.context(context) else {
-            return Err(refuse(NoMatchReason::NoContext));
-        };
-        let mut failed = Vec::new();
-        for extension in &found.extensions {
-            match extension.test(facts) {
-                Ok(captures) => {
-                    let (name, globals) = (found.name.clone(), Arc::clone(&self.globals));
-                    return Ok(Route::new(name, Arc::clone(extension), captures, globals));
-                }
-                Err(condition) if failed.len() < LISTED_MAX => failed.push((extension, condition)),
-                Err(_) => {}
-            }
-        }
-        let more = found.extensions.len() - failed.len();
-        let failed = failed
-            .into_iter()
-            .map(|(extension, condition)| Failed::new(extension, condition, facts));
-        Err(refuse(NoMatchReason::NoExtension { failed: failed.collect(), more }))
-    }
-
     /// Every sound that is played, with the place that plays it, so that it can be read before the first call.
     pub fn sounds(&self) -> impl Iterator<Item = (&SoundName, &Location)> {
-        self.actions().filter_map(|action| Some((action.compiled.sound()?, &action.location)))
+        self.actions().into_iter().flat_map(|action| {
+            action.compiled.sounds().into_iter().map(|sound| (sound, &action.location))
+        })
     }
 
     /// Every tone script that is played, with the place that plays it.
     pub fn tones(&self) -> impl Iterator<Item = (&ToneScript, &Location)> {
-        self.actions().filter_map(|action| Some((action.compiled.tones()?, &action.location)))
+        self.actions().into_iter().flat_map(|action| {
+            action.compiled.tones().into_iter().map(|tones| (tones, &action.location))
+        })
     }
 
     /// The numbers of a context that can be read off its expressions, such as `^(07010002000)$` or `^9196$`.
@@ -154,52 +184,100 @@ impl Plan {
         numbers
     }
 
-    /// Sets what a `${name}` is looked up in that the call does not know.
-    pub(crate) fn set_globals(&mut self, globals: Globals) {
-        self.globals = Arc::new(globals);
-    }
-
-    /// Adds an extension at the end of a context, which is made if it is new.
-    pub(crate) fn push(&mut self, context: &str, extension: Extension) {
-        let extension = Arc::new(extension);
-        match self.contexts.iter_mut().find(|known| known.name == context) {
-            Some(known) => known.extensions.push(extension),
-            None => self
-                .contexts
-                .push(Context { name: context.to_owned(), extensions: vec![extension] }),
+    /// Every action of the plan, once.
+    pub(crate) fn actions(&self) -> Vec<&Action> {
+        let mut seen = BTreeSet::new();
+        let mut actions = Vec::new();
+        for extension in self.contexts.iter().flat_map(|context| &context.extensions) {
+            // An included extension stands in several contexts.
+            if seen.insert(Arc::as_ptr(extension)) {
+                extension
+                    .conditions
+                    .iter()
+                    .for_each(|condition| condition.actions_to(&mut actions));
+            }
         }
-    }
-
-    fn actions(&self) -> impl Iterator<Item = &Action> {
-        let extensions = self.contexts.iter().flat_map(|context| &context.extensions);
-        extensions
-            .flat_map(|extension| &extension.conditions)
-            .flat_map(|condition| &condition.actions)
+        actions
     }
 }
 
 impl Extension {
-    /// What the groups of each condition hold, or the first condition that fails.
-    fn test(&self, facts: &Facts) -> Result<Vec<Captures>, &Condition> {
-        self.conditions.iter().map(|condition| condition.test(facts).ok_or(condition)).collect()
+    /// Every action of the extension.
+    pub(crate) fn actions(&self) -> Vec<&Action> {
+        let mut actions = Vec::new();
+        self.conditions.iter().for_each(|condition| condition.actions_to(&mut actions));
+        actions
     }
 
     fn plain_numbers(&self) -> Vec<String> {
-        let mut tests = self.conditions.iter().filter_map(|condition| condition.test.as_ref());
-        match (tests.next(), tests.next()) {
-            (Some(test), None) if test.fact == Fact::DestinationNumber => {
-                test.pattern.plain_values()
-            }
+        let mut tests = self.conditions.iter().flat_map(|condition| &condition.tests);
+        let plain = match (tests.next(), tests.next()) {
+            (Some(test), None) => test.plain_values(),
+            _ => None,
+        };
+        match plain {
+            Some((Fact::DestinationNumber, values)) => values,
             _ => Vec::new(),
         }
     }
 }
 
 impl Condition {
-    fn test(&self, facts: &Facts) -> Option<Captures> {
-        match &self.test {
-            Some(test) => test.pattern.captures(&facts.read(test.fact)),
-            None => Some(Captures::default()),
+    fn actions_to<'a>(&'a self, actions: &mut Vec<&'a Action>) {
+        for action in self.actions.iter().chain(&self.anti_actions) {
+            action.actions_to(actions);
+        }
+        self.nested.iter().for_each(|nested| nested.actions_to(actions));
+    }
+
+    /// How many groups `$1` and so on may refer to in its actions.
+    pub(crate) fn groups(&self) -> usize {
+        self.tests.iter().map(Test::groups).max().unwrap_or_default()
+    }
+}
+
+impl Action {
+    fn actions_to<'a>(&'a self, actions: &mut Vec<&'a Action>) {
+        actions.push(self);
+        self.fallback.iter().for_each(|action| action.actions_to(actions));
+    }
+}
+
+impl Test {
+    fn groups(&self) -> usize {
+        let Tested::Field { values, .. } = &self.subject else { return 0 };
+        let groups = values.iter().map(|value| match value {
+            Match::Literal(_) => 1,
+            Match::Pattern(pattern) => pattern.groups(),
+            Match::Variable(_) => MATCHED_GROUPS_MAX,
+        });
+        groups.max().unwrap_or_default()
+    }
+
+    /// The fact that is tested and the values it may have, if these can be counted.
+    pub(crate) fn plain_values(&self) -> Option<(Fact, Vec<String>)> {
+        let Tested::Field { field: Field::Fact(fact), values } = &self.subject else { return None };
+        let mut plain = Vec::new();
+        for value in values {
+            match value {
+                Match::Literal(literal) => plain.push(literal.clone()),
+                Match::Pattern(pattern) => match pattern.plain_values() {
+                    found if found.is_empty() => return None,
+                    found => plain.extend(found),
+                },
+                Match::Variable(_) => return None,
+            }
+        }
+        Some((*fact, plain))
+    }
+}
+
+impl Facts {
+    pub(crate) fn field(&self, field: &Field) -> Option<std::borrow::Cow<'_, str>> {
+        match field {
+            Field::Fact(fact) => Some(self.read(*fact)),
+            Field::Further(name) => self.value(name),
+            Field::Text(_) => None,
         }
     }
 }
@@ -248,3 +326,5 @@ impl<Name: Into<String>, Value: Into<String>> FromIterator<(Name, Value)> for Gl
 
 /// Names that are listed in a message.
 const HINT_NAMES_MAX: usize = 12;
+/// Groups that an expression which is known only when a call comes may have.
+const MATCHED_GROUPS_MAX: usize = 99;

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::hir::Look;
+use regex_syntax::hir::literal::{ExtractKind, Extractor};
 
 use crate::error::Fault;
 use crate::text::shorten;
@@ -12,7 +14,20 @@ use crate::text::shorten;
 #[derive(Clone, Debug)]
 pub struct Pattern {
     source: String,
-    regex: Regex,
+    engine: Engine,
+}
+
+#[derive(Clone, Debug)]
+enum Engine {
+    /// The expression stands for these values and nothing else; needs no automaton.
+    Plain {
+        values: Vec<String>,
+        is_group: bool,
+    },
+    Regex {
+        regex: Regex,
+        prefixes: Option<Vec<Vec<u8>>>,
+    },
 }
 
 impl Pattern {
@@ -31,6 +46,9 @@ impl Pattern {
                 "patterns such as _NXX are not supported, write a regular expression".to_owned(),
             ));
         }
+        if let Some(engine) = Engine::plain(source) {
+            return Ok(Pattern { source: source.to_owned(), engine });
+        }
         let (body, flags) = split_flags(source);
         if let Some(flag) = flags.chars().find(|flag| !"imsx".contains(*flag)) {
             return Err(refuse(format!("the flag \"{flag}\" after the second \"/\" is unknown")));
@@ -44,7 +62,8 @@ impl Pattern {
         builder.case_insensitive(flags.contains('i')).multi_line(flags.contains('m'));
         builder.dot_matches_new_line(flags.contains('s')).ignore_whitespace(flags.contains('x'));
         let regex = builder.build().map_err(|error| refuse(explain(body, &error)))?;
-        Ok(Pattern { source: source.to_owned(), regex })
+        let engine = Engine::Regex { regex, prefixes: prefixes(body, flags) };
+        Ok(Pattern { source: source.to_owned(), engine })
     }
 
     /// The expression as it was written, with globals filled in.
@@ -54,12 +73,18 @@ impl Pattern {
 
     /// How many groups the expression has.
     pub fn groups(&self) -> usize {
-        self.regex.captures_len().saturating_sub(1)
+        match &self.engine {
+            Engine::Plain { is_group, .. } => usize::from(*is_group),
+            Engine::Regex { regex, .. } => regex.captures_len().saturating_sub(1),
+        }
     }
 
     /// Whether the expression is found in `value`.
     pub fn is_match(&self, value: &str) -> bool {
-        self.regex.is_match(value.as_bytes())
+        match &self.engine {
+            Engine::Plain { values, .. } => values.iter().any(|plain| plain == value),
+            Engine::Regex { regex, .. } => regex.is_match(value.as_bytes()),
+        }
     }
 
     /// What the groups of the expression hold, if it is found in `value`.
@@ -68,7 +93,15 @@ impl Pattern {
         if !self.is_match(value) {
             return None;
         }
-        let found = self.regex.captures(value.as_bytes())?;
+        let regex = match &self.engine {
+            Engine::Plain { is_group, .. } => {
+                return Some(Captures {
+                    groups: vec![value.to_owned(); 1 + usize::from(*is_group)],
+                });
+            }
+            Engine::Regex { regex, .. } => regex,
+        };
+        let found = regex.captures(value.as_bytes())?;
         let group = |group: Option<regex::bytes::Match<'_>>| {
             group
                 .map_or(Cow::Borrowed(""), |group| String::from_utf8_lossy(group.as_bytes()))
@@ -80,17 +113,56 @@ impl Pattern {
     /// The values that an expression such as `^9196$`, `^(9196)$` or `^(9195|9196)$` stands for; empty if it is
     /// anything else.
     pub(crate) fn plain_values(&self) -> Vec<String> {
-        let Some(body) = self.source.strip_prefix('^').and_then(|body| body.strip_suffix('$'))
-        else {
-            return Vec::new();
-        };
-        let grouped = body.strip_prefix('(').and_then(|body| body.strip_suffix(')'));
-        let body = grouped.map(|body| body.strip_prefix("?:").unwrap_or(body)).unwrap_or(body);
-        if grouped.is_none() && body.contains('|') {
-            return Vec::new();
+        match &self.engine {
+            Engine::Plain { values, .. } => values.clone(),
+            Engine::Regex { .. } => Vec::new(),
         }
-        body.split('|').map(plain_value).collect::<Option<Vec<_>>>().unwrap_or_default()
     }
+
+    /// Beginnings one of which every value has in which the expression is found, if there are such.
+    pub(crate) fn prefixes(&self) -> Option<&[Vec<u8>]> {
+        match &self.engine {
+            Engine::Plain { .. } => None,
+            Engine::Regex { prefixes, .. } => prefixes.as_deref(),
+        }
+    }
+}
+
+impl Engine {
+    fn plain(source: &str) -> Option<Engine> {
+        let body = source.strip_prefix('^')?.strip_suffix('$')?;
+        let grouped = body.strip_prefix('(').and_then(|body| body.strip_suffix(')'));
+        if grouped.is_none() && body.contains('|') {
+            return None;
+        }
+        let open = grouped.and_then(|body| body.strip_prefix("?:"));
+        let values = open.or(grouped).unwrap_or(body).split('|').map(plain_value);
+        let values = values.collect::<Option<Vec<_>>>()?;
+        Some(Engine::Plain { values, is_group: grouped.is_some() && open.is_none() })
+    }
+}
+
+/// What an expression that is pinned at the beginning can begin with.
+fn prefixes(body: &str, flags: &str) -> Option<Vec<Vec<u8>>> {
+    let mut parser = regex_syntax::ParserBuilder::new();
+    parser.unicode(false).utf8(false).nest_limit(NEST_MAX);
+    parser.case_insensitive(flags.contains('i')).multi_line(flags.contains('m'));
+    parser.dot_matches_new_line(flags.contains('s')).ignore_whitespace(flags.contains('x'));
+    let hir = parser.build().parse(body).ok()?;
+    if !hir.properties().look_set_prefix().contains(Look::Start) {
+        return None;
+    }
+    let mut extractor = Extractor::new();
+    extractor
+        .kind(ExtractKind::Prefix)
+        .limit_total(PREFIXES_MAX)
+        .limit_literal_len(PREFIX_BYTES_MAX);
+    let found = extractor.extract(&hir);
+    let literals = found.literals()?;
+    if literals.iter().any(|literal| literal.as_bytes().is_empty()) {
+        return None;
+    }
+    Some(literals.iter().map(|literal| literal.as_bytes().to_vec()).collect())
 }
 
 impl PartialEq for Pattern {
@@ -108,6 +180,19 @@ pub struct Captures {
 }
 
 impl Captures {
+    /// Of a condition that has no expression.
+    pub(crate) const NONE: Captures = Captures { groups: Vec::new() };
+
+    /// Of a value that is wanted as it is: all of it is `$0` and `$1`.
+    pub(crate) fn whole(value: &str) -> Captures {
+        Captures { groups: vec![value.to_owned(), value.to_owned()] }
+    }
+
+    /// Whether there is more than `$0`.
+    pub(crate) fn has_groups(&self) -> bool {
+        self.groups.len() > 1
+    }
+
     /// What group `number` holds; empty if it took no part in the match.
     pub fn get(&self, number: usize) -> &str {
         self.groups.get(number).map_or("", String::as_str)
@@ -157,6 +242,9 @@ const EXPRESSION_BYTES_MAX: usize = 4096;
 const COMPILED_BYTES_MAX: usize = 256 * 1024;
 /// What matching may remember to be faster, in bytes.
 const CACHE_BYTES_MAX: usize = 64 * 1024;
+/// Most beginnings that are told apart, and the longest.
+const PREFIXES_MAX: usize = 32;
+const PREFIX_BYTES_MAX: usize = 12;
 /// Deepest nesting of groups.
 const NEST_MAX: u32 = 64;
 

@@ -1,21 +1,25 @@
-//! Runs the actions of an extension on a call.
+//! Runs the actions that were found for a call.
 
 use std::sync::Arc;
 
-use crate::call::{Call, Ended};
+use crate::app::{Next, Place};
+use crate::call::{Call, Ended, Level};
 use crate::cause::Cause;
 use crate::error::Location;
-use crate::model::{Extension, Globals};
+use crate::hunt::{Queued, Situation};
+use crate::model::{Extension, Globals, Plan};
 use crate::pattern::Captures;
 use crate::text::Scope;
+use crate::variables::Variables;
 
-/// The extension that was found for a call, and what its expressions captured.
+/// What was found for a call: the extension, and the actions with what their expressions captured.
 #[derive(Clone, Debug)]
 pub struct Route {
     context: String,
-    extension: Arc<Extension>,
-    /// One per condition of the extension.
-    captures: Vec<Captures>,
+    extension: Option<Arc<Extension>>,
+    queue: Vec<Queued>,
+    /// What inline actions want in the log.
+    lines: Vec<(Level, String)>,
     globals: Arc<Globals>,
 }
 
@@ -31,11 +35,12 @@ pub struct Outcome {
 impl Route {
     pub(crate) fn new(
         context: String,
-        extension: Arc<Extension>,
-        captures: Vec<Captures>,
+        extension: Option<Arc<Extension>>,
+        queue: Vec<Queued>,
+        lines: Vec<(Level, String)>,
         globals: Arc<Globals>,
     ) -> Route {
-        Route { context, extension, captures, globals }
+        Route { context, extension, queue, lines, globals }
     }
 
     /// The context.
@@ -43,30 +48,154 @@ impl Route {
         &self.context
     }
 
-    /// The extension.
-    pub fn extension(&self) -> &Extension {
-        &self.extension
+    /// The extension that ended the search; `None` if there are only actions of extensions that continue.
+    pub fn extension(&self) -> Option<&Extension> {
+        self.extension.as_deref()
+    }
+
+    /// The applications that will be run, in order, with their data filled in as far as is known now.
+    pub fn actions<'a>(
+        &'a self,
+        facts: &'a crate::Facts,
+        variables: &'a Variables,
+    ) -> impl Iterator<Item = (&'static str, String)> + 'a {
+        let known = crate::text::Known { facts, variables };
+        self.queue.iter().map(move |Queued { action, captures }| {
+            let scope = Scope { captures, globals: &self.globals, fallback: &[] };
+            (action.application, action.text.expand_known(known, scope))
+        })
+    }
+
+    /// The extension that ended the search, for logs.
+    fn is_complete(&self) -> bool {
+        self.extension.is_some()
     }
 }
 
-/// Runs the actions of a route one after another, until the call ends. When they run out the call is hung up with
-/// NORMAL_CLEARING, as FreeSWITCH does. The future may be dropped at any time.
-pub async fn run(route: &Route, call: &mut dyn Call) -> Outcome {
-    for (condition, captures) in route.extension.conditions.iter().zip(&route.captures) {
-        let scope = Scope { captures, globals: &route.globals };
-        for action in &condition.actions {
+/// Runs what was found for a call one after another, until the call ends. When the actions run out the call is hung
+/// up with NORMAL_CLEARING, as FreeSWITCH does, or refused if no extension had ended the search. The future may be
+/// dropped at any time.
+pub async fn run(plan: &Plan, route: &Route, call: &mut dyn Call) -> Outcome {
+    let mut runner =
+        Runner { plan, frames: Vec::new(), searches: 0, is_complete: route.is_complete() };
+    runner.push(route.clone(), call);
+    runner.run(call).await
+}
+
+struct Runner<'a> {
+    plan: &'a Plan,
+    /// What is left to run; the last is run first.
+    frames: Vec<std::vec::IntoIter<Queued>>,
+    /// How often the call went to another extension.
+    searches: usize,
+    is_complete: bool,
+}
+
+impl Runner<'_> {
+    async fn run(&mut self, call: &mut dyn Call) -> Outcome {
+        let globals = Arc::clone(&self.plan.globals);
+        while let Some(Queued { action, captures }) = self.next() {
+            let during = Some((action.application, action.location.clone()));
             tracing::debug!(application = action.application, location = %action.location, "action begins");
-            call.action_begins(action);
-            if let Err(ended) = action.compiled.run(call, scope).await {
-                return Outcome {
-                    ended,
-                    during: Some((action.application, action.location.clone())),
-                };
+            call.action_begins(&action);
+            let scope =
+                Scope { captures: &captures, globals: &globals, fallback: &action.fallback };
+            let done = match action.compiled.run(call, scope).await {
+                Ok(next) => self.follow(next, &captures, call).await,
+                Err(ended) => Err(ended),
+            };
+            if let Err(ended) = done {
+                return Outcome { ended, during };
+            }
+        }
+        let refused = !self.is_complete && !call.is_answered();
+        let cause = if refused { Cause::NO_ROUTE_DESTINATION } else { Cause::NORMAL_CLEARING };
+        Outcome { ended: call.hang_up(cause).await, during: None }
+    }
+
+    fn next(&mut self) -> Option<Queued> {
+        loop {
+            let frame = self.frames.last_mut()?;
+            match frame.next() {
+                Some(queued) => return Some(queued),
+                None => self.frames.pop(),
+            };
+        }
+    }
+
+    fn push(&mut self, route: Route, call: &mut dyn Call) {
+        for (level, line) in &route.lines {
+            call.log(*level, line);
+        }
+        self.frames.push(route.queue.into_iter());
+    }
+
+    async fn follow(
+        &mut self,
+        next: Next,
+        captures: &Arc<Captures>,
+        call: &mut dyn Call,
+    ) -> Result<(), Ended> {
+        let (place, is_transfer) = match next {
+            Next::Action => return Ok(()),
+            Next::Actions(actions) => {
+                let captures = || Arc::clone(captures);
+                let queue: Vec<Queued> = actions
+                    .into_iter()
+                    .map(|action| Queued { action, captures: captures() })
+                    .collect();
+                self.frames.push(queue.into_iter());
+                return self.check(call).await;
+            }
+            Next::Transfer(place) => (place, true),
+            Next::Execute(place) => (place, false),
+        };
+        self.searches += 1;
+        self.check(call).await?;
+        let Place { number, context } = place;
+        let context = context.unwrap_or_else(|| call.facts().context.clone());
+        let before = (call.facts().destination_number.clone(), call.facts().context.clone());
+        call.reroute(&number, &context);
+        let facts = call.facts().clone();
+        let now = call.now();
+        let mut situation = Situation { facts: &facts, variables: call.variables_mut(), now };
+        let found = self.plan.hunt(&context, &mut situation);
+        if !is_transfer {
+            call.reroute(&before.0, &before.1);
+        }
+        match found {
+            Ok(route) => {
+                if is_transfer {
+                    self.frames.clear();
+                    self.is_complete = route.is_complete();
+                }
+                self.push(route, call);
+                Ok(())
+            }
+            Err(no_match) => {
+                call.log(Level::Warning, &no_match.to_string());
+                if is_transfer {
+                    return Err(call.hang_up(Cause::NO_ROUTE_DESTINATION).await);
+                }
+                Ok(())
             }
         }
     }
-    Outcome { ended: call.hang_up(Cause::NORMAL_CLEARING).await, during: None }
+
+    /// Ends a call that goes round and round.
+    async fn check(&mut self, call: &mut dyn Call) -> Result<(), Ended> {
+        if self.searches <= SEARCHES_MAX && self.frames.len() <= FRAMES_MAX {
+            return Ok(());
+        }
+        call.log(Level::Err, "the call goes round in circles between extensions; it is ended");
+        Err(call.hang_up(Cause::EXCHANGE_ROUTING_ERROR).await)
+    }
 }
+
+/// Most transfers and executed extensions of one call.
+const SEARCHES_MAX: usize = 100;
+/// Deepest nesting of executed extensions and lists of webhooks.
+const FRAMES_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -147,7 +276,7 @@ mod tests {
         };
         let route = plan.route("public", &facts).unwrap();
         let mut call = crate::script::ScriptedCall::new(DAY);
-        run(&route, &mut call).await;
+        run(&plan, &route, &mut call).await;
         let expected = "0 log Info ${uuid}$0$${sounds_dir} ${uuid}$0$${sounds_dir}";
         assert_eq!(call.log()[0], expected);
     }
@@ -157,7 +286,6 @@ mod tests {
         let plan = load(GUIDE).unwrap();
         let mut call = crate::script::ScriptedCall::new(DAY);
         let route = plan.route("public", call.facts()).unwrap();
-        drop(plan);
-        assert_eq!(run(&route, &mut call).await.ended.by, EndedBy::Dialplan);
+        assert_eq!(run(&plan, &route, &mut call).await.ended.by, EndedBy::Dialplan);
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     Action, BridgeOutcome, BridgeRequest, Call, Cause, Ended, Facts, Globals, Level, LoadOptions,
-    Outcome, Plan, Repeat, SoundName, Source, ToneScript, Variables, run,
+    Moment, Outcome, Plan, Repeat, SoundName, Source, ToneScript, Variables, run,
 };
 
 /// Every sound lasts this long.
@@ -20,7 +20,8 @@ pub(crate) struct ScriptedCall {
     bridge_ends: BridgeOutcome,
     /// The applications that began.
     pub actions: Vec<&'static str>,
-    facts: Facts,
+    pub facts: Facts,
+    pub now: Moment,
     is_answered: bool,
     began: Instant,
     /// When the peer hangs up.
@@ -44,6 +45,7 @@ impl ScriptedCall {
             bridge_ends: BridgeOutcome::Completed { cause: Cause::NORMAL_CLEARING },
             actions: Vec::new(),
             facts,
+            now: Moment::default(),
             is_answered: false,
             began,
             ends: began + lasts,
@@ -91,6 +93,15 @@ impl ScriptedCall {
 impl Call for ScriptedCall {
     fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    fn reroute(&mut self, number: &str, context: &str) {
+        self.facts.destination_number = number.to_owned();
+        self.facts.context = context.to_owned();
+    }
+
+    fn now(&self) -> Moment {
+        self.now
     }
 
     fn variables(&self) -> &Variables {
@@ -171,7 +182,7 @@ pub(crate) async fn actions(actions: &[(&str, &str)]) -> ScriptedCall {
 pub(crate) async fn actions_on(mut call: ScriptedCall, actions: &[(&str, &str)]) -> ScriptedCall {
     let plan = load(&extension(actions)).expect("the actions are right");
     let route = plan.route("public", call.facts()).expect("the number is in the plan");
-    run(&route, &mut call).await;
+    run(&plan, &route, &mut call).await;
     call
 }
 
@@ -185,15 +196,16 @@ pub(crate) async fn actions_until(lasts: Duration, actions: &[(&str, &str)]) -> 
 pub(crate) async fn run_plan(plan: &Plan, lasts: Duration) -> (ScriptedCall, Outcome) {
     let mut call = ScriptedCall::new(lasts);
     let route = plan.route("public", call.facts()).expect("the number is in the plan");
-    let outcome = run(&route, &mut call).await;
+    let outcome = run(plan, &route, &mut call).await;
     (call, outcome)
 }
 
 /// What is said of an action that is refused.
 pub(crate) fn fault(application: &str, data: &str) -> String {
     let error = load(&extension(&[(application, data)])).expect_err("the action is wrong");
-    assert_eq!(error.location.to_string(), "test.xml:1");
-    error.fault.to_string()
+    let [finding] = &error.findings[..] else { panic!("{error}") };
+    assert_eq!(finding.location.to_string(), "test.xml:1");
+    finding.fault.to_string()
 }
 
 /// Loads a file with the global `sounds_dir`.

@@ -1,10 +1,14 @@
 //! Text with `$${global}`, `${variable}` and `$1` in it.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use crate::call::Call;
 use crate::error::Fault;
-use crate::model::Globals;
+use crate::facts::Facts;
+use crate::model::{Action, Globals};
 use crate::pattern::Captures;
-use crate::variables::VALUE_BYTES_MAX;
+use crate::variables::{VALUE_BYTES_MAX, Variables};
 
 /// A text that was read at load and is filled in when a call runs. What is filled in is never read again for
 /// further substitutions.
@@ -21,27 +25,67 @@ pub(crate) struct Scope<'a> {
     pub captures: &'a Captures,
     /// The global variables, for a `${name}` that the call does not know.
     pub globals: &'a Globals,
+    /// What is run if the application fails.
+    pub fallback: &'a [Arc<Action>],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Literal(String),
-    Variable(String),
+    Variable { name: String, part: Option<Part> },
     Capture(usize),
 }
 
+/// Which characters of a value are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    /// From the end if it is negative.
+    from: i64,
+    /// To the end if there is none.
+    characters: Option<usize>,
+}
+
+/// What is known of a call when a text is filled in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known<'a> {
+    pub facts: &'a Facts,
+    pub variables: &'a Variables,
+}
+
+impl<'a> Known<'a> {
+    pub(crate) fn of(call: &'a dyn Call) -> Known<'a> {
+        Known { facts: call.facts(), variables: call.variables() }
+    }
+}
+
 impl Text {
-    /// Reads a text. `$${name}` is replaced now; a backslash before a `$` makes it an ordinary character.
+    /// Reads a text in which globals are filled in; a backslash before a `$` makes it an ordinary character.
     ///
     /// # Errors
-    /// An undefined global; a `${` that is not closed or holds more than a name.
-    pub(crate) fn parse(source: &str, globals: &Globals) -> Result<Text, Fault> {
+    /// A `${` that is not closed or holds more than a name and which part of its value.
+    pub(crate) fn parse(source: &str) -> Result<Text, Fault> {
         let mut pieces = Vec::new();
         let mut rest = source;
         while let Some(at) = rest.find(['$', '\\']) {
             let (before, from) = rest.split_at(at);
             push_literal(&mut pieces, before);
-            rest = read_substitution(from, &mut pieces, globals)?;
+            rest = read_substitution(from, &mut pieces)?;
+        }
+        push_literal(&mut pieces, rest);
+        Ok(Text { source: source.to_owned(), pieces })
+    }
+
+    /// Reads an expression in which only `${name}` has a meaning.
+    ///
+    /// # Errors
+    /// As [`Text::parse`].
+    pub(crate) fn parse_expression(source: &str) -> Result<Text, Fault> {
+        let mut pieces = Vec::new();
+        let mut rest = source;
+        while let Some(at) = rest.find("${") {
+            let (before, from) = rest.split_at(at);
+            push_literal(&mut pieces, before);
+            rest = read_substitution(from, &mut pieces)?;
         }
         push_literal(&mut pieces, rest);
         Ok(Text { source: source.to_owned(), pieces })
@@ -59,7 +103,7 @@ impl Text {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(literal) => text.push_str(literal),
-                Piece::Variable(name) => text.push_str(globals.get(name)?),
+                Piece::Variable { name, part } => text.push_str(cut(globals.get(name)?, *part)),
                 Piece::Capture(_) => return None,
             }
         }
@@ -70,7 +114,7 @@ impl Text {
     pub(crate) fn highest_capture(&self) -> Option<usize> {
         let numbers = self.pieces.iter().filter_map(|piece| match piece {
             Piece::Capture(number) => Some(*number),
-            Piece::Literal(_) | Piece::Variable(_) => None,
+            Piece::Literal(_) | Piece::Variable { .. } => None,
         });
         numbers.max()
     }
@@ -78,13 +122,18 @@ impl Text {
     /// Fills in what `call` knows, up to [`VALUE_BYTES_MAX`] bytes. A `${name}` is looked up among the variables
     /// of the call, its facts, then the globals; an unknown one is empty.
     pub(crate) fn expand(&self, call: &dyn Call, scope: Scope<'_>) -> String {
-        self.expand_with(call, scope, |value, text| text.push_str(value))
+        self.expand_known(Known::of(call), scope)
+    }
+
+    /// Like [`Text::expand`], before there is a call.
+    pub(crate) fn expand_known(&self, known: Known<'_>, scope: Scope<'_>) -> String {
+        self.expand_with(known, scope, |value, text| text.push_str(value))
     }
 
     /// Like [`Text::expand`]; `push` writes what is filled in, so that it can be made harmless where it stands.
     pub(crate) fn expand_with(
         &self,
-        call: &dyn Call,
+        known: Known<'_>,
         scope: Scope<'_>,
         push: impl Fn(&str, &mut String),
     ) -> String {
@@ -92,10 +141,8 @@ impl Text {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(literal) => text.push_str(literal),
-                Piece::Variable(name) => {
-                    let mut value = String::new();
-                    push_variable(name, call, scope.globals, &mut value);
-                    push(&value, &mut text);
+                Piece::Variable { name, part } => {
+                    push(cut(&look_up(name, known, scope.globals), *part), &mut text);
                 }
                 Piece::Capture(number) => push(scope.captures.get(*number), &mut text),
             }
@@ -114,7 +161,7 @@ impl Text {
                 Piece::Literal(literal) => {
                     literal.split_once(separator).map(|(before, after)| (index, before, after))
                 }
-                Piece::Variable(_) | Piece::Capture(_) => None,
+                Piece::Variable { .. } | Piece::Capture(_) => None,
             })?;
         let mut left = self.pieces.get(..index).unwrap_or_default().to_vec();
         push_literal(&mut left, before);
@@ -133,7 +180,7 @@ impl Text {
                 Piece::Literal(literal) => {
                     skeleton.extend(literal.chars().map(|c| if c == HOLE { ' ' } else { c }));
                 }
-                Piece::Variable(_) | Piece::Capture(_) => skeleton.push(HOLE),
+                Piece::Variable { .. } | Piece::Capture(_) => skeleton.push(HOLE),
             }
         }
         skeleton
@@ -146,7 +193,7 @@ impl Text {
         for piece in &self.pieces {
             let bytes = match piece {
                 Piece::Literal(literal) => literal.len(),
-                Piece::Variable(_) | Piece::Capture(_) => HOLE.len_utf8(),
+                Piece::Variable { .. } | Piece::Capture(_) => HOLE.len_utf8(),
             };
             let (from, to) = (range.start.max(at), range.end.min(at + bytes));
             if from < to {
@@ -189,35 +236,42 @@ pub(crate) fn expand_globals(source: &str, globals: &Globals) -> Result<String, 
     Ok(text)
 }
 
-fn push_variable(name: &str, call: &dyn Call, globals: &Globals, text: &mut String) {
-    if let Some(value) = call.variables().get(name) {
-        text.push_str(value);
-    } else if let Some(value) = call.facts().value(name) {
-        text.push_str(&value);
-    } else if let Some(value) = globals.get(name) {
-        text.push_str(value);
+fn look_up<'a>(name: &str, known: Known<'a>, globals: &'a Globals) -> Cow<'a, str> {
+    if let Some(value) = known.variables.get(name) {
+        return Cow::Borrowed(value);
     }
+    known.facts.value(name).or_else(|| globals.get(name).map(Cow::Borrowed)).unwrap_or_default()
+}
+
+/// The characters of `value` that `part` means; none if it begins behind the end.
+fn cut(value: &str, part: Option<Part>) -> &str {
+    let Some(Part { from, characters }) = part else { return value };
+    let total = value.chars().count();
+    let skipped = match usize::try_from(from) {
+        Ok(from) => from,
+        Err(_) => total.saturating_sub(usize::try_from(from.unsigned_abs()).unwrap_or(usize::MAX)),
+    };
+    let at = |characters: usize| {
+        value.char_indices().nth(characters).map_or(value.len(), |(offset, _)| offset)
+    };
+    let end = characters.map_or(value.len(), |characters| at(skipped.saturating_add(characters)));
+    value.get(at(skipped)..end).unwrap_or_default()
 }
 
 /// Reads what stands at the `$` or backslash that `from` starts with, and returns what follows it.
-fn read_substitution<'a>(
-    from: &'a str,
-    pieces: &mut Vec<Piece>,
-    globals: &Globals,
-) -> Result<&'a str, Fault> {
+fn read_substitution<'a>(from: &'a str, pieces: &mut Vec<Piece>) -> Result<&'a str, Fault> {
     if let Some(after) = from.strip_prefix("\\$") {
         push_literal(pieces, "$");
         return Ok(after);
     }
-    if let Some(after) = from.strip_prefix("$${") {
-        let (name, after) = after.split_once('}').ok_or_else(|| unclosed(from))?;
-        push_literal(pieces, find_global(name, globals)?);
-        return Ok(after);
-    }
     if let Some(after) = from.strip_prefix("${") {
-        let (name, after) = after.split_once('}').ok_or_else(|| unclosed(from))?;
+        let (inside, after) = after.split_once('}').ok_or_else(|| unclosed(from))?;
+        let (name, part) = match inside.split_once(':') {
+            Some((name, part)) => (name, Some(read_part(part, from)?)),
+            None => (inside, None),
+        };
         check_name(name, from)?;
-        pieces.push(Piece::Variable(name.to_owned()));
+        pieces.push(Piece::Variable { name: name.to_owned(), part });
         return Ok(after);
     }
     if let Some(after) = from.strip_prefix('$') {
@@ -233,6 +287,22 @@ fn read_substitution<'a>(
     Ok(from.get(1..).unwrap_or_default())
 }
 
+/// Reads `offset` or `offset:length`; a length that is not positive is none, as in FreeSWITCH.
+fn read_part(text: &str, from: &str) -> Result<Part, Fault> {
+    let refuse = || Fault::Substitution {
+        text: shorten(from),
+        detail: "a part of a value is written ${name:offset} or ${name:offset:length}",
+    };
+    let number = |text: &str| text.trim().parse::<i64>().map_err(|_| refuse());
+    let (offset, length) = match text.split_once(':') {
+        Some((offset, length)) => (offset, Some(number(length)?)),
+        None => (text, None),
+    };
+    let characters =
+        length.filter(|length| *length > 0).and_then(|length| usize::try_from(length).ok());
+    Ok(Part { from: number(offset)?, characters })
+}
+
 fn check_name(name: &str, from: &str) -> Result<(), Fault> {
     let refuse = |detail| Err(Fault::Substitution { text: shorten(from), detail });
     if name.is_empty() {
@@ -240,9 +310,6 @@ fn check_name(name: &str, from: &str) -> Result<(), Fault> {
     }
     if name.contains('(') {
         return refuse("functions such as ${name(…)} are not supported");
-    }
-    if name.contains(':') {
-        return refuse("substring forms such as ${name:0:3} are not supported");
     }
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
         return refuse("the name of a variable has letters, digits, \"_\", \"-\" and \".\"");
@@ -297,16 +364,15 @@ mod tests {
     }
 
     fn fault(source: &str) -> String {
-        Text::parse(source, &globals()).unwrap_err().to_string()
+        Text::parse(source).unwrap_err().to_string()
     }
 
     fn constant(source: &str) -> Option<String> {
-        Text::parse(source, &globals()).unwrap().constant(&globals())
+        Text::parse(&expand_globals(source, &globals()).unwrap()).unwrap().constant(&globals())
     }
 
     #[test]
-    fn globals_are_filled_in_at_load_and_not_read_again() {
-        assert_eq!(constant("x$${a}y$${b}").as_deref(), Some("x1y${c}$1"));
+    fn globals_are_filled_in_once() {
         assert_eq!(expand_globals("^$${a}$${b}$", &globals()).unwrap(), "^1${c}$1$");
     }
 
@@ -320,28 +386,49 @@ mod tests {
         assert_eq!(constant("$1"), None);
         assert_eq!(constant("${c}"), None);
         assert_eq!(constant("${a}").as_deref(), Some("1"));
-        assert_eq!(Text::parse("$2 $12 $1", &globals()).unwrap().highest_capture(), Some(12));
+        assert_eq!(Text::parse("$2 $12 $1").unwrap().highest_capture(), Some(12));
     }
 
     #[test]
     fn what_cannot_be_read_is_refused() {
         let expected = "the global variable $${none} is not defined; there are: a, b";
-        assert_eq!(fault("$${none}"), expected);
+        assert_eq!(expand_globals("$${none}", &globals()).unwrap_err().to_string(), expected);
         assert_eq!(fault("x${abc"), "\"${abc\" cannot be read: the closing brace is missing");
-        assert_eq!(fault("$${abc"), "\"$${abc\" cannot be read: the closing brace is missing");
         assert_eq!(fault("${}"), "\"${}\" cannot be read: the name of the variable is missing");
         assert!(fault("${strftime(%Y)}").contains("functions"));
-        assert!(fault("${a:0:3}").contains("substring"));
+        assert!(fault("${a:x}").contains("${name:offset:length}"));
         assert!(fault("${a${b}}").contains("letters, digits"));
     }
 
     #[test]
     fn a_text_is_split_where_it_was_written() {
-        let text = Text::parse("${a}x=$1=2", &globals()).unwrap();
+        let text = Text::parse("${a}x=$1=2").unwrap();
         let (before, after) = text.split_once('=').unwrap();
         assert_eq!(before.constant(&globals()).as_deref(), Some("1x"));
         assert_eq!(after.highest_capture(), Some(1));
-        assert!(Text::parse("${a}", &globals()).unwrap().split_once('=').is_none());
+        assert!(Text::parse("${a}").unwrap().split_once('=').is_none());
+    }
+
+    #[test]
+    fn a_part_of_a_value_is_cut_out_by_characters() {
+        let globals = Globals::from_iter([("n", "0123456789"), ("u", "äöü")]);
+        for (text, expected) in [
+            ("${n:3}", "3456789"),
+            ("${n:0:3}", "012"),
+            ("${n:2:3}", "234"),
+            ("${n:-4}", "6789"),
+            ("${n:-4:2}", "67"),
+            ("${n:7:9}", "789"),
+            ("${n:10}", ""),
+            ("${n:99:1}", ""),
+            ("${n:-99:2}", "01"),
+            ("${n:1:0}", "123456789"),
+            ("${n:1:-1}", "123456789"),
+            ("${u:1:1}", "ö"),
+        ] {
+            let constant = Text::parse(text).unwrap().constant(&globals);
+            assert_eq!(constant.as_deref(), Some(expected), "{text}");
+        }
     }
 
     #[test]

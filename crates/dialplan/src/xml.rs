@@ -1,446 +1,393 @@
-//! Reads the part of FreeSWITCH's XML that is understood here; anything else in a file is an error.
+//! Reads FreeSWITCH's XML; anything in a file that is not understood is a finding.
 //!
 //! A file holds a whole `<document>`, an `<include>`, or the elements below them just so: `<section
 //! name="dialplan">`, `<context>`, `<extension>`, which hold one another as in FreeSWITCH. Extensions outside of a
-//! context go to the one the caller names. `X-PRE-PROCESS cmd="set"` defines globals from where it stands on.
+//! context go to the one the caller names. `X-PRE-PROCESS` defines globals (`set`) from where it stands on, and
+//! brings in other files (`include`).
 //!
-//! Not read yet, and therefore refused: anti-actions, nested conditions, `break`, `continue`, `inline`, conditions
-//! on the time of day, includes of other files.
+//! Different from FreeSWITCH, on purpose: a condition with both a time and a field needs both to hold; with
+//! several `<regex>`, `$1` is of the last one that held; functions such as `${strftime()}` are refused.
 
-use std::sync::Arc;
+use roxmltree::{Attribute, Document, Node, NodeType, ParsingOptions};
 
-use roxmltree::{Document, Node, NodeType, ParsingOptions};
+use crate::app::suggest;
+use crate::draft::{
+    Break, Combine, DraftAction, DraftCondition, DraftExtension, DraftTest, Subject, Value,
+};
+use crate::error::{Fault, Location};
+use crate::moment::ATTRIBUTES;
+use crate::read::{Lines, Reading};
+use crate::text::{expand_globals, shorten};
 
-use crate::app::{self, suggest};
-use crate::error::{Error, Fault, Location};
-use crate::facts::{FACTS, Fact};
-use crate::model::{Action, Condition, Extension, Globals, Plan, Test};
-use crate::pattern::Pattern;
-use crate::text::{Text, expand_globals, shorten};
-
-/// One file of a dialplan, already read.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// How it is named in messages.
-    pub file: String,
-    /// Its content.
-    pub text: String,
-}
-
-/// What a dialplan is loaded with.
-#[derive(Clone, Debug)]
-pub struct LoadOptions {
-    /// Where extensions go that stand outside of a context.
-    pub context: String,
-    /// What `$${name}` refers to. `sounds_dir` is the folder that `playback` plays from.
-    pub globals: Globals,
-    /// Bounds.
-    pub limits: Limits,
-}
-
-impl Default for LoadOptions {
-    fn default() -> Self {
-        LoadOptions {
-            context: "public".to_owned(),
-            globals: Globals::default(),
-            limits: Limits::default(),
-        }
+/// Reads a file into the draft.
+pub(crate) fn read(
+    reading: &mut Reading<'_>,
+    file: &str,
+    text: &str,
+    context: &str,
+    path: &mut Vec<String>,
+) {
+    let nodes_max = reading.options.limits.nodes_max;
+    let place = Location::new(file, 1);
+    let mut reader = Reader { reading, place, lines: Lines::new(text), path };
+    match parse(text, nodes_max) {
+        Ok(document) => reader.container(document.root(), 0, context),
+        Err(unwrapped) => reader.fragments(text, context, &unwrapped),
     }
-}
-
-/// Bounds of what is loaded.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Longest file, in bytes.
-    pub file_bytes_max: usize,
-    /// Most XML nodes of a file.
-    pub nodes_max: u32,
-    /// Most extensions of a plan.
-    pub extensions_max: usize,
-    /// Most global variables.
-    pub globals_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            file_bytes_max: 16 << 20,
-            nodes_max: 1_000_000,
-            extensions_max: 50_000,
-            globals_max: 1024,
-        }
-    }
-}
-
-/// Reads all sources into one plan.
-pub(crate) fn load(sources: &[Source], options: &LoadOptions) -> Result<Plan, Error> {
-    let mut plan = Plan::default();
-    let mut globals = options.globals.clone();
-    let mut extensions = 0;
-    for source in sources {
-        let text = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text);
-        let mut loader = Loader {
-            file: Arc::from(source.file.as_str()),
-            lines: Lines::new(text),
-            limits: &options.limits,
-            globals: &mut globals,
-            plan: &mut plan,
-            extensions: &mut extensions,
-        };
-        loader.load(text, &options.context)?;
-    }
-    if plan.contexts().is_empty() {
-        let file = sources.first().map_or("dialplan", |source| source.file.as_str());
-        return Err(Error {
-            location: Location { file: Arc::from(file), line: 1 },
-            fault: Fault::Empty,
-        });
-    }
-    plan.set_globals(globals);
-    Ok(plan)
 }
 
 /// Reads one file.
-struct Loader<'a> {
-    file: Arc<str>,
+struct Reader<'a, 'b> {
+    reading: &'a mut Reading<'b>,
+    place: Location,
     lines: Lines,
-    limits: &'a Limits,
-    globals: &'a mut Globals,
-    plan: &'a mut Plan,
-    extensions: &'a mut usize,
+    path: &'a mut Vec<String>,
 }
 
-impl Loader<'_> {
-    fn load(&mut self, text: &str, context: &str) -> Result<(), Error> {
-        if text.len() > self.limits.file_bytes_max {
-            let fault =
-                Fault::TooLarge { what: "the file, in bytes,", max: self.limits.file_bytes_max };
-            return Err(self.error(1, fault));
-        }
-        match parse(text, self.limits.nodes_max) {
-            Ok(document) => self.container(document.root(), 0, context),
-            Err(unwrapped) => self.load_fragments(text, context, &unwrapped),
-        }
-    }
-
+impl Reader<'_, '_> {
     /// A file of several elements side by side is no XML document; it becomes one inside of an `<include>`.
-    fn load_fragments(
-        &mut self,
-        text: &str,
-        context: &str,
-        unwrapped: &roxmltree::Error,
-    ) -> Result<(), Error> {
+    fn fragments(&mut self, text: &str, context: &str, unwrapped: &roxmltree::Error) {
         if matches!(unwrapped, roxmltree::Error::DtdDetected) {
             let line = text.find("<!DOCTYPE").map_or(1, |at| self.lines.line(at));
-            return Err(self.error(line, Fault::DocumentType));
+            return self.add(line, Fault::DocumentType);
         }
         let body = strip_declaration(text);
         let wrapped = format!("{WRAPPER_OPEN}{body}{WRAPPER_CLOSE}");
-        match parse(&wrapped, self.limits.nodes_max) {
+        match parse(&wrapped, self.reading.options.limits.nodes_max) {
             Ok(document) => {
                 self.lines = Lines::new(&wrapped);
-                self.container(document.root_element(), 0, context)
+                self.container(document.root_element(), 0, context);
             }
             // The one that got further saw what is really wrong.
             Err(fragments) if fragments.pos().row > unwrapped.pos().row => {
-                Err(self.xml_error(&fragments))
+                self.xml_error(&fragments);
             }
-            Err(_) => Err(self.xml_error(unwrapped)),
+            Err(_) => self.xml_error(unwrapped),
         }
     }
 
     /// Reads what stands in the file itself, in `<document>`, `<include>`, `<section>` or `<context>`.
-    fn container(
-        &mut self,
-        parent: Node<'_, '_>,
-        depth: usize,
-        context: &str,
-    ) -> Result<(), Error> {
+    fn container(&mut self, parent: Node<'_, '_>, depth: usize, context: &str) {
         if depth > DEPTH_MAX {
-            return Err(
-                self.at(parent, Fault::TooLarge { what: "the depth of elements", max: DEPTH_MAX })
-            );
+            let fault = Fault::TooLarge { what: "the depth of elements", max: DEPTH_MAX };
+            return self.at(parent, fault);
         }
         let inside = parent.tag_name().name();
         for node in parent.children() {
-            let Some(name) = self.element(node)? else { continue };
+            let Some(name) = self.element(node) else { continue };
+            if self.reading.findings.is_full() {
+                return;
+            }
             match (inside, name) {
-                (_, "X-PRE-PROCESS") => self.pre_process(node)?,
+                (_, "X-PRE-PROCESS") => self.pre_process(node, context),
                 (_, "extension") if inside != "document" => {
-                    let extension = self.extension(node)?;
-                    self.plan.push(context, extension);
+                    let location = self.location(node);
+                    if self.reading.count_extension(&location) {
+                        let extension = self.extension(node);
+                        let context = self.reading.draft.context_mut(context, &location);
+                        context.extensions.push(extension);
+                    }
                 }
                 ("" | "include" | "document", "section") => {
-                    self.section(node)?;
-                    self.container(node, depth + 1, context)?;
+                    if self.section(node) {
+                        self.container(node, depth + 1, context);
+                    }
                 }
                 ("" | "include" | "section", "context") => {
-                    self.attributes(node, &["name"])?;
-                    let name = self.required(node, "name")?;
-                    self.container(node, depth + 1, &name)?;
+                    self.attributes(node, &["name"]);
+                    if let Some(name) = self.required(node, "name") {
+                        let location = self.location(node);
+                        self.reading.draft.context_mut(&name, &location);
+                        self.container(node, depth + 1, &name);
+                    }
                 }
                 ("", "document") => {
-                    self.attributes(node, &["type"])?;
-                    self.container(node, depth + 1, context)?;
+                    self.attributes(node, &["type"]);
+                    self.container(node, depth + 1, context);
                 }
                 ("" | "include" | "document" | "section" | "context", "include") => {
-                    self.attributes(node, &[])?;
-                    self.container(node, depth + 1, context)?;
+                    self.attributes(node, &[]);
+                    self.container(node, depth + 1, context);
                 }
-                _ => return Err(self.unexpected(node, parent, CONTAINER_HINT)),
+                _ => self.unexpected(node, parent, CONTAINER_HINT),
             }
         }
-        Ok(())
     }
 
-    fn section(&self, node: Node<'_, '_>) -> Result<(), Error> {
-        self.attributes(node, &["name", "description"])?;
-        let name = self.required(node, "name")?;
-        if name != "dialplan" {
-            return Err(self.attribute_error(
-                node,
-                "name",
-                &name,
-                "only the section \"dialplan\" is read",
-            ));
+    fn section(&mut self, node: Node<'_, '_>) -> bool {
+        self.attributes(node, &["name", "description"]);
+        match self.required(node, "name").as_deref() {
+            Some("dialplan") => true,
+            Some(name) => {
+                let hint = "only the section \"dialplan\" is read";
+                self.attribute_fault(node, "name", name, hint);
+                false
+            }
+            None => false,
         }
-        Ok(())
     }
 
-    fn pre_process(&mut self, node: Node<'_, '_>) -> Result<(), Error> {
-        self.attributes(node, &["cmd", "data"])?;
-        let command = self.required(node, "cmd")?;
-        if command != "set" {
-            return Err(self.attribute_error(node, "cmd", &command, "only cmd=\"set\" is"));
-        }
-        let data = self.required(node, "data")?;
-        let Some((name, value)) = data.split_once('=') else {
-            return Err(self.attribute_error(node, "data", &data, "write name=value"));
+    fn pre_process(&mut self, node: Node<'_, '_>, context: &str) {
+        self.attributes(node, &["cmd", "data"]);
+        let (Some(command), Some(data)) = (self.required(node, "cmd"), self.required(node, "data"))
+        else {
+            return;
         };
-        if self.globals.len() >= self.limits.globals_max && self.globals.get(name).is_none() {
-            let fault = Fault::TooLarge {
-                what: "the number of global variables",
-                max: self.limits.globals_max,
-            };
-            return Err(self.at(node, fault));
-        }
-        self.globals.set(name, value);
-        Ok(())
-    }
-
-    fn extension(&mut self, node: Node<'_, '_>) -> Result<Extension, Error> {
-        *self.extensions += 1;
-        if *self.extensions > self.limits.extensions_max {
-            let fault = Fault::TooLarge {
-                what: "the number of extensions",
-                max: self.limits.extensions_max,
-            };
-            return Err(self.at(node, fault));
-        }
-        self.attributes(node, &["name", "continue"])?;
-        self.only(node, "continue", &["false"])?;
         let location = self.location(node);
-        let name =
-            self.optional(node, "name")?.unwrap_or_else(|| format!("line {}", location.line));
-        let mut conditions = Vec::new();
-        for child in node.children() {
-            match self.element(child)? {
-                None => {}
-                Some("X-PRE-PROCESS") => self.pre_process(child)?,
-                Some("condition") => conditions.push(self.condition(child)?),
-                Some(_) => return Err(self.unexpected(child, node, "it holds <condition>")),
-            }
-        }
-        if conditions.is_empty() {
-            return Err(self.at(node, Fault::NoCondition { extension: name }));
-        }
-        Ok(Extension { name, location, conditions })
-    }
-
-    fn condition(&mut self, node: Node<'_, '_>) -> Result<Condition, Error> {
-        self.attributes(node, &["field", "expression", "break"])?;
-        self.only(node, "break", &["on-false"])?;
-        let test = self.test(node)?;
-        let groups = test.as_ref().map_or(0, |test| test.pattern.groups());
-        let mut actions = Vec::new();
-        for child in node.children() {
-            match self.element(child)? {
-                None => {}
-                Some("X-PRE-PROCESS") => self.pre_process(child)?,
-                Some("action") => actions.push(self.action(child, groups)?),
-                Some(_) => return Err(self.unexpected(child, node, "it holds <action>")),
-            }
-        }
-        Ok(Condition { test, actions, location: self.location(node) })
-    }
-
-    fn test(&self, node: Node<'_, '_>) -> Result<Option<Test>, Error> {
-        if node.attribute("field").is_none() && node.attribute("expression").is_none() {
-            return Ok(None);
-        }
-        let field = self.required(node, "field")?;
-        let name =
-            field.strip_prefix("${").and_then(|name| name.strip_suffix('}')).unwrap_or(&field);
-        let Some(fact) = Fact::parse(name) else {
-            let names: Vec<&str> = FACTS.iter().map(|(name, _)| *name).collect();
-            return Err(self.at(
-                node,
-                Fault::UnknownField { field: shorten(&field), hint: suggest(name, &names) },
-            ));
-        };
-        let expression = self.required(node, "expression")?;
-        let pattern = Pattern::parse(&expression).map_err(|fault| self.at(node, fault))?;
-        Ok(Some(Test { fact, pattern }))
-    }
-
-    /// Reads an action below a condition whose expression has `groups` groups.
-    fn action(&self, node: Node<'_, '_>, groups: usize) -> Result<Action, Error> {
-        self.attributes(node, &["application", "data", "inline"])?;
-        self.only(node, "inline", &["false"])?;
-        if let Some(child) = node.children().find(Node::is_element) {
-            return Err(self.unexpected(child, node, "it holds nothing"));
-        }
-        for child in node.children() {
-            self.element(child)?;
-        }
-        let name = self.required(node, "application")?;
-        let data = node.attribute("data").unwrap_or_default();
-        if data.len() > DATA_BYTES_MAX {
-            return Err(
-                self.at(node, Fault::TooLarge { what: "data, in bytes,", max: DATA_BYTES_MAX })
-            );
-        }
-        let text = Text::parse(data, self.globals).map_err(|fault| self.at(node, fault))?;
-        if let Some(capture) = text.highest_capture().filter(|capture| *capture > groups) {
-            return Err(self.at(node, Fault::Capture { capture, groups }));
-        }
-        let (application, compiled) =
-            app::parse(&name, &text, self.globals).map_err(|fault| self.at(node, fault))?;
-        Ok(Action { application, data: data.to_owned(), location: self.location(node), compiled })
-    }
-
-    /// The name of an element; `None` for comments and blanks. Text is an error.
-    fn element<'n>(&self, node: Node<'n, '_>) -> Result<Option<&'n str>, Error> {
-        match node.node_type() {
-            NodeType::Element => Ok(Some(node.tag_name().name())),
-            NodeType::Text => match node.text().unwrap_or_default().trim_start() {
-                "" => Ok(None),
-                text => Err(self.stray_text(node, text)),
+        match command.as_str() {
+            "set" => match data.split_once('=') {
+                Some((name, value)) => self.reading.set_global(name.trim(), value, &location),
+                None => self.attribute_fault(node, "data", &data, "write name=value"),
             },
-            NodeType::Root | NodeType::Comment | NodeType::PI => Ok(None),
+            "include" => self.reading.include(&data, context, &location, self.path),
+            _ => {
+                let hint = "only cmd=\"set\" and cmd=\"include\" are";
+                self.attribute_fault(node, "cmd", &command, hint);
+            }
         }
     }
 
-    /// `text` is what `node` holds after its blanks.
-    fn stray_text(&self, node: Node<'_, '_>, text: &str) -> Error {
-        let blanks = node.text().unwrap_or_default().len().saturating_sub(text.len());
-        let line = self.lines.line(node.range().start + blanks);
-        self.error(line, Fault::StrayText { text: shorten(text.trim_end()) })
+    fn extension(&mut self, node: Node<'_, '_>) -> DraftExtension {
+        self.attributes(node, &["name", "continue"]);
+        let location = self.location(node);
+        let name = self.optional(node, "name").unwrap_or_else(|| format!("line {}", location.line));
+        let continues = self.boolean(node, "continue");
+        let conditions = self.conditions(node, 0);
+        DraftExtension { name, continues, conditions, location, comment: String::new() }
+    }
+
+    /// Reads the conditions of an extension, or those inside of a condition.
+    fn conditions(&mut self, parent: Node<'_, '_>, depth: usize) -> Vec<DraftCondition> {
+        let mut conditions = Vec::new();
+        if depth > DEPTH_MAX {
+            let fault = Fault::TooLarge { what: "the depth of conditions", max: DEPTH_MAX };
+            self.at(parent, fault);
+            return conditions;
+        }
+        let is_extension = parent.has_tag_name("extension");
+        for child in parent.children() {
+            match self.element(child) {
+                None => {}
+                Some("X-PRE-PROCESS") if is_extension => self.pre_process(child, ""),
+                Some("condition") => conditions.push(self.condition(child, depth)),
+                Some(_) if is_extension => self.unexpected(child, parent, "it holds <condition>"),
+                // What else a condition holds is read elsewhere.
+                Some(_) => {}
+            }
+        }
+        conditions
+    }
+
+    fn condition(&mut self, node: Node<'_, '_>, depth: usize) -> DraftCondition {
+        let mut known = vec!["field", "expression", "break", "regex", "require-nested"];
+        known.extend(ATTRIBUTES);
+        self.attributes(node, &known);
+        let mut condition = DraftCondition {
+            breaks: self.choice(node, "break", &Break::ALL),
+            combine: self.choice(node, "regex", &Combine::ALL),
+            nested_optional: node.has_attribute("require-nested")
+                && !self.boolean(node, "require-nested"),
+            tests: self.tests(node),
+            location: self.location(node),
+            ..DraftCondition::default()
+        };
+        let is_several = node.has_attribute("regex");
+        for child in node.children() {
+            // Text in a condition is a mistake; in an action it is data.
+            match self.element(child) {
+                Some("action") => condition.actions.push(self.action(child, 0)),
+                Some("anti-action") => condition.anti_actions.push(self.action(child, 0)),
+                Some("regex") if is_several => {
+                    let mut known = vec!["field", "expression"];
+                    known.extend(ATTRIBUTES);
+                    self.attributes(child, &known);
+                    condition.tests.extend(self.tests(child));
+                }
+                Some("X-PRE-PROCESS") => self.pre_process(child, ""),
+                None | Some("condition") => {}
+                Some("expression") if node.has_attribute("field") => {}
+                Some(_) => self.unexpected(child, node, CONDITION_HINT),
+            }
+        }
+        condition.nested = self.conditions(node, depth + 1);
+        condition
+    }
+
+    /// The tests that the attributes of a `<condition>` or a `<regex>` make.
+    fn tests(&mut self, node: Node<'_, '_>) -> Vec<DraftTest> {
+        let location = self.location(node);
+        let mut tests = Vec::new();
+        let times: Vec<_> =
+            node.attributes().filter(|attribute| ATTRIBUTES.contains(&attribute.name())).collect();
+        if !times.is_empty() {
+            let times = times.iter().filter_map(|time| {
+                Some((time.name().to_owned(), self.optional(node, time.name())?))
+            });
+            let subject = Subject::Time(times.collect());
+            tests.push(DraftTest { subject, location: location.clone() });
+        }
+        let inner = node.children().find(|child| child.has_tag_name("expression"));
+        let is_tested = node.has_attribute("field") || node.has_attribute("expression");
+        if !is_tested {
+            return tests;
+        }
+        let field = self.required(node, "field");
+        let expression = match inner {
+            Some(inner) => self.expand(inner, inner.text().unwrap_or_default().trim()),
+            None => self.required(node, "expression"),
+        };
+        if let (Some(field), Some(expression)) = (field, expression) {
+            let subject = Subject::Field { field, values: vec![Value::expression(&expression)] };
+            tests.push(DraftTest { subject, location });
+        }
+        tests
+    }
+
+    fn action(&mut self, node: Node<'_, '_>, depth: usize) -> DraftAction {
+        self.attributes(node, &["application", "data", "inline", "loop"]);
+        let location = self.location(node);
+        let application = self.required(node, "application").unwrap_or_default();
+        let data = self.optional(node, "data").unwrap_or_default();
+        let mut action = DraftAction::new(application, data, location);
+        action.inline = self.boolean(node, "inline");
+        if let Some(times) = self.optional(node, "loop") {
+            match times.trim().parse() {
+                Ok(times) => action.times = times,
+                Err(_) => self.attribute_fault(node, "loop", &times, "write a number of times"),
+            }
+        }
+        for child in node.children() {
+            if child.is_text() {
+                let text = child.text().unwrap_or_default().trim();
+                if !text.is_empty() {
+                    action.data = self.expand(child, text).unwrap_or_default();
+                }
+            } else if child.is_element() {
+                if child.has_tag_name("action") && depth == 0 {
+                    action.fallback.push(self.action(child, 1));
+                } else {
+                    self.unexpected(child, node, "it holds nothing, or a fallback of <action>");
+                }
+            }
+        }
+        action
+    }
+
+    /// The name of an element; `None` for comments and blanks. Text is a finding.
+    fn element<'n>(&mut self, node: Node<'n, '_>) -> Option<&'n str> {
+        match node.node_type() {
+            NodeType::Element => Some(node.tag_name().name()),
+            NodeType::Text => {
+                let text = node.text().unwrap_or_default();
+                let shown = text.trim();
+                if !shown.is_empty() {
+                    let blanks = text.len() - text.trim_start().len();
+                    let line = self.lines.line(node.range().start + blanks);
+                    self.add(line, Fault::StrayText { text: shorten(shown) });
+                }
+                None
+            }
+            NodeType::Root | NodeType::Comment | NodeType::PI => None,
+        }
     }
 
     /// Refuses attributes other than `known`.
-    fn attributes(&self, node: Node<'_, '_>, known: &[&str]) -> Result<(), Error> {
-        match node.attributes().find(|attribute| !known.contains(&attribute.name())) {
-            Some(attribute) => {
-                let hint = if known.is_empty() {
-                    "it has no attributes".to_owned()
-                } else {
-                    suggest(attribute.name(), known)
-                };
-                Err(self.attribute_error(node, attribute.name(), attribute.value(), &hint))
-            }
-            None => Ok(()),
+    fn attributes(&mut self, node: Node<'_, '_>, known: &[&str]) {
+        let is_unknown = |attribute: &Attribute<'_, '_>| !known.contains(&attribute.name());
+        for attribute in node.attributes().filter(is_unknown) {
+            let hint = if known.is_empty() {
+                "it has no attributes".to_owned()
+            } else {
+                suggest(attribute.name(), known)
+            };
+            self.attribute_fault(node, attribute.name(), attribute.value(), &hint);
         }
     }
 
-    /// Refuses values of an attribute other than `values`.
-    fn only(&self, node: Node<'_, '_>, attribute: &str, values: &[&str]) -> Result<(), Error> {
-        match node.attribute(attribute).filter(|value| !values.contains(value)) {
-            Some(value) => {
-                let hint = format!("only \"{}\" is", values.join("\" and \""));
-                Err(self.attribute_error(node, attribute, value, &hint))
+    fn choice<T: Copy + Default>(
+        &mut self,
+        node: Node<'_, '_>,
+        attribute: &str,
+        choices: &[(&str, T)],
+    ) -> T {
+        let Some(value) = self.optional(node, attribute) else { return T::default() };
+        match choices.iter().find(|(name, _)| *name == value) {
+            Some((_, choice)) => *choice,
+            None => {
+                let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+                self.attribute_fault(node, attribute, &value, &suggest(&value, &names));
+                T::default()
             }
-            None => Ok(()),
         }
+    }
+
+    fn boolean(&mut self, node: Node<'_, '_>, attribute: &str) -> bool {
+        let choices = [("false", false), ("true", true), ("no", false), ("yes", true)];
+        self.choice(node, attribute, &choices)
     }
 
     /// The value of an attribute, globals filled in.
-    fn optional(&self, node: Node<'_, '_>, attribute: &str) -> Result<Option<String>, Error> {
-        let value = node.attribute(attribute).map(|value| expand_globals(value, self.globals));
-        value.transpose().map_err(|fault| self.at(node, fault))
+    fn optional(&mut self, node: Node<'_, '_>, attribute: &str) -> Option<String> {
+        let value = node.attribute(attribute)?;
+        self.expand(node, value)
     }
 
-    fn required(&self, node: Node<'_, '_>, attribute: &'static str) -> Result<String, Error> {
-        let element = || shorten(node.tag_name().name());
-        let value = self.optional(node, attribute)?;
-        value
-            .ok_or_else(|| self.at(node, Fault::AttributeMissing { element: element(), attribute }))
+    fn expand(&mut self, node: Node<'_, '_>, value: &str) -> Option<String> {
+        let expanded = expand_globals(value, &self.reading.globals);
+        expanded.map_err(|fault| self.at(node, fault)).ok()
     }
 
-    fn unexpected(&self, node: Node<'_, '_>, parent: Node<'_, '_>, hint: &str) -> Error {
+    fn required(&mut self, node: Node<'_, '_>, attribute: &'static str) -> Option<String> {
+        if !node.has_attribute(attribute) {
+            let element = shorten(node.tag_name().name());
+            self.at(node, Fault::AttributeMissing { element, attribute });
+        }
+        self.optional(node, attribute)
+    }
+
+    fn unexpected(&mut self, node: Node<'_, '_>, parent: Node<'_, '_>, hint: &str) {
         let parent = match parent.tag_name().name() {
             "" => "the file".to_owned(),
             name => format!("<{}>", shorten(name)),
         };
         let element = shorten(node.tag_name().name());
-        self.at(node, Fault::Element { element, parent, hint: hint.to_owned() })
+        self.at(node, Fault::Element { element, parent, hint: hint.to_owned() });
     }
 
-    fn attribute_error(
-        &self,
-        node: Node<'_, '_>,
-        attribute: &str,
-        value: &str,
-        hint: &str,
-    ) -> Error {
+    fn attribute_fault(&mut self, node: Node<'_, '_>, attribute: &str, value: &str, hint: &str) {
         let fault = Fault::Attribute {
             element: shorten(node.tag_name().name()),
             attribute: shorten(attribute),
             value: shorten(value),
             hint: hint.to_owned(),
         };
-        self.at(node, fault)
+        self.at(node, fault);
     }
 
-    fn xml_error(&self, error: &roxmltree::Error) -> Error {
+    fn xml_error(&mut self, error: &roxmltree::Error) {
         let fault = match error {
             roxmltree::Error::NodesLimitReached => {
-                let max = usize::try_from(self.limits.nodes_max).unwrap_or(usize::MAX);
+                let max = self.reading.options.limits.nodes_max;
+                let max = usize::try_from(max).unwrap_or(usize::MAX);
                 Fault::TooLarge { what: "the number of XML nodes", max }
             }
             error => Fault::Xml { detail: shorten(&error.to_string()) },
         };
-        self.error(error.pos().row, fault)
+        self.add(error.pos().row, fault);
     }
 
-    fn at(&self, node: Node<'_, '_>, fault: Fault) -> Error {
-        Error { location: self.location(node), fault }
+    fn at(&mut self, node: Node<'_, '_>, fault: Fault) {
+        let location = self.location(node);
+        self.reading.findings.add(&location, fault);
     }
 
-    fn error(&self, line: u32, fault: Fault) -> Error {
-        Error { location: Location { file: Arc::clone(&self.file), line }, fault }
+    fn add(&mut self, line: u32, fault: Fault) {
+        let location = Location { line, ..self.place.clone() };
+        self.reading.findings.add(&location, fault);
     }
 
     fn location(&self, node: Node<'_, '_>) -> Location {
-        Location { file: Arc::clone(&self.file), line: self.lines.line(node.range().start) }
-    }
-}
-
-/// Where each line of a text starts.
-struct Lines {
-    starts: Vec<usize>,
-}
-
-impl Lines {
-    fn new(text: &str) -> Lines {
-        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        Lines { starts: newlines.map(|(at, _)| at + 1).collect() }
-    }
-
-    /// The line, from 1, of the byte at `offset`.
-    fn line(&self, offset: usize) -> u32 {
-        let before = self.starts.partition_point(|start| *start <= offset);
-        u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
+        Location { line: self.lines.line(node.range().start), ..self.place.clone() }
     }
 }
 
@@ -465,7 +412,7 @@ const WRAPPER_OPEN: &str = "<include>";
 const WRAPPER_CLOSE: &str = "</include>";
 const CONTAINER_HINT: &str =
     "a dialplan holds <context> with <extension>, <condition> and <action>";
-/// Deepest nesting of what holds extensions.
+const CONDITION_HINT: &str = "it holds <action>, <anti-action>, <condition>, and <regex> if it has regex=\"all\", \
+                              \"any\" or \"xor\"";
+/// Deepest nesting of what holds extensions, and of conditions.
 const DEPTH_MAX: usize = 16;
-/// Longest `data` of an action.
-const DATA_BYTES_MAX: usize = 4096;

@@ -129,7 +129,9 @@ fn the_first_extension_whose_conditions_all_hold_is_found() {
     .unwrap();
     let found = |to: &str, from: &str, address: &str| {
         let facts = facts(to, from, address);
-        plan.route("public", &facts).map(|route| route.extension().name.clone()).unwrap_or_default()
+        plan.route("public", &facts)
+            .map(|route| route.extension().unwrap().name.clone())
+            .unwrap_or_default()
     };
     assert_eq!(found("1", "2", "::1"), "both");
     assert_eq!(found("1", "3", "::1"), "one");
@@ -199,8 +201,8 @@ fn every_mistake_is_found_with_its_file_and_line() {
             "date=\"\" is not supported in <action>; did you mean \"data\"?",
         ),
         (
-            in_condition("<action application=\"set\" data=\"a=1\" inline=\"true\"/>"),
-            "inline=\"true\" is not supported in <action>; only \"false\" is",
+            in_condition("<action application=\"answer\" inline=\"true\"/>"),
+            "answer cannot be inline: it needs the call; set, unset, export and log can be",
         ),
         (
             in_condition("<action application=\"log\" data=\"INFO $2\"/>"),
@@ -216,27 +218,24 @@ fn every_mistake_is_found_with_its_file_and_line() {
         ),
         (
             in_condition("<action application=\"answer\"><x/></action>"),
-            "<x> is not supported in <action>; it holds nothing",
+            "<x> is not supported in <action>; it holds nothing, or a fallback of <action>",
         ),
         (
             in_condition("<action application=\"answer\">now</action>"),
-            "text outside of elements: \"now\"",
+            "answer \"now\": it takes no arguments",
         ),
         (
-            in_condition("<anti-action application=\"answer\"/>"),
-            "<anti-action> is not supported in <condition>; it holds <action>",
-        ),
-        (
-            in_condition("<condition/>"),
-            "<condition> is not supported in <condition>; it holds <action>",
+            in_condition("<antiaction application=\"answer\"/>"),
+            "<antiaction> is not supported in <condition>; it holds <action>, <anti-action>, <condition>, and <regex> \
+             if it has regex=\"all\", \"any\" or \"xor\"",
         ),
         (
             in_extension("<condition field=\"destination\" expression=\"1\"/>"),
-            "calls have no field \"destination\"; did you mean \"destination_user\"?",
+            "calls have no field \"destination\"; did you mean \"destination_user\"?; a variable is written ${name}",
         ),
         (
             in_extension("<condition field=\"destination_numbr\" expression=\"1\"/>"),
-            "calls have no field \"destination_numbr\"; did you mean \"destination_number\"?",
+            "calls have no field \"destination_numbr\"; did you mean \"destination_number\"?; a variable is written ${name}",
         ),
         (
             in_extension("<condition field=\"context\"/>"),
@@ -253,12 +252,12 @@ fn every_mistake_is_found_with_its_file_and_line() {
             "the expression \"[\" is refused: unclosed character class",
         ),
         (
-            in_extension("<condition wday=\"2-6\"/>"),
-            "wday=\"2-6\" is not supported in <condition>; there are: field, expression, break",
+            in_extension("<condition wday=\"2-8\"/>"),
+            "wday: \"8\" cannot be read; write for example mon-fri or 2-6 (1 is Sunday)",
         ),
         (
-            in_extension("<condition break=\"never\"/>"),
-            "break=\"never\" is not supported in <condition>; only \"on-false\" is",
+            in_extension("<condition break=\"nevr\"/>"),
+            "break=\"nevr\" is not supported in <condition>; did you mean \"never\"?",
         ),
         (
             in_extension("<action application=\"answer\"/>"),
@@ -269,8 +268,8 @@ fn every_mistake_is_found_with_its_file_and_line() {
             "the extension \"e\" needs a <condition>; without attributes it always holds",
         ),
         (
-            in_context("<extension name=\"e\" continue=\"true\"><condition/></extension>"),
-            "continue=\"true\" is not supported in <extension>; only \"false\" is",
+            in_context("<extension name=\"e\" continue=\"maybe\"><condition/></extension>"),
+            "continue=\"maybe\" is not supported in <extension>; there are: false, true, no, yes",
         ),
         (
             in_context("<context name=\"d\"/>"),
@@ -280,7 +279,7 @@ fn every_mistake_is_found_with_its_file_and_line() {
         (in_context("stray"), "text outside of elements: \"stray\""),
         (
             in_context("<X-PRE-PROCESS cmd=\"include\" data=\"*.xml\"/>"),
-            "cmd=\"include\" is not supported in <X-PRE-PROCESS>; only cmd=\"set\" is",
+            "include \"*.xml\": files cannot be included here",
         ),
         (
             in_context("<X-PRE-PROCESS cmd=\"set\" data=\"x\"/>"),
@@ -318,8 +317,11 @@ fn what_is_not_well_formed_is_found_with_its_line() {
         ("\n<extension name=\"&unknown;\"><condition/></extension>", 2),
     ] {
         let error = load(text).expect_err(text);
-        assert_eq!(error.location.line, line, "{error}");
-        assert!(error.fault.to_string().starts_with("not well-formed XML: "), "{error}");
+        assert_eq!(error.findings[0].location.line, line, "{error}");
+        assert!(
+            error.findings[0].fault.to_string().starts_with("not well-formed XML: "),
+            "{error}"
+        );
     }
     let error = load("... skip ...\n<extension><condition/></extension>").unwrap_err();
     assert_eq!(error.to_string(), "test.xml:1: text outside of elements: \"... skip ...\"");
@@ -348,7 +350,7 @@ fn a_document_type_is_refused_with_all_its_entities() {
     assert_eq!(load(bomb).unwrap_err().to_string(), expected);
     let late =
         "<extension><condition/></extension>\n<!DOCTYPE a [<!ENTITY a \"aaaaaaaa\">]><extension/>";
-    assert_eq!(load(late).unwrap_err().location.line, 2);
+    assert_eq!(load(late).unwrap_err().findings[0].location.line, 2);
 }
 
 #[test]
@@ -362,7 +364,13 @@ fn depth_and_size_are_bounded() {
         assert!(load(&deep).is_err());
         assert!(load(&format!("<{element}>").repeat(100_000)).is_err());
     }
-    let limits = Limits { file_bytes_max: 1000, nodes_max: 100, extensions_max: 3, globals_max: 2 };
+    let limits = Limits {
+        file_bytes_max: 1000,
+        nodes_max: 100,
+        extensions_max: 3,
+        globals_max: 2,
+        ..Limits::default()
+    };
     let bounded = |text: &str| {
         let source = Source { file: "test.xml".to_owned(), text: text.to_owned() };
         let options = LoadOptions { limits: limits.clone(), ..LoadOptions::default() };
@@ -413,7 +421,7 @@ proptest! {
         let after = DEFAULT.get(at + skip..).unwrap_or_default();
         if let Err(error) = load(&format!("{before}{with}{after}")) {
             prop_assert!(error.to_string().starts_with("test.xml:"));
-            prop_assert!(!error.to_string().contains('\n'));
+            prop_assert!(!error.findings.iter().any(|finding| finding.to_string().contains('\n')));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Application, Entry, Globals, Parsed, no_arguments};
+use super::{Application, Entry, Globals, Next, Parsed, no_arguments};
 use crate::call::{Call, Ended};
 use crate::text::{Scope, Text};
 
@@ -23,8 +23,9 @@ fn parse(data: &Text, globals: &Globals) -> Parsed {
 
 #[async_trait]
 impl Application for Answer {
-    async fn run(&self, call: &mut dyn Call, _: Scope<'_>) -> Result<(), Ended> {
-        call.answer().await
+    async fn run(&self, call: &mut dyn Call, _: Scope<'_>) -> Result<Next, Ended> {
+        call.answer().await?;
+        Ok(Next::Action)
     }
 }
 

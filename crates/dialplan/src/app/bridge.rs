@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals, Parsed};
+use super::{Application, Argument, Entry, Globals, Lead, Next, Parsed};
 use crate::bridge::{BridgeOutcome, BridgeRequest, Destination};
 use crate::call::{Call, Ended, Level};
 use crate::cause::Cause;
@@ -43,7 +43,7 @@ fn parse(data: &Text, _: &Globals) -> Parsed {
 
 #[async_trait]
 impl Application for Bridge {
-    async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<(), Ended> {
+    async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<Next, Ended> {
         let request = self.request(call, scope);
         let outcome = if request.attempts.is_empty() {
             BridgeOutcome::Failed { cause: Cause::INVALID_URL, status: None }
@@ -56,14 +56,19 @@ impl Application for Bridge {
                 if is_true(call.variables().get("hangup_after_bridge")) {
                     return Err(call.hang_up(Cause::NORMAL_CLEARING).await);
                 }
-                Ok(())
+                Ok(Next::Action)
             }
             BridgeOutcome::Failed { cause, status } => {
                 note(call, cause, cause);
                 set(call, "sip_invite_failure_status", status.map(|s| s.to_string()));
-                if goes_on(call, cause) { Ok(()) } else { Err(call.hang_up(cause).await) }
+                if goes_on(call, cause) { Ok(Next::Action) } else { Err(call.hang_up(cause).await) }
             }
         }
+    }
+
+    fn leads(&self) -> Vec<Lead<'_>> {
+        let uri = self.dial.has_uri().then_some(Lead::Uri);
+        self.dial.users().map(Lead::User).chain(uri).collect()
     }
 }
 

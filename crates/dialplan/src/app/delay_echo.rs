@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals, Number, Parsed};
+use super::{Application, Argument, Entry, Globals, Next, Number, Parsed};
 use crate::call::{Call, Ended};
 use crate::text::{Scope, Text};
 
@@ -30,7 +30,7 @@ fn parse(data: &Text, globals: &Globals) -> Parsed {
 
 #[async_trait]
 impl Application for DelayEcho {
-    async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<(), Ended> {
+    async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<Next, Ended> {
         let delay_ms = self.delay_ms.value(DELAY_MS_MAX, call, scope).unwrap_or(DELAY_MS);
         call.answer().await?;
         Err(call.echo(Duration::from_millis(delay_ms)).await)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Application, Entry, Globals, Parsed, no_arguments};
+use super::{Application, Entry, Globals, Next, Parsed, no_arguments};
 use crate::call::{Call, Ended};
 use crate::text::{Scope, Text};
 
@@ -25,7 +25,7 @@ fn parse(data: &Text, globals: &Globals) -> Parsed {
 
 #[async_trait]
 impl Application for Echo {
-    async fn run(&self, call: &mut dyn Call, _: Scope<'_>) -> Result<(), Ended> {
+    async fn run(&self, call: &mut dyn Call, _: Scope<'_>) -> Result<Next, Ended> {
         call.answer().await?;
         Err(call.echo(Duration::ZERO).await)
     }

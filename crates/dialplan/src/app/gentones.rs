@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals, Parsed};
+use super::{Application, Argument, Entry, Globals, Next, Parsed};
 use crate::call::{Call, Ended};
 use crate::text::{Scope, Text};
 use crate::tone::ToneScript;
@@ -37,13 +37,14 @@ fn parse(data: &Text, globals: &Globals) -> Parsed {
 
 #[async_trait]
 impl Application for GenTones {
-    async fn run(&self, call: &mut dyn Call, _: Scope<'_>) -> Result<(), Ended> {
+    async fn run(&self, call: &mut dyn Call, _: Scope<'_>) -> Result<Next, Ended> {
         call.answer().await?;
-        call.tones(&self.script).await
+        call.tones(&self.script).await?;
+        Ok(Next::Action)
     }
 
-    fn tones(&self) -> Option<&ToneScript> {
-        Some(&self.script)
+    fn tones(&self) -> Vec<&ToneScript> {
+        vec![&self.script]
     }
 }
 

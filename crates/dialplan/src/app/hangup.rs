@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals, Parsed, suggest};
+use super::{Application, Argument, Entry, Globals, Next, Parsed, suggest};
 use crate::call::{Call, Ended, Level};
 use crate::cause::Cause;
 use crate::text::{Scope, Text, shorten};
@@ -43,7 +43,7 @@ fn read_cause(text: &str) -> Result<Cause, String> {
 
 #[async_trait]
 impl Application for Hangup {
-    async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<(), Ended> {
+    async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<Next, Ended> {
         let cause = match self {
             Hangup::Fixed(cause) => *cause,
             Hangup::FromCall(text) => {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals, Parsed};
+use super::{Application, Argument, Entry, Globals, Next, Parsed};
 use crate::call::{Call, Ended, Level};
 use crate::text::{Scope, Text};
 
@@ -36,10 +36,10 @@ fn parse(data: &Text, globals: &Globals) -> Parsed {
 
 #[async_trait]
 impl Application for Log {
-    async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<(), Ended> {
+    async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<Next, Ended> {
         let text = self.text.expand(call, scope);
         call.log(self.level, &text);
-        Ok(())
+        Ok(Next::Action)
     }
 }
 

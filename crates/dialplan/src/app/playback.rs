@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals, Parsed};
+use super::{Application, Argument, Entry, Globals, Next, Parsed};
 use crate::call::{Call, Ended};
 use crate::sound::SoundName;
 use crate::text::{Scope, Text};
@@ -34,13 +34,14 @@ fn parse(data: &Text, globals: &Globals) -> Parsed {
 
 #[async_trait]
 impl Application for Playback {
-    async fn run(&self, call: &mut dyn Call, _: Scope<'_>) -> Result<(), Ended> {
+    async fn run(&self, call: &mut dyn Call, _: Scope<'_>) -> Result<Next, Ended> {
         call.answer().await?;
-        call.play(&self.sound).await
+        call.play(&self.sound).await?;
+        Ok(Next::Action)
     }
 
-    fn sound(&self) -> Option<&SoundName> {
-        Some(&self.sound)
+    fn sounds(&self) -> Vec<&SoundName> {
+        vec![&self.sound]
     }
 }
 

@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals, Parsed};
+use super::{Application, Argument, Entry, Globals, Next, Parsed};
 use crate::call::{Call, Ended, Level};
-use crate::text::{Scope, Text, shorten};
-use crate::variables::NAME_BYTES_MAX;
+use crate::facts::Facts;
+use crate::text::{Known, Scope, Text, shorten};
+use crate::variables::{NAME_BYTES_MAX, Variables};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "set",
@@ -44,23 +45,50 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)
 }
 
-#[async_trait]
-impl Application for Set {
-    async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<(), Ended> {
-        let value = self
-            .value
-            .as_ref()
-            .map(|value| value.expand(call, scope))
-            .filter(|value| !value.is_empty());
-        match value {
-            None => call.variables_mut().unset(&self.name),
-            Some(value) => {
-                if let Err(error) = call.variables_mut().set(&self.name, &value) {
-                    call.log(Level::Warning, &format!("{} is not set: {error}", self.name));
-                }
-            }
+impl Set {
+    /// Sets the variable, or says why it cannot be.
+    fn set(
+        &self,
+        facts: &Facts,
+        variables: &mut Variables,
+        scope: Scope<'_>,
+    ) -> Result<(), String> {
+        let known = Known { facts, variables };
+        let value = self.value.as_ref().map(|value| value.expand_known(known, scope));
+        match value.filter(|value| !value.is_empty()) {
+            None => variables.unset(&self.name),
+            Some(value) => variables
+                .set(&self.name, &value)
+                .map_err(|error| format!("{} is not set: {error}", self.name))?,
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Application for Set {
+    async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<Next, Ended> {
+        let facts = call.facts().clone();
+        if let Err(detail) = self.set(&facts, call.variables_mut(), scope) {
+            call.log(Level::Warning, &detail);
+        }
+        Ok(Next::Action)
+    }
+
+    fn is_inline(&self) -> bool {
+        true
+    }
+
+    fn run_inline(
+        &self,
+        facts: &Facts,
+        variables: &mut Variables,
+        scope: Scope<'_>,
+        lines: &mut Vec<(Level, String)>,
+    ) {
+        if let Err(detail) = self.set(facts, variables, scope) {
+            lines.push((Level::Warning, detail));
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals, Number, Parsed};
+use super::{Application, Argument, Entry, Globals, Next, Number, Parsed};
 use crate::call::{Call, Ended};
 use crate::text::{Scope, Text};
 
@@ -27,11 +27,12 @@ fn parse(data: &Text, globals: &Globals) -> Parsed {
 
 #[async_trait]
 impl Application for Sleep {
-    async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<(), Ended> {
+    async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<Next, Ended> {
         match self.duration_ms.value(DURATION_MS_MAX, call, scope) {
-            Some(duration_ms) => call.sleep(Duration::from_millis(duration_ms)).await,
-            None => Ok(()),
+            Some(duration_ms) => call.sleep(Duration::from_millis(duration_ms)).await?,
+            None => {}
         }
+        Ok(Next::Action)
     }
 }
 
