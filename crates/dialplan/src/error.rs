@@ -72,10 +72,20 @@ impl Findings {
     /// # Errors
     /// If there is a finding.
     pub(crate) fn into_result(self) -> Result<(), Error> {
-        if self.list.is_empty() { Ok(()) } else { Err(Error { findings: self.list }) }
+        if self.list.is_empty() { Ok(()) } else { Err(Error { findings: self.into_list() }) }
     }
 
-    pub(crate) fn into_list(self) -> Vec<Finding> {
+    /// All of them, by file and line.
+    pub(crate) fn into_list(mut self) -> Vec<Finding> {
+        let mut files: Vec<Arc<str>> = Vec::new();
+        for finding in &self.list {
+            if !files.contains(&finding.location.file) {
+                files.push(Arc::clone(&finding.location.file));
+            }
+        }
+        self.list.sort_by_key(|finding| {
+            (files.iter().position(|file| *file == finding.location.file), finding.location.line)
+        });
         self.list
     }
 }

@@ -2,13 +2,15 @@
 
 mod application;
 mod events;
+mod situation;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dialog::Body;
-use dialplan::{Cause, EndedBy, Facts, Variables};
+use dialplan::{Cause, EndedBy, Facts, Situation, Variables};
 use media::sdp::Capabilities;
+use situation::moment;
 use tokio::time::Instant;
 use tracing::{debug, info};
 use transport::{Flow, Name};
@@ -99,7 +101,10 @@ impl LiveCall {
 
     async fn accept_or_refuse(&mut self) -> Result<(EndCause, String), (Refusal, String)> {
         let shared = Arc::clone(&self.shared);
-        let route = match shared.plan.route(&self.facts.context, &self.facts) {
+        let context = self.facts.context.clone();
+        let mut situation =
+            Situation { facts: &self.facts, variables: &mut self.variables, now: moment() };
+        let route = match shared.plan.hunt(&context, &mut situation) {
             Ok(route) => route,
             Err(no_match) => {
                 let status = Cause::NO_ROUTE_DESTINATION.sip_status();
@@ -114,8 +119,12 @@ impl LiveCall {
                 return Err((Refusal::NotAcceptable, reason));
             }
         }
-        debug!(call_id = self.facts.uuid, extension = route.extension().name, "extension matches");
-        let outcome = dialplan::run(&route, self).await;
+        debug!(
+            call_id = self.facts.uuid,
+            extension = route.extension().map(|found| &found.name),
+            "extension matches"
+        );
+        let outcome = dialplan::run(&shared.plan, &route, self).await;
         let cause = self.end.unwrap_or(EndCause::Dialplan);
         if outcome.ended.by == EndedBy::System {
             self.hang_up_caller(outcome.ended.cause).await;

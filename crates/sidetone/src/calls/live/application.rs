@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dialplan::{
-    BridgeOutcome, BridgeRequest, Call, Cause, Ended, Facts, Level, SoundName, ToneScript,
+    BridgeOutcome, BridgeRequest, Call, Cause, Ended, Facts, Level, Moment, SoundName, ToneScript,
     Variables,
 };
 use media::codec::Codec;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::LiveCall;
+use super::situation::moment;
 use crate::calls::Shared;
 use crate::calls::leg::Notice;
 use crate::calls::offer::Refused;
@@ -70,6 +71,14 @@ impl LiveCall {
 impl Call for LiveCall {
     fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    fn reroute(&mut self, number: &str, context: &str) {
+        self.go_to(number, context);
+    }
+
+    fn now(&self) -> Moment {
+        moment()
     }
 
     fn variables(&self) -> &Variables {
