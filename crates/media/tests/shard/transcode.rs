@@ -4,8 +4,9 @@ use std::{f64::consts::TAU, time::Duration};
 
 use media::{
     codec::{Codec, Decoder, Encoder},
-    shard::{Command, LegId, LegKey, LegParameters, Path},
+    shard::{Command, Discard, LegId, LegKey, LegParameters, Path, Update},
 };
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::common::*;
 
@@ -149,5 +150,285 @@ fn assert_continuous(heard: &[Rtp], codec: Codec, is_forwarded: bool) {
         if !is_forwarded {
             assert_eq!(pair[1].at - pair[0].at, Duration::from_millis(20));
         }
+    }
+}
+
+/// What the network does to packets, the same for the same seed.
+struct Network {
+    random: StdRng,
+    loss: f64,
+    jitter_ms: u64,
+    under_way: Vec<(std::time::Instant, Vec<u8>)>,
+}
+
+impl Network {
+    fn new(seed: u64, loss: f64, jitter_ms: u64) -> Self {
+        Self { random: StdRng::seed_from_u64(seed), loss, jitter_ms, under_way: Vec::new() }
+    }
+
+    fn take(&mut self, bytes: Vec<u8>, world: &World) {
+        if self.random.random_bool(1.0 - self.loss) {
+            let delay = self.random.random_range(0..=self.jitter_ms);
+            self.under_way.push((world.now + Duration::from_millis(delay), bytes));
+        }
+    }
+
+    /// Lets a millisecond pass and delivers what is due.
+    fn pass(&mut self, world: &mut World, key: LegKey, from: &str) {
+        world.advance_ms(1);
+        let now = world.now;
+        for (_, bytes) in self.under_way.extract_if(.., |(due, _)| *due <= now) {
+            world.packet(Path::Rtp(key), address(from), &bytes);
+        }
+    }
+}
+
+#[test]
+fn a_tone_survives_loss_jitter_and_reordering() {
+    for (from, to) in [
+        (Codec::Opus, Codec::Pcmu),
+        (Codec::Pcmu, Codec::Opus),
+        (Codec::Pcma, Codec::G722),
+        (Codec::G722, Codec::Pcmu),
+    ] {
+        for seed in 0..2 {
+            let mut world = World::new();
+            let [(a, _), (b, _)] = pair(&mut world, from, to);
+            let mut alice = Talker::new(a, from, A, 440.0);
+            let bob = Talker::new(b, to, B, 440.0);
+            let mut network = Network::new(seed, 0.05, 50);
+            for _ in 0..300 {
+                network.take(alice.next(), &world);
+                for _ in 0..20 {
+                    network.pass(&mut world, a, A);
+                }
+            }
+            let heard = world.take_rtp(Path::Rtp(b));
+            let pcm = bob.hear(&heard);
+            let ratio = tone_to_rest_db(&pcm, bob.rate_hz, 440.0);
+            let what = format!("{from} to {to}, seed {seed}: {ratio:.1} dB, {}", heard.len());
+            assert!((295..=305).contains(&heard.len()), "{what}");
+            assert_continuous(&heard, to, false);
+            assert!(ratio > 12.0, "{what}");
+            // What comes late is a share of a few percent, once the delay has adapted.
+            assert!(world.shard.counters().discarded(Discard::Late) < 40, "{what}");
+        }
+    }
+}
+
+#[test]
+fn packets_of_any_length_are_transcoded() {
+    for (from, to, frames) in [
+        (Codec::Pcmu, Codec::Opus, &[10, 20, 30, 40, 60][..]),
+        (Codec::G722, Codec::Pcma, &[10, 20, 30, 40, 60]),
+        (Codec::Opus, Codec::Pcmu, &[5, 10, 20, 40, 60]),
+    ] {
+        for frame_ms in frames {
+            let mut world = World::new();
+            let [(a, _), (b, _)] = pair(&mut world, from, to);
+            let mut alice = Talker::new(a, from, A, 440.0);
+            alice.frame_ms = *frame_ms;
+            let bob = Talker::new(b, to, B, 440.0);
+            for _ in 0..3000 / frame_ms {
+                alice.say(&mut world);
+                world.advance_ms(u64::from(*frame_ms));
+            }
+            let heard = world.take_rtp(Path::Rtp(b));
+            let ratio = tone_to_rest_db(&bob.hear(&heard), bob.rate_hz, 440.0);
+            let what = format!("{from} of {frame_ms} ms to {to}: {ratio:.1} dB, {}", heard.len());
+            assert!((145..=152).contains(&heard.len()), "{what}");
+            assert!(ratio > 20.0, "{what}");
+        }
+    }
+}
+
+/// How long after it is said a tone is heard, in milliseconds.
+fn delay_ms(world: &mut World, alice: &mut Talker, b: LegKey) -> u64 {
+    let begin = world.now;
+    world.take_sent();
+    for _ in 0..40 {
+        alice.say(world);
+        world.advance_ms(20);
+        let loud = |packet: &&Rtp| packet.payload.iter().any(|code| *code & 0x7f < 0x30);
+        if let Some(packet) = world.take_rtp(Path::Rtp(b)).iter().find(loud) {
+            return (packet.at - begin).as_millis() as u64;
+        }
+    }
+    panic!("nothing was heard");
+}
+
+#[test]
+fn a_clock_that_drifts_is_absorbed_within_a_bounded_delay() {
+    // Half a percent is fifty times what the worst clocks do.
+    for drift_us in [-100_i64, 100] {
+        let mut world = World::new();
+        let [(a, _), (b, _)] = pair(&mut world, Codec::G722, Codec::Pcmu);
+        let mut alice = Talker::new(a, Codec::G722, A, 440.0);
+        let bob = Talker::new(b, Codec::Pcmu, B, 440.0);
+        for _ in 0..1_500 {
+            alice.say(&mut world);
+            world.advance(Duration::from_micros((20_000 + drift_us) as u64));
+        }
+        let heard = world.take_rtp(Path::Rtp(b));
+        let ratio = tone_to_rest_db(&bob.hear(&heard), 8_000, 440.0);
+        assert!(ratio > 20.0, "{drift_us} µs: {ratio:.1} dB");
+        assert_continuous(&heard, Codec::Pcmu, false);
+        // Silence for a while, and then the tone again: what waits now is the delay.
+        alice.frequency_hz = 0.0;
+        for _ in 0..50 {
+            alice.say(&mut world);
+            world.advance_ms(20);
+        }
+        alice.frequency_hz = 440.0;
+        let delay = delay_ms(&mut world, &mut alice, b);
+        assert!(delay <= 80, "{drift_us} µs: {delay} ms");
+    }
+}
+
+#[test]
+fn a_stall_is_made_up_for_and_the_delay_is_short_again() {
+    let mut world = World::new();
+    let [(a, _), (b, _)] = pair(&mut world, Codec::G722, Codec::Pcmu);
+    let mut alice = Talker::new(a, Codec::G722, A, 440.0);
+    let talk = |world: &mut World, alice: &mut Talker, frames: u64| {
+        for _ in 0..frames {
+            alice.say(world);
+            world.advance_ms(20);
+        }
+    };
+    talk(&mut world, &mut alice, 100);
+    world.take_sent();
+    // Half a second comes at once.
+    let late: Vec<_> = (0..25).map(|_| alice.next()).collect();
+    world.advance_ms(500);
+    let meanwhile = world.take_rtp(Path::Rtp(b));
+    assert_eq!(meanwhile.len(), 25, "what is concealed, then silence");
+    let silent = |packet: &Rtp| packet.payload.iter().all(|code| *code == 0xff);
+    assert!(meanwhile[10..].iter().all(silent), "no endless concealment");
+    for bytes in late {
+        world.packet(Path::Rtp(a), address(A), &bytes);
+    }
+    talk(&mut world, &mut alice, 300);
+    alice.frequency_hz = 0.0;
+    talk(&mut world, &mut alice, 50);
+    alice.frequency_hz = 440.0;
+    let delay = delay_ms(&mut world, &mut alice, b);
+    assert!(delay <= 80, "{delay} ms");
+}
+
+#[test]
+fn a_peer_that_stops_is_silence_for_a_while_and_then_nothing() {
+    let mut world = World::new();
+    let [(a, _), (b, _)] = pair(&mut world, Codec::Opus, Codec::Pcmu);
+    let mut alice = Talker::new(a, Codec::Opus, A, 440.0);
+    let talk = |world: &mut World, alice: &mut Talker| {
+        for _ in 0..50 {
+            alice.say(world);
+            world.advance_ms(20);
+        }
+    };
+    talk(&mut world, &mut alice);
+    world.advance_ms(5_000);
+    let heard = world.take_rtp(Path::Rtp(b));
+    assert!((148..=152).contains(&heard.len()), "{}", heard.len());
+    assert!(heard[60..].iter().all(|packet| packet.payload.iter().all(|code| *code == 0xff)));
+    // And when it goes on, its time has gone on.
+    alice.said += 5 * 16_000;
+    talk(&mut world, &mut alice);
+    let again = world.take_rtp(Path::Rtp(b));
+    assert!(again[0].marker);
+    let last = &heard[heard.len() - 1];
+    assert_eq!(again[0].number, last.number.wrapping_add(1));
+    let time = (again[0].at - last.at).as_millis() as u32 * 8;
+    let ticks = again[0].timestamp.wrapping_sub(last.timestamp);
+    assert!(ticks.abs_diff(time) <= 160, "{ticks} ticks in the time of {time}");
+    let bob = Talker::new(b, Codec::Pcmu, B, 440.0);
+    assert!(tone_to_rest_db(&bob.hear(&again[5..]), 8_000, 440.0) > 20.0);
+}
+
+#[test]
+fn a_codec_that_changes_while_bridged_rearranges_the_bridge() {
+    let mut world = World::new();
+    let [(a, _), (b, _)] = pair(&mut world, Codec::Opus, Codec::Pcmu);
+    let mut heard = Vec::new();
+    for (from, to) in [
+        (Codec::Opus, Codec::Pcmu),
+        (Codec::Pcmu, Codec::Pcmu),
+        (Codec::Pcmu, Codec::Opus),
+        (Codec::G722, Codec::Opus),
+        (Codec::Opus, Codec::Pcma),
+    ] {
+        for (key, codec, at) in [(a, from, A), (b, to, B)] {
+            let update = Update { negotiated: speaking(codec, at), ice: None };
+            world.command(key, Command::Update(Box::new(update)));
+        }
+        let mut alice = Talker::new(a, from, A, 440.0);
+        let bob = Talker::new(b, to, B, 440.0);
+        alice.number = 1000 + 100 * heard.len() as u64;
+        alice.said = alice.number * 320;
+        for _ in 0..100 {
+            alice.say(&mut world);
+            world.advance_ms(20);
+        }
+        let now = world.take_rtp(Path::Rtp(b));
+        assert!(now.len() >= 95, "{from} to {to}: {}", now.len());
+        let ratio = tone_to_rest_db(&bob.hear(&now), bob.rate_hz, 440.0);
+        assert!(ratio > 20.0, "{from} to {to}: {ratio:.1} dB");
+        heard.extend(now);
+    }
+    for pair in heard.windows(2) {
+        assert_eq!(pair[1].number, pair[0].number.wrapping_add(1));
+        assert_eq!(pair[1].ssrc, pair[0].ssrc);
+    }
+}
+
+#[test]
+fn legs_on_two_shards_are_transcoded_where_they_are_heard() {
+    let (mut here, mut there) = (World::numbered(0), World::numbered(1));
+    let open = |world: &mut World, codec, at| {
+        let mut parameters = LegParameters::answering(speaking(codec, at));
+        parameters.signalling_remote = Some(address(at).ip());
+        world.open(parameters, None)
+    };
+    let (a, a_id) = open(&mut here, Codec::Opus, A);
+    let (b, b_id) = open(&mut there, Codec::Pcmu, B);
+    here.command(a, Command::Bridge { peer: b_id });
+    there.command(b, Command::Bridge { peer: a_id });
+    let mut alice = Talker::new(a, Codec::Opus, A, 440.0);
+    let bob = Talker::new(b, Codec::Pcmu, B, 440.0);
+    for _ in 0..100 {
+        alice.say(&mut here);
+        here.hand_over(&mut there);
+        here.advance_ms(20);
+        there.advance_ms(20);
+    }
+    let heard = there.take_rtp(Path::Rtp(b));
+    assert!(tone_to_rest_db(&bob.hear(&heard), 8_000, 440.0) > 20.0);
+    // The other leg is gone: nothing is sent for long, and nothing is kept busy.
+    there.command(b, Command::Stop);
+    alice.say(&mut here);
+    here.hand_over(&mut there);
+    there.take_sent();
+    there.advance_ms(100);
+    assert!(there.take_rtp(Path::Rtp(b)).is_empty());
+}
+
+#[test]
+fn garbage_in_a_codec_is_silence_or_noise_and_no_harm() {
+    for (from, to) in [(Codec::Opus, Codec::Pcmu), (Codec::G722, Codec::Opus)] {
+        let mut world = World::new();
+        let [(a, _), (b, _)] = pair(&mut world, from, to);
+        let mut random = StdRng::seed_from_u64(1);
+        for number in 0..1_000_u64 {
+            let len = random.random_range(0..1_800);
+            let payload: Vec<u8> = (0..len).map(|_| random.random()).collect();
+            let timestamp = random.random_range(0..400) * number as u32;
+            let bytes = rtp(FORMAT, 9, number, timestamp, &payload);
+            world.packet(Path::Rtp(a), address(A), &bytes);
+            world.advance_ms(random.random_range(0..40));
+        }
+        let took = (world.now - world.start).as_millis() as usize;
+        let sent = world.take_rtp(Path::Rtp(b)).len();
+        assert!(sent <= took / 20 + 1, "{sent} packets in {took} ms");
     }
 }
