@@ -9,6 +9,7 @@ use crate::{
     codec::{Codec, Encoder, FRAME_MS, g711, opus},
     error::Error,
     playout::Playout,
+    sdp::OpusParameters,
     shard::Media,
 };
 
@@ -31,7 +32,7 @@ impl Transcoder {
     pub(crate) fn new(
         from: Codec,
         to: Codec,
-        wishes: opus::Wishes,
+        wishes: &OpusParameters,
         complexity: u8,
         now: Instant,
     ) -> Result<Self, Error> {
@@ -90,11 +91,11 @@ impl Transcoder {
 pub(crate) fn encoder(
     codec: Codec,
     pcm_rate_hz: u32,
-    wishes: opus::Wishes,
+    wishes: &OpusParameters,
     complexity: u8,
 ) -> Result<Encoder, Error> {
     if codec == Codec::Opus {
-        let settings = wishes.settings(complexity, pcm_rate_hz);
+        let settings = opus::Settings::for_peer(wishes, complexity, pcm_rate_hz);
         return opus::Encoder::new(pcm_rate_hz, settings).map(Encoder::Opus);
     }
     Encoder::new(codec, pcm_rate_hz)

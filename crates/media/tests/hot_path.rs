@@ -1,4 +1,4 @@
-//! Playback and echo allocate nothing per packet: in the clear and by every SRTP profile.
+//! Playback, echo and bridges allocate nothing per packet: in the clear and by every SRTP profile.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -17,8 +17,9 @@ use std::{
 
 use common::*;
 use media::{
+    codec::{Codec, Encoder},
     dtls::{Association, Configs},
-    rtp::ExtendedSequenceNumber,
+    rtp::{ExtendedSequenceNumber, PayloadType},
     sdp::{Crypto, DtlsRole, SDES_PROFILES},
     shard::{
         Command, LegId, LegKey, LegParameters, Media, PACKET_BYTES_MAX, PacketBuffer, Path, Repeat,
@@ -259,4 +260,122 @@ fn echo_with_keys_in_the_session_description() {
         let inbound = Inbound::new(path, address(PEER), measured);
         assert_quiet(run(&mut world, MEASURED, Some(inbound)), 500);
     }
+}
+
+/// A phone of a codec.
+fn phone(world: &mut World, codec: Codec, at: &str) -> (LegKey, LegId) {
+    let mut parameters = LegParameters::answering(speaking(codec, at));
+    parameters.signalling_remote = Some(address(at).ip());
+    world.open(parameters, None)
+}
+
+fn join(world: &mut World, [a, b]: [(LegKey, LegId); 2]) {
+    world.command(a.0, Command::Bridge { peer: b.1 });
+    world.command(b.0, Command::Bridge { peer: a.1 });
+}
+
+/// Ten seconds of packets of 20 ms, the payload of each made by `payload`.
+fn packets(codec: Codec, from: u64, mut payload: impl FnMut(u64) -> Vec<u8>) -> Vec<Vec<u8>> {
+    let ticks = u64::from(codec.samples_per_frame());
+    let packet = |n| rtp(PayloadType(96), 9, n, (ticks * n) as u32, &payload(n));
+    (from..from + 500).map(packet).collect()
+}
+
+#[test]
+fn a_bridge_forwards_translates_and_transcodes() {
+    let pairs = [
+        (Codec::Pcmu, Codec::Pcmu),
+        (Codec::Pcmu, Codec::Pcma),
+        (Codec::Pcmu, Codec::Opus),
+        (Codec::G722, Codec::Pcma),
+        (Codec::Opus, Codec::Pcmu),
+        (Codec::Opus, Codec::G722),
+    ];
+    for (from, to) in pairs {
+        let mut world = World::new();
+        let a = phone(&mut world, from, PEER);
+        let b = phone(&mut world, to, "192.0.2.2:4000");
+        join(&mut world, [a, b]);
+        let mut encoder =
+            Encoder::new(from, if from == Codec::G722 { 16_000 } else { 8_000 }).unwrap();
+        let mut say = |n: u64| {
+            let len = if from == Codec::G722 { 320 } else { 160 };
+            let pcm: Vec<i16> = (0..len).map(|i| ((n * 7 + i) % 50 * 300) as i16).collect();
+            let mut payload = [0; 1275];
+            let len = encoder.encode(&pcm, &mut payload).unwrap();
+            payload[..len].to_vec()
+        };
+        // Every tenth packet is lost.
+        let mut with_loss = |from_number| {
+            let mut packets = packets(from, from_number, &mut say);
+            let mut n = 0;
+            packets.retain(|_| {
+                n += 1;
+                n % 10 != 5
+            });
+            packets
+        };
+        let (warm_up, measured) = (with_loss(0), with_loss(500));
+        let path = Path::Rtp(a.0);
+        run(&mut world, WARM_UP, Some(Inbound::new(path, address(PEER), warm_up)));
+        let inbound = Inbound::new(path, address(PEER), measured);
+        let (packets, allocations) = run(&mut world, MEASURED, Some(inbound));
+        assert!(packets >= 440, "{from} to {to}: {packets} packets");
+        assert_eq!(allocations, 0, "{from} to {to}");
+    }
+}
+
+#[test]
+fn a_bridge_between_a_browser_and_a_phone() {
+    for profile in [SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmHmacSha1_80] {
+        for codec in [Codec::Pcmu, Codec::Opus] {
+            let mut world = World::new();
+            let mut browser = Browser::new(&world, PEER);
+            let opened = browser.open(&mut world);
+            if profile == SrtpProfile::Aes128CmHmacSha1_80 {
+                let configs = Configs::new(&browser.certificate).unwrap().without_gcm();
+                let expected = vec![world.certificate.fingerprint()];
+                browser.association = Association::new(configs, DtlsRole::Active, expected);
+            }
+            browser.connect(&mut world);
+            let phone = phone(&mut world, codec, "192.0.2.2:4000");
+            join(&mut world, [opened, phone]);
+            let mut packets = |range: std::ops::Range<u32>| {
+                range.map(|n| browser.protected(PCMU, 160 * n, &[n as u8; 160])).collect()
+            };
+            let (warm_up, measured) = (packets(0..500), packets(500..1000));
+            let path = Path::Shared(0);
+            run(&mut world, WARM_UP, Some(Inbound::new(path, address(PEER), warm_up)));
+            let inbound = Inbound::new(path, address(PEER), measured);
+            assert_quiet(run(&mut world, MEASURED, Some(inbound)), 500);
+            // The other way.
+            let mut encoder = Encoder::new(codec, 8_000).unwrap();
+            let mut say = |_| {
+                let mut payload = [0; 1275];
+                let len = encoder.encode(&[500; 160], &mut payload).unwrap();
+                payload[..len].to_vec()
+            };
+            let (warm_up, measured) =
+                (self::packets(codec, 0, &mut say), self::packets(codec, 500, &mut say));
+            let (path, from) = (Path::Rtp(phone.0), address("192.0.2.2:4000"));
+            run(&mut world, WARM_UP, Some(Inbound::new(path, from, warm_up)));
+            let inbound = Inbound::new(path, from, measured);
+            assert_quiet(run(&mut world, MEASURED, Some(inbound)), 500);
+        }
+    }
+}
+
+#[test]
+fn digits_that_are_sent() {
+    let mut world = World::new();
+    let key = phone(&mut world, Codec::Pcmu, PEER).0;
+    let press = |world: &mut World| {
+        for digit in "0123456789*#ABCD".chars() {
+            world.command(key, Command::Dtmf { digit, duration: Duration::from_millis(100) });
+        }
+    };
+    press(&mut world);
+    run(&mut world, WARM_UP, None);
+    press(&mut world);
+    assert_quiet(run(&mut world, MEASURED, None), 16 * 7);
 }

@@ -113,6 +113,9 @@ pub struct Media {
     pub codecs: Vec<CodecName>,
     /// Complexity of the Opus encoder for prompts and tones, 0 to 10.
     pub opus_complexity: u8,
+    /// Complexity of the Opus encoder for calls between Opus and another codec, 0 to 10: it works
+    /// for every such call all the time.
+    pub opus_transcode_complexity: u8,
     /// A call whose media has not come up this many seconds after the answer is ended.
     pub connect_timeout_s: u64,
 }
@@ -291,6 +294,7 @@ impl Default for Media {
             rtp_port_max: 29_999,
             codecs: vec![CodecName::Opus, CodecName::G722, CodecName::Pcmu, CodecName::Pcma],
             opus_complexity: 9,
+            opus_transcode_complexity: 5,
             connect_timeout_s: 10,
         }
     }
@@ -397,6 +401,7 @@ mod tests {
             ("[media]\ncodecs = []\n", "codecs"),
             ("[media]\naddresses = ['10.0.0.1', '10.0.0.2']\n", "addresses"),
             ("[media]\nopus_complexity = 11\n", "opus_complexity"),
+            ("[media]\nopus_transcode_complexity = 11\n", "opus_transcode_complexity"),
             ("listen = []\n", "listen"),
             ("[tls]\nkey = 'k.pem'\n", "certificate"),
             ("[limits]\ncalls_max = 0\n", "calls_max"),

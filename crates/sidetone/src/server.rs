@@ -378,6 +378,7 @@ fn start_media(
         webrtc_port: config.media.webrtc_port,
         rtp_ports: config.media.rtp_port_min..=config.media.rtp_port_max,
         legs_max: calls_max,
+        opus_complexity: config.media.opus_transcode_complexity,
         ..MediaConfig::default()
     })
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use opus::{Application, Bitrate, Channels};
 
 use super::Descriptor;
-use crate::Error;
+use crate::{Error, sdp::OpusParameters};
 
 /// Opus on RTP: always 48000 Hz and two channels in SDP, whatever is coded (RFC 7587 §7).
 pub static CODEC: Descriptor = Descriptor {
@@ -40,40 +40,24 @@ pub struct Settings {
     pub playback_rate_hz_max: u32,
     /// Whether nothing is sent while nobody speaks: frames of at most [`DTX_BYTES_MAX`] bytes.
     pub dtx: bool,
+    /// Whether all frames have one size.
+    pub constant_bitrate: bool,
 }
 
-/// What a peer asks of the Opus that it is sent (RFC 7587 §6.1), as `a=fmtp` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wishes {
-    /// `maxplaybackrate`: what is above the sound of this sampling rate is wasted, in Hz.
-    pub playback_rate_hz_max: u32,
-    /// `maxaveragebitrate`, in bits per second.
-    pub bitrate_max: Option<u32>,
-    /// `useinbandfec`: it can use the copy that a frame carries of the one before.
-    pub inband_fec: bool,
-    /// `usedtx`: it prefers not to be sent silence.
-    pub dtx: bool,
-}
-
-impl Default for Wishes {
-    fn default() -> Self {
-        Wishes { playback_rate_hz_max: 48_000, bitrate_max: None, inband_fec: false, dtx: false }
-    }
-}
-
-impl Wishes {
-    /// Settings for a voice sampled at `pcm_rate_hz`, within what is wished.
-    pub fn settings(&self, complexity: u8, pcm_rate_hz: u32) -> Settings {
+impl Settings {
+    /// For a live voice sampled at `pcm_rate_hz`, as the peer that hears it wishes.
+    pub fn for_peer(wishes: &OpusParameters, complexity: u8, pcm_rate_hz: u32) -> Self {
         // RFC 7587 §3.1.1: the sweet spots for speech in narrow and in wide band, with some room.
         let bitrate = if pcm_rate_hz <= 8_000 { 20_000 } else { 28_000 };
         Settings {
             complexity,
-            bitrate: self.bitrate_max.map_or(bitrate, |max| bitrate.min(max)),
+            bitrate: wishes.bitrate_max.map_or(bitrate, |max| bitrate.min(max)),
             inband_fec: false,
             expected_loss_percent: 0,
             purpose: Purpose::Voice,
-            playback_rate_hz_max: self.playback_rate_hz_max,
-            dtx: self.dtx,
+            playback_rate_hz_max: wishes.playback_rate_hz_max,
+            dtx: wishes.dtx,
+            constant_bitrate: wishes.constant_bitrate,
         }
     }
 }
@@ -110,6 +94,7 @@ impl Settings {
         purpose: Purpose::Sound,
         playback_rate_hz_max: 48_000,
         dtx: false,
+        constant_bitrate: false,
     };
 
     /// For tones, which are encoded once and played in a loop.
@@ -121,6 +106,7 @@ impl Settings {
         purpose: Purpose::Loop,
         playback_rate_hz_max: 48_000,
         dtx: false,
+        constant_bitrate: false,
     };
 }
 
@@ -134,6 +120,7 @@ impl Default for Settings {
             purpose: Purpose::Voice,
             playback_rate_hz_max: 48_000,
             dtx: false,
+            constant_bitrate: false,
         }
     }
 }
@@ -162,6 +149,7 @@ impl Encoder {
         inner.set_prediction_disabled(settings.purpose == Purpose::Loop)?;
         inner.set_max_bandwidth(bandwidth(settings.playback_rate_hz_max))?;
         inner.set_dtx(settings.dtx)?;
+        inner.set_vbr(!settings.constant_bitrate)?;
         Ok(Encoder { inner })
     }
 
@@ -312,8 +300,12 @@ mod tests {
         for (rate_hz, expected) in
             [(8_000, opus::Bandwidth::Narrowband), (16_000, opus::Bandwidth::Wideband)]
         {
-            let wishes = Wishes { playback_rate_hz_max: rate_hz, ..Wishes::default() };
-            let mut encoder = Encoder::new(16_000, wishes.settings(5, 16_000)).unwrap();
+            let wishes = OpusParameters::parse(&format!(
+                "maxplaybackrate={rate_hz};maxaveragebitrate=24000"
+            ));
+            let settings = Settings::for_peer(&wishes, 5, 16_000);
+            assert_eq!(settings.bitrate, 24_000);
+            let mut encoder = Encoder::new(16_000, settings).unwrap();
             let mut payload = [0; 1275];
             for frame in frames() {
                 encoder.encode(&frame, &mut payload).unwrap();

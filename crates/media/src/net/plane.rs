@@ -61,6 +61,8 @@ pub struct MediaConfig {
     pub events_max: usize,
     /// Packets of other shards that may wait for a shard.
     pub ring_packets_max: usize,
+    /// Effort of encoding to Opus what comes from a leg of another codec: 0 (least) to 10 (best).
+    pub opus_complexity: u8,
 }
 
 impl Default for MediaConfig {
@@ -77,6 +79,7 @@ impl Default for MediaConfig {
             commands_max: 4_096,
             events_max: 64,
             ring_packets_max: 512,
+            opus_complexity: 5,
         }
     }
 }
@@ -421,7 +424,10 @@ impl Starting {
         senders: &[RingSender],
     ) -> Result<(ShardOutside, JoinHandle<()>), StartError> {
         let (epoch, ntp_epoch) = (Instant::now(), ntp_now());
-        let shard_config = ShardConfig::new(self.number, configs.clone(), epoch, ntp_epoch);
+        let shard_config = ShardConfig {
+            opus_complexity: config.opus_complexity,
+            ..ShardConfig::new(self.number, configs.clone(), epoch, ntp_epoch)
+        };
         let shard = Shard::new(shard_config, rand::rng().random());
         let (queue_sender, queue) = sync_channel(config.commands_max.max(1));
         let link = Arc::new(ShardLink {

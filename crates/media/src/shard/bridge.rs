@@ -87,13 +87,19 @@ impl Shard {
         let Some(leg) = self.legs.get_mut(target.index()).filter(|leg| leg.key == target) else {
             return Way::None;
         };
-        let (is_open, codec) = (leg.sends && !leg.is_muted() && leg.route().is_some(), leg.codec());
+        let is_open = leg.sends && !leg.is_muted() && leg.route().is_some();
+        let takes_noise = is_open && leg.format.is_some_and(|format| format.comfort_noise);
+        let codec = leg.codec();
         let Mode::Bridge(bridge) = &mut leg.mode else { return Way::None };
         if bridge.peer.serial != stream.leg {
             return Way::None;
         }
         let (MediaKind::Audio(from), Some(to)) = (kind, codec) else {
-            return if bridge.transcoder.is_some() { Way::Transcode } else { Way::PassOver };
+            return match kind {
+                _ if bridge.transcoder.is_some() => Way::Transcode,
+                MediaKind::ComfortNoise if takes_noise => Way::Forward(None),
+                _ => Way::PassOver,
+            };
         };
         let table = translation(from, to);
         if from != to && table.is_none() {
@@ -125,7 +131,7 @@ impl Shard {
         if let MediaKind::Audio(from) = media.kind {
             let fits = |transcoder: &Transcoder| transcoder.is_between(from, format.codec);
             if !bridge.transcoder.as_deref().is_some_and(fits) {
-                let made = Transcoder::new(from, format.codec, wishes, complexity, now);
+                let made = Transcoder::new(from, format.codec, &wishes, complexity, now);
                 bridge.transcoder = made.ok().map(Box::new);
             }
         }

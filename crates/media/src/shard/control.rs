@@ -93,7 +93,7 @@ impl Shard {
         let wanted = if format.dtmf.is_some() { None } else { Some(format.codec) };
         if dtmf.tone_codec() != wanted {
             let tones = wanted.and_then(|codec| {
-                let encoder = encoder(codec, TONE_RATE_HZ, leg.cold.opus, complexity).ok()?;
+                let encoder = encoder(codec, TONE_RATE_HZ, &leg.cold.opus, complexity).ok()?;
                 Some((codec, encoder, TONE_RATE_HZ))
             });
             dtmf.set_tones(tones);
@@ -145,6 +145,13 @@ impl Shard {
         let before = leg.codec();
         let format = Format::new(&negotiated);
         leg.format = Some(format);
+        if leg.cold.opus != negotiated.opus {
+            leg.cold.opus = negotiated.opus;
+            // The next packet makes another, as wished now.
+            if let Mode::Bridge(bridge) = &mut leg.mode {
+                bridge.transcoder = None;
+            }
+        }
         leg.sends = negotiated.direction.sends();
         if !std::mem::replace(&mut leg.receives, negotiated.direction.receives()) {
             leg.last_heard = now;

@@ -21,11 +21,11 @@ use super::{
     transmit::{LegKey, Transmits},
 };
 use crate::{
-    codec::opus,
     dtls::Configs,
     dtmf::DtmfReceiver,
     ice::{IceCredentials, IceLite},
     rtp::{ReceiveStatistics, Ssrc},
+    sdp::OpusParameters,
 };
 
 /// What a shard is made with.
@@ -179,7 +179,7 @@ impl Shard {
                 farewell: None,
                 rtcp_at: None,
                 dtmf: DtmfReceiver::default(),
-                opus: opus::Wishes::default(),
+                opus: OpusParameters::default(),
                 sender_report: None,
                 remote_block: None,
                 round_trip: None,

@@ -15,13 +15,13 @@ use super::{
     transmit::{LegKey, Path},
 };
 use crate::{
-    codec::{Codec, FRAME_MS, opus},
+    codec::{Codec, FRAME_MS},
     dtls::Association,
     dtmf::{DtmfReceiver, DtmfSender},
     ice::IceLite,
     prompt::Track,
     rtp::{PayloadType, ReceiveStatistics, ReportBlock},
-    sdp::{DtmfFormat, Fingerprint, Negotiated},
+    sdp::{DtmfFormat, Fingerprint, Negotiated, OpusParameters},
     srtp::{InboundSrtcp, InboundSrtp, OutboundSrtcp, OutboundSrtp},
     transcoder::Transcoder,
 };
@@ -62,6 +62,8 @@ pub(crate) struct Format {
     pub(crate) local_payload_type: PayloadType,
     /// What the peer sends DTMF events with.
     pub(crate) local_dtmf: Option<DtmfFormat>,
+    /// Whether comfort noise (RFC 3389) is agreed on.
+    pub(crate) comfort_noise: bool,
     pub(crate) frame_ticks: u32,
 }
 
@@ -153,7 +155,7 @@ pub(crate) struct Cold {
     pub(crate) rtcp_at: Option<Instant>,
     pub(crate) dtmf: DtmfReceiver,
     /// What the peer asks of an Opus encoder.
-    pub(crate) opus: opus::Wishes,
+    pub(crate) opus: OpusParameters,
     /// The peer's last sender report: middle bits of its NTP time, and when it came.
     pub(crate) sender_report: Option<(u32, Instant)>,
     pub(crate) remote_block: Option<ReportBlock>,
@@ -169,6 +171,7 @@ impl Format {
             dtmf: negotiated.dtmf,
             local_payload_type: PayloadType(negotiated.local_payload_type),
             local_dtmf: negotiated.local_dtmf,
+            comfort_noise: negotiated.comfort_noise,
             frame_ticks: negotiated.codec.samples_per_frame(),
         }
     }

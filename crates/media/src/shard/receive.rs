@@ -7,7 +7,7 @@ use super::{
     core::Shard,
     counters::{Discard, StunResult},
     leg::{Bridge, Format, Leg, Mode, Transport},
-    send::{self, Context},
+    send::{self, COMFORT_NOISE, Context},
     source::Verdict,
     transmit::{LegKey, Media, MediaKind, PacketBuffer, Path, StreamId, Transmits},
 };
@@ -323,12 +323,9 @@ impl Shard {
                 leg.cold.remote_block = Some(block);
                 leg.cold.round_trip = round_trip.or(leg.cold.round_trip);
                 if let Mode::Bridge(Bridge { transcoder: Some(transcoder), .. }) = &mut leg.mode {
-                    let percent = u16::from(block.fraction_lost) * 100 / 256;
-                    transcoder.expect_loss(if leg.cold.opus.inband_fec {
-                        percent as u8
-                    } else {
-                        0
-                    });
+                    let percent = (u16::from(block.fraction_lost) * 100).div_ceil(256);
+                    let is_of_use = leg.cold.opus.inband_fec;
+                    transcoder.expect_loss(if is_of_use { percent as u8 } else { 0 });
                 }
             }
         }
@@ -499,6 +496,3 @@ fn reason(error: SrtpError) -> Discard {
         SrtpError::Replay => Discard::SrtpReplay,
     }
 }
-
-// RFC 3389 §4.
-const COMFORT_NOISE: PayloadType = PayloadType(13);

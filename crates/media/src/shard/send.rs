@@ -236,12 +236,16 @@ fn prepare(
         return None;
     }
     let format = leg.format?;
-    if media.kind != MediaKind::Audio(format.codec) {
-        context.counters.discard(Discard::CodecMismatch);
-        return None;
-    }
+    let payload_type = match media.kind {
+        MediaKind::Audio(codec) if codec == format.codec => format.payload_type,
+        MediaKind::ComfortNoise => COMFORT_NOISE,
+        MediaKind::Audio(_) | MediaKind::Dtmf(_) => {
+            context.counters.discard(Discard::CodecMismatch);
+            return None;
+        }
+    };
     let from = (media.stream, media.number, media.timestamp);
-    let (payload_type, ticks_per_ms) = (format.payload_type, format.ticks_per_ms());
+    let ticks_per_ms = format.ticks_per_ms();
     let prepared =
         leg.outbound.forward(from, media.marker, payload_type, ticks_per_ms, context.at_ms);
     if prepared.is_none() {
@@ -299,5 +303,7 @@ fn sent(leg: &mut Leg, payload_bytes: usize, context: &mut Context<'_>) {
     }
 }
 
+// RFC 3389 §4.
+pub(super) const COMFORT_NOISE: PayloadType = PayloadType(13);
 /// Packets of a delayed echo sent at one turn: enough for packets of 10 ms and to catch up.
 const DELAYED_PER_TURN_MAX: usize = 4;

@@ -2,7 +2,10 @@
 //!
 //! The address in the session description comes first; behind it, an address with the IP of that or
 //! of the signalling (a NAT gave it another port); last, any address, after a few packets in a row.
-//! Media never moves to a worse address than the one that spoke, and never from the signalled one.
+//! Media never moves to a worse address than the one that spoke, with one exception: a peer whose
+//! network changed under it goes on from another address with the very next packets of its stream.
+//! Once the old address has fallen silent, that is followed within a tenth of a second; who does not
+//! hear the stream cannot guess its SSRC and its numbers.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -25,6 +28,8 @@ struct Locked {
     address: SocketAddr,
     rank: Rank,
     last_packet: Instant,
+    /// The stream and its last number, unless the address was learned otherwise.
+    stream: Option<(Ssrc, SequenceNumber)>,
 }
 
 /// How much an address is to be believed.
@@ -92,28 +97,27 @@ impl PlainSource {
         if let Some(locked) = &mut self.locked {
             if locked.address == from {
                 locked.last_packet = now;
+                locked.stream = Some((ssrc, number));
                 return Verdict::Accept;
             }
-            let is_silent = now.saturating_duration_since(locked.last_packet) >= SILENT_AFTER;
-            let may_move = rank > locked.rank
-                || (rank == Rank::KnownHost && locked.rank == Rank::KnownHost && is_silent);
-            if !may_move {
-                return Verdict::Refuse;
-            }
-            if rank == Rank::KnownHost && locked.rank == rank && !self.prove(from, ssrc, number) {
-                return Verdict::Probation;
+            let locked = *locked;
+            if rank <= locked.rank
+                && let Some(verdict) = self.doubt(from, rank, locked, (ssrc, number), now)
+            {
+                return verdict;
             }
         } else if rank == Rank::Stranger {
             // Who signals its own address needs no other found for it, however long it is silent.
             if self.is_certain() {
                 return Verdict::Refuse;
             }
-            if !self.prove(from, ssrc, number) {
+            if self.prove(from, ssrc, number) < PROBATION_PACKETS {
                 return Verdict::Probation;
             }
         }
         let moves = self.destination() != Some(from);
-        self.locked = Some(Locked { address: from, rank, last_packet: now });
+        let stream = Some((ssrc, number));
+        self.locked = Some(Locked { address: from, rank, last_packet: now, stream });
         self.candidate = None;
         if moves { Verdict::Move } else { Verdict::Accept }
     }
@@ -125,9 +129,38 @@ impl PlainSource {
             return false;
         }
         let moves = self.destination() != Some(from);
-        self.locked = Some(Locked { address: from, rank: self.rank(from), last_packet: now });
+        let rank = self.rank(from);
+        self.locked = Some(Locked { address: from, rank, last_packet: now, stream: None });
         self.candidate = None;
         moves
+    }
+
+    /// What speaks against an address that is no better than the one in use.
+    fn doubt(
+        &mut self,
+        from: SocketAddr,
+        rank: Rank,
+        locked: Locked,
+        (ssrc, number): (Ssrc, SequenceNumber),
+        now: Instant,
+    ) -> Option<Verdict> {
+        let goes_on = locked.stream.is_some_and(|(known, last)| {
+            known == ssrc && (1..=GOES_ON_MAX).contains(&number.distance_from(last))
+        });
+        let is_port_only = rank == Rank::KnownHost && locked.rank == Rank::KnownHost;
+        let (silent_after, packets) = match (goes_on, rank) {
+            (true, Rank::Stranger) => (MOVED_FAR_AFTER, PROBATION_PACKETS),
+            (true, Rank::KnownHost | Rank::Signalled) => (MOVED_AFTER, MOVED_PACKETS),
+            (false, _) if is_port_only => (SILENT_AFTER, PROBATION_PACKETS),
+            (false, _) => return Some(Verdict::Refuse),
+        };
+        let is_silent = now.saturating_duration_since(locked.last_packet) >= silent_after;
+        // The packets that come while it is not known yet whether the old address is silent count.
+        if !goes_on && !is_silent {
+            return Some(Verdict::Refuse);
+        }
+        let is_proven = self.prove(from, ssrc, number) >= packets;
+        (!is_proven || !is_silent).then_some(Verdict::Probation)
     }
 
     /// Whether an RTCP packet may be the peer's: it comes from the host that media comes from.
@@ -151,20 +184,20 @@ impl PlainSource {
     }
 
     /// Counts packets in a row of one stream from one address.
-    fn prove(&mut self, from: SocketAddr, ssrc: Ssrc, number: SequenceNumber) -> bool {
+    fn prove(&mut self, from: SocketAddr, ssrc: Ssrc, number: SequenceNumber) -> u8 {
         let count = match self.candidate {
             Some(candidate)
                 if candidate.address == from
                     && candidate.ssrc == ssrc
                     && candidate.next == number =>
             {
-                candidate.count + 1
+                candidate.count.saturating_add(1)
             }
             // Another address does not take over a candidate: the first to go on in a row wins.
             _ => 1,
         };
         self.candidate = Some(Candidate { address: from, ssrc, next: number.plus(1), count });
-        count >= PROBATION_PACKETS
+        count
     }
 }
 
@@ -172,6 +205,14 @@ impl PlainSource {
 const PROBATION_PACKETS: u8 = 5;
 /// A learned address may give way to another port of the same host after this long without it.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
+/// A stream that goes on from another port of a known host, and from another host, is followed once
+/// the address in use has been silent for so long.
+const MOVED_AFTER: Duration = Duration::from_millis(60);
+const MOVED_FAR_AFTER: Duration = Duration::from_millis(100);
+/// Packets in a row after which a stream that goes on from a known host is followed.
+const MOVED_PACKETS: u8 = 3;
+/// How many packets may be missing where a stream goes on: one second of the shortest.
+const GOES_ON_MAX: i16 = 100;
 
 #[cfg(test)]
 mod tests {
@@ -196,6 +237,16 @@ mod tests {
         fn packet(&mut self, from: &str) -> Verdict {
             self.number += 1;
             self.now += Duration::from_millis(20);
+            let from: SocketAddr = from.parse().unwrap();
+            // Every address has a stream of its own.
+            let ssrc = Ssrc(u32::from(from.port()));
+            self.source.judge(from, ssrc, SequenceNumber(self.number), self.now)
+        }
+
+        /// The next packet of one stream.
+        fn goes_on(&mut self, from: &str, after_ms: u64) -> Verdict {
+            self.number += 1;
+            self.now += Duration::from_millis(after_ms);
             let number = SequenceNumber(self.number);
             self.source.judge(from.parse().unwrap(), Ssrc(1), number, self.now)
         }
@@ -262,7 +313,7 @@ mod tests {
         assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Move);
         fixture.now += Duration::from_secs(60);
         for _ in 0..20 {
-            assert_eq!(fixture.packet("203.0.113.10:1"), Verdict::Refuse);
+            assert_eq!(fixture.packet("203.0.113.10:2"), Verdict::Refuse);
         }
         assert_eq!(fixture.packet("198.51.100.1:9"), Verdict::Move);
         assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Refuse);
@@ -277,6 +328,47 @@ mod tests {
             assert_eq!(fixture.packet(&from), Verdict::Probation);
         }
         assert_eq!(fixture.packet(SIGNALLED), Verdict::Accept);
+    }
+
+    #[test]
+    fn a_peer_that_moves_is_followed_within_200_ms() {
+        for (moved, packets) in [("192.0.2.1:9999", 3), ("203.0.113.9:1", 5)] {
+            let mut fixture = Fixture::new();
+            for _ in 0..10 {
+                fixture.goes_on(SIGNALLED, 20);
+            }
+            for _ in 1..packets {
+                assert_eq!(fixture.goes_on(moved, 20), Verdict::Probation);
+            }
+            assert_eq!(fixture.goes_on(moved, 20), Verdict::Move, "{moved}");
+            assert_eq!(fixture.goes_on(moved, 20), Verdict::Accept);
+            assert_eq!(fixture.destination(), moved);
+            // And back.
+            assert_eq!(fixture.goes_on(SIGNALLED, 20), Verdict::Move);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_copied_while_the_peer_speaks_moves_nothing() {
+        let mut fixture = Fixture::new();
+        for n in 0..500 {
+            assert_ne!(fixture.goes_on(SIGNALLED, 10), Verdict::Refuse);
+            let copied = if n % 2 == 0 { "192.0.2.1:9999" } else { "203.0.113.9:1" };
+            assert_eq!(fixture.goes_on(copied, 10), Verdict::Probation);
+        }
+        assert_eq!(fixture.destination(), SIGNALLED);
+    }
+
+    #[test]
+    fn a_stranger_with_a_stream_of_its_own_moves_nothing_however_long_the_peer_is_silent() {
+        let mut fixture = Fixture::new();
+        for _ in 0..10 {
+            fixture.goes_on(SIGNALLED, 20);
+        }
+        for _ in 0..500 {
+            assert_eq!(fixture.packet("203.0.113.9:7"), Verdict::Refuse);
+        }
+        assert_eq!(fixture.destination(), SIGNALLED);
     }
 
     #[test]

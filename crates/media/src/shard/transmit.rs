@@ -67,9 +67,13 @@ pub struct Media<'a> {
 }
 
 impl Media<'_> {
-    /// The same, said to be of `codec`: a payload that was translated to it.
+    /// The same, audio said to be of `codec`: a payload that was translated to it.
     pub(crate) fn of(self, codec: Option<Codec>) -> Self {
-        Self { kind: codec.map_or(self.kind, MediaKind::Audio), ..self }
+        let kind = match (self.kind, codec) {
+            (MediaKind::Audio(_), Some(codec)) => MediaKind::Audio(codec),
+            (kind, _) => kind,
+        };
+        Self { kind, ..self }
     }
 }
 
@@ -90,7 +94,7 @@ pub enum MediaKind {
     Audio(Codec),
     /// A DTMF event, with its clock rate (RFC 4733). Another leg only learns that it used a number.
     Dtmf(u32),
-    /// Comfort noise (RFC 3389). We agree on it with nobody, so it goes no further either.
+    /// Comfort noise (RFC 3389), for legs that agreed on it.
     ComfortNoise,
 }
 

@@ -3,6 +3,7 @@
 use media::{
     codec::{Codec, g711::ULAW_TO_ALAW},
     rtp::PayloadType,
+    sdp::RemoteMedia,
     shard::{Command, Discard, LegEvent, LegId, LegKey, LegParameters, Path, Repeat},
 };
 
@@ -62,7 +63,7 @@ fn a_digit_is_reported_and_goes_no_further_and_leaves_no_gap() {
         say(&mut world, DTMF, number, &[1, 0x8a, 3, 32]);
     }
     say(&mut world, PCMU, 5, &[2; 160]);
-    // Comfort noise (RFC 3389), which we agree on with nobody.
+    // Comfort noise (RFC 3389), which the other did not agree on.
     say(&mut world, PayloadType(13), 6, &[40]);
     say(&mut world, PCMU, 7, &[3; 160]);
     let heard = world.take_rtp(Path::Rtp(b));
@@ -73,6 +74,25 @@ fn a_digit_is_reported_and_goes_no_further_and_leaves_no_gap() {
     assert_eq!(heard, expected);
     let digits = world.events_of(a);
     assert!(digits.iter().any(|event| matches!(event, LegEvent::Dtmf { digit: '1', .. })));
+}
+
+#[test]
+fn rfc3389_4_comfort_noise_is_forwarded_to_who_agreed_on_it() {
+    let mut world = World::new();
+    let open = |world: &mut World, at: &str| {
+        let rtp = address(at);
+        let remote = RemoteMedia::Plain { rtp, rtcp: rtp, rtcp_mux: false };
+        let mut parameters = LegParameters::answering(described("", "0 13", remote));
+        parameters.signalling_remote = Some(rtp.ip());
+        world.open(parameters, None)
+    };
+    let ((a, a_id), (b, b_id)) = (open(&mut world, A), open(&mut world, B));
+    world.command(a, Command::Bridge { peer: b_id });
+    world.command(b, Command::Bridge { peer: a_id });
+    world.packet(Path::Rtp(a), address(A), &rtp(PCMU, 9, 1, 0, &[1; 160]));
+    world.packet(Path::Rtp(a), address(A), &rtp(PayloadType(13), 9, 2, 160, &[40]));
+    let heard = world.take_rtp(Path::Rtp(b));
+    assert_eq!((heard[1].payload_type, &heard[1].payload), (PayloadType(13), &vec![40]));
 }
 
 #[test]

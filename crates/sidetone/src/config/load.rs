@@ -136,6 +136,10 @@ impl Config {
                 "media.addresses must be addresses of this machine, not 0.0.0.0 or ::",
             ),
             (media.opus_complexity > 10, "media.opus_complexity must be from 0 to 10"),
+            (
+                media.opus_transcode_complexity > 10,
+                "media.opus_transcode_complexity must be from 0 to 10",
+            ),
             (limits.calls_max == 0, "limits.calls_max must be at least 1"),
             (limits.transactions_max == 0, "limits.transactions_max must be at least 1"),
             (limits.connections_max == 0, "limits.connections_max must be at least 1"),
