@@ -8,9 +8,10 @@ import { sipHost } from "./server";
 
 export type ServerState = "connecting" | "connected" | "disconnected";
 
-/** `waiting` tries again by itself; `refused` does not. */
+/** `callOnly` may call but not be called; `waiting` tries again by itself; `refused` does not. */
 export type Registration =
   | { state: "guest" | "registering" | "registered" }
+  | { state: "callOnly"; answer: Answer }
   | { state: "waiting"; cause: string; answer: Answer | null; retryMs: number }
   | { state: "refused"; account: Account; answer: Answer | null };
 
@@ -31,6 +32,8 @@ const RENEW_MS = 120_000;
 const RECONNECT_MAX_S = 15;
 const RETRY_MIN_MS = 2000;
 const RETRY_MAX_MS = 60_000;
+/** Whoever gets these gets them again: wrong credentials, unknown user, or a server without users. */
+const REFUSALS = [401, 404, 405, 407, 501];
 /** Longer than any server lets a phone ring. */
 const NO_ANSWER_S = 300;
 
@@ -121,9 +124,9 @@ export class Phone {
   private registrationFailed(cause: string, answer: Answer | null): void {
     // JsSIP registers again by itself once it is connected again.
     if (cause === "Connection Error" || this.account === null) return;
-    if (answer !== null && [401, 403, 404, 407].includes(answer.status ?? 0)) {
-      this.events.registration({ state: "refused", account: this.account, answer });
-      return;
+    if (answer?.status === 403) return this.events.registration({ state: "callOnly", answer });
+    if (REFUSALS.includes(answer?.status ?? 0)) {
+      return this.events.registration({ state: "refused", account: this.account, answer });
     }
     const asked = Number(answer?.retryAfter?.match(/^\s*(\d+)/)?.[1] ?? 0) * 1000;
     const retryMs = Math.max(asked, this.retryMs);

@@ -69,7 +69,10 @@ export class SignIn {
     this.signIn.hidden = !isOut;
     this.signOut.hidden = isOut;
     this.silence.hidden = now.state !== "registered" || navigator.userActivation?.hasBeenActive !== false;
-    if (now.state === "registered" && account !== null) this.succeed(server, account);
+    if (account !== null && (now.state === "registered" || now.state === "callOnly")) this.succeed(server, account);
+    if (now.state === "callOnly" && account?.kind === "password") {
+      this.view.showNotice({ text: words.notRegistered(account.user, now.answer), isError: true });
+    }
     if (now.state === "refused") this.refuse(now);
     if (now.state === "waiting" && this.isOpen) this.explain(words.registration(now, account));
   }

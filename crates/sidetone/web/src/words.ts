@@ -142,6 +142,8 @@ export function registration(now: Registration, account: Account | null): string
       return `Signing in as ${user}`;
     case "registered":
       return `Registered as ${user}${account?.kind === "token" ? until(account.expiresAt) : ""}`;
+    case "callOnly":
+      return `Signed in as ${user}${account?.kind === "token" ? until(account.expiresAt) : ""}: can call, but not be called`;
     case "waiting":
       return `Not registered as ${user}: ${waiting(now.cause, now.answer)}. Trying again in `
         + `${Math.ceil(now.retryMs / 1000)} seconds`;
@@ -170,8 +172,14 @@ export function signInRefused(account: Account, answer: Answer | null): string {
       ? "The sign-in link has expired. Ask for a new one, or sign in with number and password."
       : `The server does not accept this sign-in link${code}.`;
   }
-  if (answer?.status === 403) return `${account.user} may not register from here${code}.${warned(answer)}`;
+  if (answer?.status === 405 || answer?.status === 501) return `This server has no users to sign in as${code}.`;
   return `The server refused to register ${account.user}${code}.`;
+}
+
+/** Why a user with the right password is not registered. */
+export function notRegistered(user: string, answer: Answer): string {
+  return `${user} cannot be called on this phone (${statusWords(answer)}): it may be signed in on too many devices, or `
+    + `may not use this kind of connection.${warned(answer)}`;
 }
 
 export const UNREADABLE_LINK = "This sign-in link is damaged: it names no user. Ask for a new one.";
