@@ -4,6 +4,7 @@
 //! clock are simulated. A failure prints the seed that repeats it: `SIDETONE_SEED=… cargo test`.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod dialing;
 mod link;
 mod lossy;
 mod media;

@@ -29,6 +29,7 @@ pub struct Simulation {
     wire: SimulatedWire,
     media: Arc<Media>,
     pub health: Arc<Health>,
+    pub dialer: Dialer,
     pub stop: watch::Sender<bool>,
     pub signaling: tokio::task::JoinHandle<()>,
     phones: u16,
@@ -76,7 +77,7 @@ impl Simulation {
             registrar: Arc::new(Registrar::new((&config).into(), Writer::none())),
             prompts,
             media: Arc::new(Port(media.clone())),
-            dialer,
+            dialer: dialer.clone(),
             capabilities: Default::default(),
             metrics: Arc::new(Metrics::new(100).unwrap()),
             health: health.clone(),
@@ -93,7 +94,7 @@ impl Simulation {
         let (events, inbound) = mpsc::channel(64);
         let signaling = Signaling::new(settings, wire.clone(), shared, inbox);
         let signaling = tokio::spawn(signaling.run(inbound));
-        Simulation { seed, faults, events, wire, media, health, stop, signaling, phones: 0 }
+        Simulation { seed, faults, events, wire, media, health, dialer, stop, signaling, phones: 0 }
     }
 
     /// A phone with links of its own to the server.
@@ -110,6 +111,16 @@ impl Simulation {
         let (rtp_to_server, rtp_from_server) = self.media.connect(rtp_address, self.faults, seed);
         let ends = Ends { to_server, from_server, rtp_to_server, rtp_from_server };
         Phone::new(index, SERVER, ends, seed)
+    }
+
+    /// Two links to and from an address, for a peer that is only called.
+    pub fn line(&mut self, local: SocketAddr) -> (Link<Bytes>, mpsc::UnboundedReceiver<Bytes>) {
+        let seed = self.seed.wrapping_mul(31).wrapping_add(u64::from(local.port()));
+        let (to_server, at_server) = Link::new(self.faults, seed ^ 1);
+        let (to_peer, from_server) = Link::new(self.faults, seed ^ 2);
+        self.wire.0.lock().unwrap().insert(local, to_peer);
+        tokio::spawn(deliver(at_server, self.events.clone(), local));
+        (to_server, from_server)
     }
 
     /// Whether nothing of any call is left: no task, no media leg.

@@ -227,6 +227,11 @@ impl Leg {
         self.is_flow_lost
     }
 
+    /// Where our requests are addressed to, a URI.
+    pub fn remote_target(&self) -> &str {
+        self.dialog.remote_target()
+    }
+
     /// Whether a request with our tag belongs to a dialog of this leg.
     pub fn owns(&self, request: &Message) -> bool {
         let tag = request.from_tag().unwrap_or_default();

@@ -9,7 +9,7 @@ use dialog::{Action, Body, Event, Failure, Leg, Purpose, Settings};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use transaction::{ClientId, ServerId, TransactionLayer};
-use transport::{Flow, FlowId, Message, Method};
+use transport::{Flow, FlowId, Message, Method, Uri};
 
 use crate::calls::{self, SipCommand, SipEvent};
 use crate::metrics::{Direction, Metrics};
@@ -36,6 +36,8 @@ pub(super) struct Legs {
     /// Legs whose peer was heard last on a connection.
     by_flow: BTreeSet<(FlowId, LegKey)>,
     deadlines: BTreeSet<(Instant, LegKey)>,
+    /// Legs whose connection is closed.
+    lost: BTreeSet<LegKey>,
     /// Legs with something to say.
     changed: Vec<LegKey>,
     /// ACKs of 2xx, which no transaction sends.
@@ -64,6 +66,7 @@ impl Legs {
             by_client: HashMap::new(),
             by_flow: BTreeSet::new(),
             deadlines: BTreeSet::new(),
+            lost: BTreeSet::new(),
             changed: Vec::new(),
             acks: VecDeque::new(),
             live: 0,
@@ -228,7 +231,25 @@ impl Legs {
             self.with(Some(key), |leg| leg.handle_flow_closed(flow, now));
             if let Some(entry) = self.table.get_mut(&key) {
                 entry.tell(SipEvent::FlowClosed, now);
+                self.lost.insert(key);
             }
+        }
+    }
+
+    /// A contact registered on a connection: legs of that contact which have lost theirs go on
+    /// there (RFC 5626 §4.4). A browser's contact is a name that it made up and nobody guesses.
+    pub(super) fn handle_registered(&mut self, contact: &Uri, flow: Flow) {
+        let is_of_contact = |leg: &Leg| {
+            let target = leg.remote_target().parse::<Uri>();
+            target.is_ok_and(|target| {
+                target.user() == contact.user() && target.host() == contact.host()
+            })
+        };
+        let lost = self.lost.iter().filter_map(|key| Some((*key, self.table.get(key)?)));
+        let moved: Vec<LegKey> =
+            lost.filter(|(_, entry)| is_of_contact(&entry.leg)).map(|(key, _)| key).collect();
+        for key in moved {
+            self.with(Some(key), |leg| leg.handle_flow_moved(flow));
         }
     }
 
@@ -363,6 +384,7 @@ impl Legs {
         let Some(entry) = self.table.get_mut(&key) else { return };
         let flow = entry.leg.flow().id;
         if flow != entry.flow {
+            self.lost.remove(&key);
             self.by_flow.remove(&(entry.flow, key));
             self.by_flow.insert((flow, key));
             entry.flow = flow;
@@ -385,6 +407,7 @@ impl Legs {
         let Some(entry) = self.table.remove(&key) else { return };
         self.by_tag.remove(&entry.leg.id().local_tag);
         self.by_flow.remove(&(entry.flow, key));
+        self.lost.remove(&key);
         if let Some(deadline) = entry.deadline {
             self.deadlines.remove(&(deadline, key));
         }

@@ -33,6 +33,11 @@ impl<W: Wire> Signaling<W> {
             Err(refused) => (refused.status(), reject(request, flow, *refused)),
         };
         self.shared.metrics.registration((&answer).into());
+        if answer.is_ok() && matches!(flow.kind, TransportKind::Ws | TransportKind::Wss) {
+            for contact in request.addresses(Name::Contact).flatten() {
+                self.legs.handle_registered(contact.uri(), *flow);
+            }
+        }
         let bytes = writer
             .to_tag(&self.stateless_tag)
             .header(Name::Server, &self.legs.settings().server)
