@@ -1,4 +1,5 @@
-//! DTMF as RTP events (RFC 4733 §2): received here, sent by [`sender`].
+//! DTMF: received as RTP events (RFC 4733 §2) here and as tones by [`DtmfDetector`], sent as
+//! either.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start from some instant"))]
 
@@ -6,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::rtp::RtpTimestamp;
 
+mod detector;
 mod sender;
 
+pub use detector::DtmfDetector;
 pub(crate) use sender::{DtmfSender, Step};
 
 /// A key that was pressed.
