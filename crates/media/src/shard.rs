@@ -19,6 +19,7 @@ mod counters;
 mod delay;
 mod handshake;
 mod leg;
+mod listener;
 mod outbound;
 mod pen;
 mod receive;

@@ -20,7 +20,7 @@ use media::{
     codec::{Codec, Encoder},
     dtls::{Association, Configs},
     rtp::{ExtendedSequenceNumber, PayloadType},
-    sdp::{Crypto, DtlsRole, SDES_PROFILES},
+    sdp::{Crypto, DtlsRole, RemoteMedia, SDES_PROFILES},
     shard::{
         Command, LegId, LegKey, LegParameters, Media, PACKET_BYTES_MAX, PacketBuffer, Path, Repeat,
         Transmits,
@@ -378,4 +378,40 @@ fn digits_that_are_sent() {
     run(&mut world, WARM_UP, None);
     press(&mut world);
     assert_quiet(run(&mut world, MEASURED, None), 16 * 7);
+}
+
+#[test]
+fn listening_for_tones() {
+    for (payload_type, attributes) in [(0, ""), (9, ""), (96, "a=rtpmap:96 opus/48000/2\r\n")] {
+        let mut world = World::new();
+        let rtp_address = address(PEER);
+        let remote = RemoteMedia::Plain { rtp: rtp_address, rtcp: rtp_address, rtcp_mux: false };
+        let negotiated = described(attributes, &payload_type.to_string(), remote);
+        let codec = negotiated.codec;
+        let (key, _) = world.open(LegParameters::answering(negotiated), None);
+        let mut encoder = Encoder::new(codec, 8000).unwrap();
+        let mut packets = |range: std::ops::Range<u64>| {
+            let packet = |n: u64| {
+                // A key that is pressed for half of every second.
+                let pcm: Vec<i16> = (0..160)
+                    .map(|at| ((n * 160 + at) as f64 / 8000.0 * std::f64::consts::TAU, n % 50 < 25))
+                    .map(|(turn, on)| ((turn * 697.0).sin() + (turn * 1209.0).sin(), on))
+                    .map(|(wave, on)| if on { (wave * 4000.0) as i16 } else { 0 })
+                    .collect();
+                let mut payload = [0; 1275];
+                let len = encoder.encode(&pcm, &mut payload).unwrap();
+                let ticks = n as u32 * codec.samples_per_frame();
+                rtp(PayloadType(payload_type), 9, n, ticks, &payload[..len])
+            };
+            range.map(packet).collect()
+        };
+        let (warm_up, measured) = (packets(0..500), packets(500..1000));
+        let path = Path::Rtp(key);
+        run(&mut world, WARM_UP, Some(Inbound::new(path, rtp_address, warm_up)));
+        let heard = |world: &World| world.shard.counters().dtmf_in;
+        let before = heard(&world);
+        let inbound = Inbound::new(path, rtp_address, measured);
+        assert_quiet(run(&mut world, MEASURED, Some(inbound)), 0);
+        assert!((9..=11).contains(&(heard(&world) - before)));
+    }
 }

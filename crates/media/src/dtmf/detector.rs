@@ -99,6 +99,11 @@ impl DtmfDetector {
         }
     }
 
+    /// Whether a digit has begun and not ended.
+    pub fn is_hearing(&self) -> bool {
+        self.heard.is_some_and(|heard| heard.blocks >= BLOCKS_MIN)
+    }
+
     /// The audio has stopped or is another one: what was heard so far has ended.
     pub fn finish(&mut self) -> Option<DtmfEvent> {
         self.half = Half::default();

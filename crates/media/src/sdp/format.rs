@@ -94,6 +94,9 @@ impl Offered {
             offered.codecs.push((codec, payload_type));
         }
         for (clock_rate_hz, payload_type) in DTMF_OFFERED {
+            if !capabilities.telephone_events {
+                break;
+            }
             if !offered.codecs.iter().any(|(codec, _)| codec.clock_rate_hz() == clock_rate_hz) {
                 continue;
             }

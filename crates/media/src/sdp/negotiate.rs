@@ -17,6 +17,8 @@ pub struct Capabilities {
     /// The one of `codecs` that wins over any order, where the peer has it: that of the other leg,
     /// so that nothing need be transcoded.
     pub preferred: Option<Codec>,
+    /// Whether DTMF may travel as RTP events (RFC 4733); without them it is tones in the audio.
+    pub telephone_events: bool,
     /// Whether plain RTP is allowed, in the clear or with keys as `security` says.
     pub allow_plain: bool,
     /// Whether WebRTC (ICE and DTLS-SRTP) is allowed.
@@ -34,6 +36,7 @@ impl Default for Capabilities {
         Capabilities {
             codecs: CODECS.to_vec(),
             preferred: None,
+            telephone_events: true,
             allow_plain: true,
             allow_webrtc: true,
             security: Security::None,
@@ -169,7 +172,7 @@ fn negotiate_section(
     let formats = section.formats();
     let (codec, payload_type) =
         choose_codec(&formats, capabilities).ok_or(NegotiationFault::NoCodec)?;
-    let dtmf = choose_dtmf(&formats, codec);
+    let dtmf = choose_dtmf(&formats, codec).filter(|_| capabilities.telephone_events);
     // What answers an offer has the offer's numbers; an answer to ours may have others.
     let ours = offered.and_then(|offered| offered.payload_type(codec));
     let local_dtmf = dtmf.map(|theirs| {

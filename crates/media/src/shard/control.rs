@@ -13,6 +13,7 @@ use super::{
     core::Shard,
     delay::DelayRing,
     leg::{Bridge, FAREWELL_WAIT, Format, Leg, Mode, Play, Transport},
+    listener::Listener,
     sdes::Sdes,
     transmit::{LegKey, Path, Transmits},
 };
@@ -145,6 +146,11 @@ impl Shard {
         let before = leg.codec();
         let format = Format::new(&negotiated);
         leg.format = Some(format);
+        let listened = leg.cold.listener.as_ref().map(|listener| listener.codec());
+        let wanted = format.local_dtmf.is_none().then_some(format.codec);
+        if listened != wanted {
+            leg.cold.listener = wanted.and_then(Listener::new);
+        }
         if leg.cold.opus != negotiated.opus {
             leg.cold.opus = negotiated.opus;
             // The next packet makes another, as wished now.
@@ -250,7 +256,8 @@ impl Shard {
         let silence = now.saturating_duration_since(leg.last_heard);
         let falls_quiet = leg.may_fall_quiet() && silence >= leg.cold.quiet_after;
         leg.is_quiet |= falls_quiet;
-        let dtmf = leg.cold.dtmf.handle_timeout(now);
+        let tones = leg.cold.listener.as_mut().and_then(|listener| listener.handle_timeout(now));
+        let digits = [leg.cold.dtmf.handle_timeout(now), tones];
         let said = leg.cold.farewell.take_if(|at| *at + FAREWELL_WAIT <= now);
         let has_left = said.is_some_and(|at| leg.last_heard <= at);
         if has_left {
@@ -259,7 +266,7 @@ impl Shard {
         if falls_quiet {
             self.event(key, LegEvent::Quiet { since: silence });
         }
-        if let Some(event) = dtmf {
+        for event in digits.into_iter().flatten() {
             self.report_dtmf(key, event);
         }
         if starts {

@@ -179,6 +179,7 @@ impl Shard {
                 farewell: None,
                 rtcp_at: None,
                 dtmf: DtmfReceiver::default(),
+                listener: None,
                 opus: OpusParameters::default(),
                 sender_report: None,
                 remote_block: None,

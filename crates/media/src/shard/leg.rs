@@ -9,6 +9,7 @@ use std::{
 use super::{
     command::{LegId, LegKind, LegStatistics, PlayToken},
     delay::DelayRing,
+    listener::Listener,
     outbound::Outbound,
     sdes::Sdes,
     source::PlainSource,
@@ -154,6 +155,8 @@ pub(crate) struct Cold {
     pub(crate) farewell: Option<Instant>,
     pub(crate) rtcp_at: Option<Instant>,
     pub(crate) dtmf: DtmfReceiver,
+    /// Listens for digits where the peer sends no events.
+    pub(crate) listener: Option<Box<Listener>>,
     /// What the peer asks of an Opus encoder.
     pub(crate) opus: OpusParameters,
     /// The peer's last sender report: middle bits of its NTP time, and when it came.
@@ -242,7 +245,8 @@ impl Leg {
         let quiet = self.may_fall_quiet().then(|| self.last_heard + self.cold.quiet_after);
         let cold = &self.cold;
         let farewell = cold.farewell.map(|at| at + FAREWELL_WAIT);
-        let own = [quiet, cold.starts_at, cold.rtcp_at, cold.dtmf.poll_timeout(), farewell];
+        let tones = cold.listener.as_ref().and_then(|listener| listener.poll_timeout());
+        let own = [quiet, cold.starts_at, cold.rtcp_at, cold.dtmf.poll_timeout(), tones, farewell];
         let session = match &self.transport {
             Transport::Plain(_) => [None; 2],
             Transport::WebRtc(webrtc) => {

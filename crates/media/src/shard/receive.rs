@@ -355,6 +355,9 @@ impl Shard {
             Arrival::InOrder(number) | Arrival::Late(number) => number,
             Arrival::Started(number) => {
                 leg.cold.dtmf = Default::default();
+                if let Some(listener) = &mut leg.cold.listener {
+                    listener.restart();
+                }
                 number
             }
             Arrival::OnProbation => return self.discard(key, Discard::Probation),
@@ -376,8 +379,10 @@ impl Shard {
         if is_quiet {
             self.heard(key, now);
         }
-        if let MediaKind::Dtmf(rate) = kind {
-            self.dtmf(key, &meta, buffer.datagram(), rate, now);
+        match kind {
+            MediaKind::Dtmf(rate) => self.dtmf(key, &meta, buffer.datagram(), rate, now),
+            MediaKind::Audio(_) => self.listen(key, &meta, buffer.datagram(), now),
+            MediaKind::ComfortNoise => {}
         }
         self.pass_on(key, &meta, buffer, now, transmits);
     }
@@ -390,6 +395,22 @@ impl Shard {
             self.report_dtmf(key, event);
         }
         self.arm(key);
+    }
+
+    /// Listens for digits in the audio of a peer that sends no events.
+    fn listen(&mut self, key: LegKey, meta: &Meta, datagram: &[u8], now: Instant) {
+        let Some(leg) = self.leg(key) else { return };
+        let Some(listener) = &mut leg.cold.listener else { return };
+        let payload = datagram.get(meta.payload.clone()).unwrap_or_default();
+        let before = listener.poll_timeout();
+        let event = listener.hear(meta.number, payload, now);
+        let has_changed = listener.poll_timeout() != before;
+        if let Some(event) = event {
+            self.report_dtmf(key, event);
+        }
+        if has_changed {
+            self.arm(key);
+        }
     }
 
     /// Does with heard media what the leg was told to.

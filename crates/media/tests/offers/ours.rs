@@ -162,6 +162,15 @@ fn rfc3264_8_3_2_a_payload_type_keeps_its_meaning_within_a_session() {
 }
 
 #[test]
+fn a_leg_may_do_without_events() {
+    let tones = Capabilities { telephone_events: false, ..Capabilities::default() };
+    assert!(!offer(&phone(), &tones).contains("telephone-event"));
+    let agreed = negotiate(&parse(offer_of!("baresip").as_bytes()).unwrap(), &tones).unwrap();
+    assert_eq!((agreed.dtmf, agreed.local_dtmf), (None, None));
+    assert!(!agreed.answer(&phone()).contains("telephone-event"));
+}
+
+#[test]
 fn hold_is_offered_and_resumed() {
     let agreed = agree(offer_of!("sipp"));
     let hold = LocalDescription { direction: Direction::SendOnly, ..phone() };

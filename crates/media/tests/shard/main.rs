@@ -10,5 +10,6 @@ mod echo;
 mod hostile;
 mod plain;
 mod sdes;
+mod tones;
 mod transcode;
 mod webrtc;
