@@ -52,6 +52,7 @@ struct Network {
 }
 
 struct Leg {
+    id: LegId,
     key: LegKey,
     media: Arc<Media>,
     local: LocalMedia,
@@ -176,7 +177,8 @@ impl MediaLegs for Port {
             ssrc,
             cname,
         };
-        Ok(Box::new(Leg { key, media: Arc::clone(&self.0), local, events }))
+        let id = LegId { shard: 0, serial };
+        Ok(Box::new(Leg { id, key, media: Arc::clone(&self.0), local, events }))
     }
 
     fn is_alive(&self) -> bool {
@@ -185,6 +187,10 @@ impl MediaLegs for Port {
 }
 
 impl MediaLeg for Leg {
+    fn id(&self) -> LegId {
+        self.id
+    }
+
     fn local(&self) -> &LocalMedia {
         &self.local
     }

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
-use sidetone::calls::{Dialer, Policy, Shared};
+use sidetone::calls::{Dialer, Policy, Shared, Trail};
 use sidetone::config::Config;
 use sidetone::health::Health;
 use sidetone::metrics::Metrics;
@@ -76,17 +75,14 @@ impl Simulation {
             users: Users::default().fixed(),
             registrar: Arc::new(Registrar::new((&config).into(), Writer::none())),
             prompts,
+            hold_music: config.sounds.hold_music.clone(),
             media: Arc::new(Port(media.clone())),
             dialer: dialer.clone(),
             capabilities: Default::default(),
             metrics: Arc::new(Metrics::new(100).unwrap()),
             health: health.clone(),
-            policy: Policy {
-                connect_timeout: Duration::from_secs(10),
-                webrtc_silence: Duration::from_secs(5),
-                plain_silence: Duration::from_secs(60),
-                duration_max: None,
-            },
+            policy: Policy::from(&config),
+            trail: Trail::default(),
             stop: stopped,
         };
         let wire = SimulatedWire::default();

@@ -138,7 +138,7 @@ fn metrics_and_health_are_served() {
     let (status, metrics) = server.get("/metrics");
     assert_eq!(status, 200);
     let has = |line: &str| assert!(metrics.lines().any(|l| l == line), "{line} is missing");
-    has("sidetone_calls{state=\"answered\"} 1");
+    has("sidetone_calls{direction=\"in\",state=\"answered\"} 1");
     has("sidetone_calls_started_total{direction=\"in\",transport=\"udp\"} 1");
     has("sidetone_media_sessions{profile=\"plain\",codec=\"pcmu\"} 1");
     phone.hang_up();

@@ -47,6 +47,7 @@ const TITLES: &[(u32, &str)] = &[
     (6086, "INFO"),
     (6188, "AES-192 and AES-256 in SRTP"),
     (6337, "Offer and answer in SIP"),
+    (6432, "Reasons of responses"),
     (6455, "WebSocket"),
     (6716, "Opus"),
     (7118, "SIP over WebSocket"),

@@ -32,12 +32,18 @@ impl Cause {
     pub const USER_NOT_REGISTERED: Cause = Cause::of(806);
     /// A destination that cannot be called, as it is written: 484.
     pub const INVALID_URL: Cause = Cause::of(810);
+    /// The call goes round in circles, or has made too many hops: 483.
+    pub const EXCHANGE_ROUTING_ERROR: Cause = Cause::of(25);
+    /// The other side says to call elsewhere: 410.
+    pub const REDIRECTION_TO_NEW_DESTINATION: Cause = Cause::of(23);
+    /// The caller may not call there: 403.
+    pub const OUTGOING_CALL_BARRED: Cause = Cause::of(52);
+    /// Somebody else answered first.
+    pub const LOSE_RACE: Cause = Cause::of(702);
     /// Rejected: 603.
     pub const CALL_REJECTED: Cause = Cause::of(21);
     /// No more specific cause: 480.
     pub const NORMAL_UNSPECIFIED: Cause = Cause::of(31);
-    /// The call goes round in circles: 483.
-    pub const EXCHANGE_ROUTING_ERROR: Cause = Cause::of(25);
     /// A fault that will pass: 503.
     pub const NORMAL_TEMPORARY_FAILURE: Cause = Cause::of(41);
     /// Too many calls: 503.

@@ -5,12 +5,15 @@
 //!             ◄─SipCommand─          ◄─LegEvent──
 //! ```
 
+mod bridge;
 mod leg;
 mod live;
 mod media;
 mod offer;
 mod port;
 mod report;
+mod terms;
+mod trail;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +26,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use transport::Flow;
 
+use crate::config::{self, RingContacts};
 use crate::health::Health;
 use crate::metrics::{Metrics, Refusal};
 use crate::registrar::Registrar;
@@ -31,6 +35,7 @@ use crate::users::Users;
 pub use media::{MediaLeg, MediaLegs};
 pub(crate) use port::Order;
 pub use port::{Dial, Dialer, Inbox, SipCommand, SipEvent, SipPort};
+pub use trail::Trail;
 
 /// What all calls share.
 #[derive(Debug)]
@@ -45,6 +50,8 @@ pub struct Shared {
     pub registrar: Arc<Registrar>,
     /// Sounds and tones.
     pub prompts: PromptStore,
+    /// The sound that who is on hold hears.
+    pub hold_music: String,
     /// Where media legs are opened.
     pub media: Arc<dyn MediaLegs>,
     /// Where calls are made.
@@ -55,8 +62,10 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Whether new calls are taken, and how many there are.
     pub health: Arc<Health>,
-    /// What ends a call by itself.
+    /// What ends a call by itself, and whom a call may call.
     pub policy: Policy,
+    /// Knows our own calls again.
+    pub trail: Trail,
     /// Turns true when the process is stopped.
     pub stop: watch::Receiver<bool>,
 }
@@ -69,7 +78,7 @@ impl Shared {
     }
 }
 
-/// What ends a call by itself.
+/// What ends a call by itself, and whom a call may call.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
     /// From the answer to keys, at the most.
@@ -80,6 +89,34 @@ pub struct Policy {
     pub plain_silence: Duration,
     /// From the answer to the end.
     pub duration_max: Option<Duration>,
+    /// How long a bridge rings that says nothing else.
+    pub ring_timeout: Duration,
+    /// How the contacts of one user are called.
+    pub ring_contacts: RingContacts,
+    /// How long a contact rings before the next one, where they are called in order.
+    pub ring_step: Duration,
+    /// Most places that one attempt of a bridge calls.
+    pub fork_max: usize,
+    /// Most redirections that one attempt of a bridge follows.
+    pub redirects_max: usize,
+}
+
+impl From<&config::Config> for Policy {
+    fn from(config: &config::Config) -> Self {
+        let calls = &config.calls;
+        let seconds = Duration::from_secs;
+        Policy {
+            connect_timeout: seconds(config.media.connect_timeout_s),
+            webrtc_silence: seconds(calls.webrtc_silence_s),
+            plain_silence: seconds(calls.plain_silence_s),
+            duration_max: (calls.duration_max_s > 0).then(|| seconds(calls.duration_max_s)),
+            ring_timeout: seconds(calls.ring_timeout_s),
+            ring_contacts: calls.ring_contacts,
+            ring_step: seconds(calls.ring_step_s),
+            fork_max: calls.fork_max,
+            redirects_max: calls.redirects_max,
+        }
+    }
 }
 
 /// An INVITE that was admitted.
@@ -95,6 +132,8 @@ pub struct Invitation {
     pub at: Instant,
     /// How many hops it may still make: its Max-Forwards, or 70.
     pub max_forwards: u8,
+    /// The marks of our own INVITEs that it descends from.
+    pub trail: Vec<String>,
 }
 
 /// A place among the calls that may be up; given back when the call's task ends, however it ends.
@@ -116,6 +155,23 @@ impl Place {
 }
 
 impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+/// The place of a leg that a call adds to itself. A call that is up may do so until it ends.
+#[derive(Debug)]
+pub(crate) struct LegPlace(Arc<Health>);
+
+impl LegPlace {
+    fn take(health: &Arc<Health>) -> Result<Self, Refusal> {
+        let added = health.add_leg().map_err(|_| Refusal::Overload);
+        added.map(|()| LegPlace(Arc::clone(health)))
+    }
+}
+
+impl Drop for LegPlace {
     fn drop(&mut self) {
         self.0.release();
     }

@@ -10,6 +10,7 @@ mod load;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use media::codec::Codec;
 use serde::Deserialize;
 
 pub use identity::{Auth, DtmfMode, MediaProfile, Registrar, TransportName, UserSection};
@@ -134,6 +135,19 @@ pub enum CodecName {
     Pcma,
 }
 
+impl CodecName {
+    /// The codec.
+    #[must_use]
+    pub fn codec(self) -> Codec {
+        match self {
+            CodecName::Opus => Codec::Opus,
+            CodecName::G722 => Codec::G722,
+            CodecName::Pcmu => Codec::Pcmu,
+            CodecName::Pcma => Codec::Pcma,
+        }
+    }
+}
+
 /// What ends a call by itself.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -146,14 +160,37 @@ pub struct Calls {
     pub plain_silence_s: u64,
     /// Longest a call may last, in seconds. 0: no limit.
     pub duration_max_s: u64,
+    /// Seconds that a bridge rings whose dialplan says nothing else.
+    pub ring_timeout_s: u64,
+    /// How a user who is registered more than once is called: `together` or, the highest q value
+    /// first, `in-order`.
+    pub ring_contacts: RingContacts,
+    /// Seconds that a contact rings before the next one is called, with `in-order`.
+    pub ring_step_s: u64,
+    /// Most places that one attempt of a bridge calls.
+    pub fork_max: usize,
+    /// Most redirections (3xx) that one attempt of a bridge follows. 0: none.
+    pub redirects_max: usize,
+}
+
+/// How the contacts of a user are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RingContacts {
+    /// All at once.
+    Together,
+    /// The highest q value first, those of the same value at once.
+    InOrder,
 }
 
 /// Where sound files are found.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sounds {
     /// Folder that is searched before the sounds in the binary.
     pub dir: Option<PathBuf>,
+    /// The sound that who is on hold hears, over and over.
+    pub hold_music: String,
 }
 
 /// Which dialplan is loaded.
@@ -300,9 +337,24 @@ impl Default for Media {
     }
 }
 
+impl Default for Sounds {
+    fn default() -> Self {
+        Sounds { dir: None, hold_music: "common/hold_music.wav".to_owned() }
+    }
+}
+
 impl Default for Calls {
     fn default() -> Self {
-        Calls { webrtc_silence_s: 7, plain_silence_s: 60, duration_max_s: 0 }
+        Calls {
+            webrtc_silence_s: 7,
+            plain_silence_s: 60,
+            duration_max_s: 0,
+            ring_timeout_s: 60,
+            ring_contacts: RingContacts::Together,
+            ring_step_s: 20,
+            fork_max: 20,
+            redirects_max: 5,
+        }
     }
 }
 
@@ -409,6 +461,9 @@ mod tests {
             ("[calls]\nwebrtc_silence_s = 0\n", "webrtc_silence_s"),
             ("[calls]\nplain_silence_s = 0\n", "plain_silence_s"),
             ("[calls]\nduration_max_s = 99999999999\n", "duration_max_s"),
+            ("[calls]\nring_timeout_s = 0\n", "ring_timeout_s"),
+            ("[calls]\nring_step_s = 0\n", "ring_step_s"),
+            ("[calls]\nfork_max = 0\n", "fork_max"),
             ("[media]\nconnect_timeout_s = 0\n", "connect_timeout_s"),
             ("[media]\nshards = 65\n", "shards"),
             ("[media]\nwebrtc_port = 12000\n", "webrtc_port"),

@@ -54,6 +54,14 @@ impl Health {
         if self.is_draining.load(Ordering::Relaxed) {
             return Err("draining");
         }
+        self.add_leg()
+    }
+
+    /// Takes a place for another leg of a call that is up: it counts as a call of its own.
+    ///
+    /// # Errors
+    /// `overload`: all are taken.
+    pub fn add_leg(&self) -> Result<(), &'static str> {
         self.calls
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |calls| {
                 (calls < self.calls_max).then_some(calls + 1)
@@ -129,9 +137,12 @@ mod tests {
 
     #[test]
     fn draining_takes_no_call_but_lives() {
-        let health = Health::new(1);
+        let health = Health::new(2);
+        assert_eq!(health.admit(), Ok(()));
         health.drain();
         assert_eq!(health.admit(), Err("draining"));
+        assert_eq!(health.add_leg(), Ok(()), "a call that is up may still be bridged");
+        assert_eq!(health.add_leg(), Err("overload"));
         assert_eq!(health.readiness(), Err("draining"));
         assert_eq!(health.liveness(), Ok(()));
     }

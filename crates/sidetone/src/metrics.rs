@@ -107,7 +107,11 @@ impl Metrics {
                 "sidetone_location_store_lost_changes",
                 "Changes of registrations that could not be kept for the next process since start.",
             )?,
-            calls: f.gauges("sidetone_calls", "Calls now in progress.", &["state"])?,
+            calls: f.gauges(
+                "sidetone_calls",
+                "Calls now in progress: those that came in, and those made for them.",
+                &["direction", "state"],
+            )?,
             calls_limit: f
                 .gauge("sidetone_calls_limit", "Configured ceiling for calls in progress.")?,
             calls_started: f.counters(
@@ -118,7 +122,7 @@ impl Metrics {
             calls_ended: f.counters(
                 "sidetone_calls_ended_total",
                 "Calls ended, by how far they came and what ended them.",
-                &["result", "cause"],
+                &["direction", "result", "cause"],
             )?,
             calls_rejected: f.counters(
                 "sidetone_calls_rejected_total",
@@ -226,15 +230,18 @@ impl Metrics {
                 self.auth_attempts.with_label_values(&[method.label(), result.label()]);
             }
         }
-        for state in ["ringing", "answered"] {
-            self.calls.with_label_values(&[state]);
-        }
-        for kind in TransportKind::ALL {
-            self.calls_started.with_label_values(&["in", kind.label()]);
-        }
-        for result in CallResult::ALL {
-            for cause in EndCause::ALL {
-                self.calls_ended.with_label_values(&[result.label(), cause.label()]);
+        for direction in ["in", "out"] {
+            for state in ["ringing", "answered"] {
+                self.calls.with_label_values(&[direction, state]);
+            }
+            for kind in TransportKind::ALL {
+                self.calls_started.with_label_values(&[direction, kind.label()]);
+            }
+            for result in CallResult::ALL {
+                for cause in EndCause::ALL {
+                    let labels = [direction, result.label(), cause.label()];
+                    self.calls_ended.with_label_values(&labels);
+                }
             }
         }
         for refusal in Refusal::ALL {
@@ -303,25 +310,34 @@ impl Metrics {
         self.sip_transactions.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// A call began.
-    pub fn call_started(&self, kind: TransportKind) {
-        self.calls_started.with_label_values(&["in", kind.label()]).inc();
-        self.calls.with_label_values(&["ringing"]).inc();
+    /// A call began, the caller's or one made for it.
+    pub fn call_started(&self, direction: Direction, kind: TransportKind) {
+        self.calls_started.with_label_values(&[direction.label(), kind.label()]).inc();
+        self.calls.with_label_values(&[direction.label(), "ringing"]).inc();
     }
 
     /// A call was answered, `setup` after its INVITE.
-    pub fn call_answered(&self, setup: Duration) {
-        self.call_setup.observe(setup.as_secs_f64());
-        self.calls.with_label_values(&["ringing"]).dec();
-        self.calls.with_label_values(&["answered"]).inc();
+    pub fn call_answered(&self, direction: Direction, setup: Duration) {
+        if direction == Direction::In {
+            self.call_setup.observe(setup.as_secs_f64());
+        }
+        self.calls.with_label_values(&[direction.label(), "ringing"]).dec();
+        self.calls.with_label_values(&[direction.label(), "answered"]).inc();
     }
 
     /// A call ended; `answered` is how long ago it was answered, if it was.
-    pub fn call_ended(&self, result: CallResult, cause: EndCause, answered: Option<Duration>) {
-        self.calls_ended.with_label_values(&[result.label(), cause.label()]).inc();
+    pub fn call_ended(
+        &self,
+        direction: Direction,
+        result: CallResult,
+        cause: EndCause,
+        answered: Option<Duration>,
+    ) {
+        let labels = [direction.label(), result.label(), cause.label()];
+        self.calls_ended.with_label_values(&labels).inc();
         let state = if answered.is_some() { "answered" } else { "ringing" };
-        self.calls.with_label_values(&[state]).dec();
-        if let Some(duration) = answered {
+        self.calls.with_label_values(&[direction.label(), state]).dec();
+        if let Some(duration) = answered.filter(|_| direction == Direction::In) {
             self.call_duration.observe(duration.as_secs_f64());
         }
     }
@@ -363,7 +379,7 @@ impl Metrics {
         }
     }
 
-    /// A DTMF digit came; `method` is `rfc4733` or `info`.
+    /// A DTMF digit came; `method` is `rfc4733`, `info` or `inband`.
     pub fn dtmf(&self, method: &'static str) {
         self.dtmf_digits.with_label_values(&[method]).inc();
     }
@@ -448,6 +464,6 @@ const CODES: [(u16, &str); 34] = [
     (603, "603"),
 ];
 
-const DTMF_METHODS: [&str; 2] = ["rfc4733", "info"];
+const DTMF_METHODS: [&str; 3] = ["rfc4733", "info", "inband"];
 const READY_REASONS: [&str; 4] = ["ok", "draining", "overload", "failed"];
 const SETUP_FAILURES: [&str; 5] = ["timeout", "fingerprint", "handshake", "peer_closed", "no_leg"];

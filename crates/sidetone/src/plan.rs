@@ -7,7 +7,7 @@ use dialplan::{Globals, LoadOptions, Location, Plan, Source};
 use media::codec::Codec;
 use media::prompt::{PromptSettings, PromptStore};
 
-use crate::config::{CodecName, Config};
+use crate::config::Config;
 use crate::tones;
 
 /// Why the dialplan cannot be used: one sentence with file and line.
@@ -37,6 +37,12 @@ pub enum PlanError {
         /// The folder.
         path: PathBuf,
     },
+    /// The sound for who is on hold cannot be played.
+    #[error("{0}; change sounds.hold_music")]
+    HoldMusic(#[source] media::Error),
+    /// The ringback tone cannot be encoded.
+    #[error("the ringback tone cannot be made: {0}")]
+    Ringback(#[source] media::Error),
     /// A sound or tone cannot be played.
     #[error("{location}: {source}")]
     Sound {
@@ -52,12 +58,7 @@ pub enum PlanError {
 pub fn codecs(config: &Config) -> Vec<Codec> {
     let mut codecs = Vec::new();
     for name in &config.media.codecs {
-        let codec = match name {
-            CodecName::Opus => Codec::Opus,
-            CodecName::G722 => Codec::G722,
-            CodecName::Pcmu => Codec::Pcmu,
-            CodecName::Pcma => Codec::Pcma,
-        };
+        let codec = name.codec();
         if !codecs.contains(&codec) {
             codecs.push(codec);
         }
@@ -75,11 +76,14 @@ pub fn load(config: &Config) -> Result<(Plan, PromptStore), PlanError> {
         return Err(PlanError::NoSounds { path: path.clone() });
     }
     // Everything the plan names stays encoded, so that no call ever waits for it.
-    let tones = plan.tones().count() * codecs(config).len();
-    let cached_max = plan.sounds().count().max(tones);
+    let tones = (plan.tones().count() + 1) * codecs(config).len();
+    let cached_max = (plan.sounds().count() + 1).max(tones);
     let settings = PromptSettings { cached_max, ..settings(config) };
     let prompts = PromptStore::new(config.sounds.dir.clone(), embedded_sound, settings);
+    let hold_music = config.sounds.hold_music.as_str();
+    prompts.preload([hold_music], &codecs(config)).map_err(PlanError::HoldMusic)?;
     for codec in codecs(config) {
+        prompts.tone(&tones::ringback(), codec).map_err(PlanError::Ringback)?;
         for (sound, location) in plan.sounds() {
             let prompt = prompts.prompt(sound.as_str());
             let prompt = prompt.map_err(|source| unplayable(location, source))?;
@@ -167,6 +171,14 @@ mod tests {
         config.sounds.dir = Some("/nonexistent/sounds".into());
         let error = load(&config).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/sounds") && error.contains("sounds.dir"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_hold_music_is_named() {
+        let mut config = Config::default();
+        config.sounds.hold_music = "none.wav".to_owned();
+        let error = load(&config).unwrap_err().to_string();
+        assert!(error.contains("none.wav") && error.contains("sounds.hold_music"), "{error}");
     }
 
     #[test]

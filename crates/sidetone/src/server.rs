@@ -20,7 +20,7 @@ use transport::net::{HttpHandler, Listen, NetConfig, NetError, Network};
 use crate::address::{MediaAddress, media_addresses};
 use crate::auth::TokenKey;
 use crate::banner::Addresses;
-use crate::calls::{Dialer, Policy, Shared};
+use crate::calls::{Dialer, Policy, Shared, Trail};
 use crate::certificate::{self, Certificate, CertificateError};
 use crate::config::{self, Config, ListenKind};
 use crate::health::Health;
@@ -133,6 +133,7 @@ impl Server {
             users: users_now,
             registrar: Arc::clone(&registrar),
             prompts,
+            hold_music: config.sounds.hold_music.clone(),
             media: Arc::new(media.clone()),
             dialer,
             capabilities: Capabilities {
@@ -142,7 +143,8 @@ impl Server {
             },
             metrics,
             health: Arc::clone(&health),
-            policy: policy(&config),
+            policy: Policy::from(&config),
+            trail: Trail::default(),
             stop: stopped,
         };
         let signaling = signaling::Config {
@@ -282,16 +284,6 @@ fn net_config(config: &Config, open_files: u64, calls_max: usize) -> NetConfig {
         origins: config.web.origins.clone(),
         tls_client: Some(trust::tls_client()),
         ..NetConfig::default()
-    }
-}
-
-fn policy(config: &Config) -> Policy {
-    let duration_max = config.calls.duration_max_s;
-    Policy {
-        connect_timeout: Duration::from_secs(config.media.connect_timeout_s),
-        webrtc_silence: Duration::from_secs(config.calls.webrtc_silence_s),
-        plain_silence: Duration::from_secs(config.calls.plain_silence_s),
-        duration_max: (duration_max > 0).then(|| Duration::from_secs(duration_max)),
     }
 }
 

@@ -21,6 +21,14 @@ pub fn script(script: &dialplan::ToneScript) -> ToneScript {
     ToneScript { steps }
 }
 
+/// What a caller hears while others ring, where it hears us: the ringback tone of North America,
+/// two seconds of 440 and 480 Hz in every six.
+pub fn ringback() -> ToneScript {
+    let frequencies_hz = vec![440.0, 480.0];
+    let step = ToneStep { on_ms: 2_000, off_ms: 4_000, frequencies_hz, level_dbm0: -19.0 };
+    ToneScript { steps: vec![step] }
+}
+
 /// How long the whole script sounds; `None`: until the call ends.
 pub fn duration(script: &dialplan::ToneScript) -> Option<Duration> {
     match script.repeat() {

@@ -144,6 +144,7 @@ names! {
     Via "Via" b'v' many,
     WwwAuthenticate "WWW-Authenticate" - many,
     Warning "Warning" - many,
+    SidetoneTrail "X-Sidetone-Trail" - many,
 }
 
 impl Name {

@@ -3,6 +3,7 @@
 //! The caller and everyone who is called have one each. A leg negotiates alone and ends alone; what
 //! its end means for the call is decided by the call.
 
+mod calling;
 mod digits;
 mod events;
 mod session;
@@ -12,18 +13,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dialog::Body;
 use dialplan::{Cause, EndedBy};
 use media::codec::Codec;
 use media::net::CommandError;
-use media::sdp::{Capabilities, Negotiated};
+use media::sdp::Negotiated;
 use media::shard::{Command, LegEvent, LegStatistics, PlayEnd, PlayToken};
 use rand::RngExt;
 use tokio::time::{Instant, timeout};
 use transport::{Name, TransportKind};
 
-use super::{MediaLeg, Shared, SipCommand, SipEvent, SipPort};
-use crate::metrics::{Direction, EndCause};
+use super::terms::Terms;
+use super::{LegPlace, MediaLeg, Shared, SipCommand, SipEvent, SipPort};
+use crate::metrics::{CallResult, Direction, EndCause};
 
+pub(super) use calling::{Callee, LegRefusal};
 pub(super) use digits::Digit;
 use silence::Silence;
 
@@ -32,12 +36,18 @@ pub(super) struct Leg {
     shared: Arc<Shared>,
     /// Our identifier of the call, for the log.
     call_id: String,
+    /// Whom we call, as the dialplan says it; empty for the caller.
+    name: String,
     side: Side,
     sip: SipPort,
     peer: Peer,
     terms: Terms,
     media: Option<Box<dyn MediaLeg>>,
     negotiated: Option<Negotiated>,
+    /// The offer of the INVITE, until it is answered for good.
+    offer: Option<Body>,
+    /// The codecs in it that may be used, in its order.
+    offered_codecs: Vec<Codec>,
     /// Identifies our session descriptions (RFC 8866 §5.2).
     session_id: u64,
     session_version: u64,
@@ -45,6 +55,7 @@ pub(super) struct Leg {
     early_answer: Option<String>,
     /// Our offer is out and its answer has not come.
     is_offer_open: bool,
+    began_at: Instant,
     answered_at: Option<Instant>,
     is_connected: bool,
     silence: Silence,
@@ -53,6 +64,10 @@ pub(super) struct Leg {
     plays: u64,
     /// Nothing more can be sent on the SIP leg.
     is_over: bool,
+    /// What ended the leg; what came first counts.
+    end: Option<EndCause>,
+    /// The place that a leg of ours takes.
+    place: Option<LegPlace>,
 }
 
 /// Which side of the call a leg is.
@@ -88,12 +103,6 @@ impl Peer {
     }
 }
 
-/// What a leg may use.
-#[derive(Debug, Clone)]
-pub(super) struct Terms {
-    pub capabilities: Capabilities,
-}
-
 /// What happened on a leg, before the leg has acted on it.
 #[derive(Debug)]
 pub(super) enum LegInput {
@@ -105,6 +114,13 @@ pub(super) enum LegInput {
 /// What a call may want to know of a leg.
 #[derive(Debug)]
 pub(super) enum Notice {
+    /// A provisional response to our INVITE came.
+    Progress {
+        /// It brought an answer, so that there is something to hear.
+        has_media: bool,
+    },
+    /// Our INVITE was answered, and the session is agreed on.
+    Accepted,
     /// Media has keys.
     Connected,
     /// The answer to the offer in our 2xx is in use.
@@ -123,11 +139,15 @@ pub(super) struct LegEnd {
     /// For the metrics.
     pub end: EndCause,
     pub cause: Cause,
+    /// How our INVITE was refused, if that is what ended it.
+    pub refusal: Option<LegRefusal>,
+    /// The value of Reason that the peer gave (RFC 3326).
+    pub reason: Option<String>,
 }
 
 impl LegEnd {
     pub(super) fn by_system(end: EndCause, cause: Cause) -> Self {
-        LegEnd { by: EndedBy::System, end, cause }
+        LegEnd { by: EndedBy::System, end, cause, refusal: None, reason: None }
     }
 }
 
@@ -144,23 +164,33 @@ impl Leg {
         Leg {
             shared,
             call_id,
+            name: String::new(),
             side,
             sip,
             peer,
             terms,
             media: None,
             negotiated: None,
-            session_id: rand::rng().random::<u64>() >> 1,
+            offer: None,
+            offered_codecs: Vec::new(),
+            session_id: random_session_id(),
             session_version: 1,
             early_answer: None,
             is_offer_open: false,
+            began_at: Instant::now(),
             answered_at: None,
             is_connected: false,
             silence: Silence::default(),
             info_digits: None,
             plays: 0,
             is_over: false,
+            end: None,
+            place: None,
         }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn peer(&self) -> Peer {
@@ -171,13 +201,27 @@ impl Leg {
         self.answered_at
     }
 
-    /// Whether the SIP leg has ended, so that nothing can be said on it.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over
+    /// What ended the leg, if it has ended.
+    pub(super) fn end(&self) -> Option<EndCause> {
+        self.end
     }
 
-    pub(super) fn negotiated(&self) -> Option<&Negotiated> {
-        self.negotiated.as_ref()
+    /// The shard of its media.
+    pub(super) fn shard(&self) -> Option<u16> {
+        self.media.as_ref().map(|media| media.id().shard)
+    }
+
+    /// Whether the peer does not want to hear anything (RFC 3264 §8.4).
+    pub(super) fn is_held(&self) -> bool {
+        self.negotiated.as_ref().is_some_and(|negotiated| !negotiated.direction.sends())
+    }
+
+    /// Sends what is heard on this leg to another one, for as long as nothing else is commanded.
+    pub(super) fn join(&self, to: &Leg) -> Result<(), LegEnd> {
+        match &to.media {
+            Some(media) => self.command_media(Command::Bridge { peer: media.id() }),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn codec(&self) -> Option<Codec> {
@@ -224,10 +268,12 @@ impl Leg {
         }
     }
 
-    /// Ends the SIP leg with BYE, or with CANCEL if it is ours and was not answered.
-    pub(super) async fn hang_up(&mut self, cause: Cause) {
+    /// Ends the SIP leg with BYE, or with CANCEL if it is ours and was not answered. `reason` is the
+    /// Reason of the other side, in place of the cause's own.
+    pub(super) async fn hang_up(&mut self, end: EndCause, cause: Cause, reason: Option<String>) {
+        self.end.get_or_insert(end);
         if !std::mem::replace(&mut self.is_over, true) {
-            self.sip.command(SipCommand::HangUp { cause, reason: None }).await;
+            self.sip.command(SipCommand::HangUp { cause, reason }).await;
         }
     }
 
@@ -252,11 +298,33 @@ impl Leg {
     }
 }
 
+impl Drop for Leg {
+    /// However a leg of ours ends, it is counted; the caller's is counted with the call.
+    fn drop(&mut self) {
+        if self.side == Side::Caller {
+            return;
+        }
+        let end = self.end.unwrap_or(EndCause::Failure);
+        let result = match (self.answered_at, end) {
+            (Some(_), _) => CallResult::Answered,
+            (None, EndCause::Callee) => CallResult::Refused,
+            (None, _) => CallResult::Cancelled,
+        };
+        let answered = self.answered_at.map(|at| at.elapsed());
+        self.shared.metrics.call_ended(self.side.direction(), result, end, answered);
+    }
+}
+
 async fn next_media_event(media: Option<&mut Box<dyn MediaLeg>>) -> Option<LegEvent> {
     match media {
         Some(media) => media.events().recv().await,
         None => std::future::pending().await,
     }
+}
+
+/// RFC 8866 §5.2; below 2^63, since some read it as a signed number.
+fn random_session_id() -> u64 {
+    rand::rng().random::<u64>() >> 1
 }
 
 /// How long a shard may take to close a leg before its statistics are given up.

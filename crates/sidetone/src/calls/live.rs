@@ -4,22 +4,25 @@ mod application;
 mod events;
 mod situation;
 
+pub(super) use events::Step;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dialog::Body;
-use dialplan::{Cause, EndedBy, Facts, Situation, Variables};
-use media::sdp::Capabilities;
+use dialplan::{Cause, Ended, EndedBy, Facts, Situation, Variables};
 use situation::moment;
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use transport::{Flow, Name};
 
-use super::leg::{Leg, Peer, Side, Terms};
+use super::bridge::{BridgeEnd, Hears};
+use super::leg::{Leg, Peer, Side};
 use super::offer::Refused;
-use super::report::Report;
+use super::report::{CalleeReport, Report};
+use super::terms::Terms;
 use super::{Invitation, Shared, SipPort};
-use crate::metrics::{CallResult, EndCause, Refusal};
+use crate::metrics::{CallResult, Direction, EndCause, Refusal};
 
 /// One call from its INVITE to its end.
 pub(super) struct LiveCall {
@@ -33,17 +36,29 @@ pub(super) struct LiveCall {
     /// When the last packet of the last play was sent.
     played_at: Option<Instant>,
     /// What ended the call, when it was not the dialplan.
-    end: Option<EndCause>,
+    pub(super) end: Option<EndCause>,
+    /// The value of Reason with which the caller ended it.
+    pub(super) caller_reason: Option<String>,
+    /// How many hops an INVITE of the call may make.
+    pub(super) max_forwards: u8,
+    /// The marks of our own INVITEs that the caller's descends from.
+    pub(super) trail: Vec<String>,
+    /// What the caller hears while others ring.
+    pub(super) hears: Hears,
+    /// How the last bridge ended, until the dialplan does something else.
+    pub(super) bridged: Option<BridgeEnd>,
+    /// Who was spoken to last.
+    pub(super) callee: Option<CalleeReport>,
 }
 
 impl LiveCall {
     pub(super) fn new(shared: Arc<Shared>, invitation: Invitation, sip: SipPort) -> Self {
-        let Invitation { facts, offer, flow, at, .. } = invitation;
+        let Invitation { facts, offer, flow, at, max_forwards, trail } = invitation;
         let peer =
             Peer { kind: flow.kind, local: Some(flow.local.ip()), remote: Some(flow.remote.ip()) };
-        let is_confidential = flow.kind.is_secure();
-        let terms =
-            Terms { capabilities: Capabilities { is_confidential, ..shared.capabilities.clone() } };
+        let users = shared.users();
+        let user = facts.user.as_deref().and_then(|user| users.get(user));
+        let terms = Terms::new(&shared, user, flow.kind);
         let uuid = facts.uuid.clone();
         let caller = Leg::new(Arc::clone(&shared), uuid, Side::Caller, sip, peer, terms);
         LiveCall {
@@ -56,6 +71,12 @@ impl LiveCall {
             invited_at: at,
             played_at: None,
             end: None,
+            caller_reason: None,
+            max_forwards,
+            trail,
+            hears: Hears::default(),
+            bridged: None,
+            callee: None,
         }
     }
 
@@ -70,7 +91,7 @@ impl LiveCall {
             remote = %self.flow.remote,
             "call started"
         );
-        self.shared.metrics.call_started(self.flow.kind);
+        self.shared.metrics.call_started(Direction::In, self.flow.kind);
         let (cause, reason) = match self.accept_or_refuse().await {
             Ok((ended, reason)) => (ended, reason),
             Err((refusal, reason)) => {
@@ -95,12 +116,20 @@ impl LiveCall {
             answered_at,
             codec: self.caller.codec().map_or("none", |codec| codec.name()),
             statistics,
+            callee: self.callee.take(),
         }
         .publish(&self.shared);
     }
 
     async fn accept_or_refuse(&mut self) -> Result<(EndCause, String), (Refusal, String)> {
         let shared = Arc::clone(&self.shared);
+        let mark = shared.trail.mark(&self.facts.context, &self.facts.destination_number);
+        if self.trail.contains(&mark) {
+            // RFC 3261 §16.3 step 4: it would go round for ever.
+            let cause = Cause::EXCHANGE_ROUTING_ERROR;
+            self.caller.reject(482, vec![(Name::Reason, super::reason(cause))]).await;
+            return Err((Refusal::Loop, "the call has come back to where it was".to_owned()));
+        }
         let context = self.facts.context.clone();
         let mut situation =
             Situation { facts: &self.facts, variables: &mut self.variables, now: moment() };
@@ -114,7 +143,7 @@ impl LiveCall {
         };
         if !self.offer.is_empty() {
             let offer = Body::sdp(std::mem::take(&mut self.offer));
-            if let Err(Refused { status, headers, reason }) = self.caller.agree(&offer) {
+            if let Err(Refused { status, headers, reason }) = self.caller.agree(offer) {
                 self.caller.reject(status, headers).await;
                 return Err((Refusal::NotAcceptable, reason));
             }
@@ -125,7 +154,10 @@ impl LiveCall {
             "extension matches"
         );
         let outcome = dialplan::run(&shared.plan, &route, self).await;
-        let cause = self.end.unwrap_or(EndCause::Dialplan);
+        // What is left to the dialplan after a bridge is to end the call.
+        let is_bridge_over = self.bridged.is_some() && outcome.ended.by == EndedBy::Dialplan;
+        let dialplan = if is_bridge_over { EndCause::Callee } else { EndCause::Dialplan };
+        let cause = self.end.unwrap_or(dialplan);
         if outcome.ended.by == EndedBy::System {
             self.hang_up_caller(outcome.ended.cause).await;
         }
@@ -138,9 +170,9 @@ impl LiveCall {
         Ok((cause, reason))
     }
 
-    /// Answers the caller, or says how to refuse.
-    pub(super) async fn answer_caller(&mut self) -> Result<(), Refused> {
-        self.caller.accept().await?;
+    /// Answers the caller with media on a shard, if that matters, or says how to refuse.
+    pub(super) async fn answer_caller(&mut self, shard: Option<u16>) -> Result<(), Refused> {
+        self.caller.accept(shard).await?;
         info!(
             call_id = self.facts.uuid,
             sip_call_id = self.facts.sip_call_id,
@@ -149,18 +181,32 @@ impl LiveCall {
             remote = %self.flow.remote,
             "call answered"
         );
-        self.shared.metrics.call_answered(self.invited_at.elapsed());
+        self.shared.metrics.call_answered(Direction::In, self.invited_at.elapsed());
         Ok(())
     }
 
-    /// Ends the caller's leg: BYE once it was answered, a final response before.
+    /// Refuses a caller who cannot be answered.
+    pub(super) async fn refuse(&mut self, refused: Refused) -> Ended {
+        let Refused { status, headers, reason } = refused;
+        warn!(call_id = self.facts.uuid, reason, "call cannot be answered");
+        self.shared.metrics.media_setup_failed("no_leg");
+        self.caller.reject(status, headers).await;
+        self.end.get_or_insert(EndCause::Failure);
+        Ended::by_dialplan(Cause::from_sip_status(status))
+    }
+
+    /// Ends the caller's leg: BYE once it was answered, a final response before. If nothing else
+    /// came in between, the caller hears what the other side said.
     async fn hang_up_caller(&mut self, cause: Cause) {
+        let is_told = |end: &BridgeEnd| end.cause == cause || cause == Cause::NORMAL_CLEARING;
+        let bridged = self.bridged.clone().filter(is_told);
+        let reason = bridged.as_ref().and_then(|end| end.reason.clone());
         if self.caller.answered_at().is_some() {
-            self.caller.hang_up(cause).await;
+            self.caller.hang_up(self.end.unwrap_or(EndCause::Dialplan), cause, reason).await;
             return;
         }
-        let status = cause.sip_status();
-        let mut headers = vec![(Name::Reason, super::reason(cause))];
+        let status = bridged.map_or(cause.sip_status(), |end| end.status);
+        let mut headers = vec![(Name::Reason, reason.unwrap_or_else(|| super::reason(cause)))];
         if status == 503 {
             headers.push((Name::RetryAfter, "5".to_owned()));
         }

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use media::net::{CommandError, LegHandle, MediaPlane, OpenError};
 use media::sdp::Negotiated;
-use media::shard::{Command, LegEvent, LegParameters, LocalMedia};
+use media::shard::{Command, LegEvent, LegId, LegParameters, LocalMedia};
 use tokio::sync::mpsc;
 
 /// Where media legs are opened.
@@ -21,6 +21,9 @@ pub trait MediaLegs: Debug + Send + Sync {
 
 /// An open leg. Dropping it closes it.
 pub trait MediaLeg: Send {
+    /// Names the leg to others.
+    fn id(&self) -> LegId;
+
     /// Our side, as the session description must say it.
     fn local(&self) -> &LocalMedia;
 
@@ -52,6 +55,10 @@ impl MediaLegs for MediaPlane {
 }
 
 impl MediaLeg for LegHandle {
+    fn id(&self) -> LegId {
+        self.id
+    }
+
     fn local(&self) -> &LocalMedia {
         &self.local
     }

@@ -31,6 +31,12 @@ pub(super) fn agree(
     sdp::negotiate(&description, capabilities).map_err(Refused::from)
 }
 
+/// The codecs of an offer that are allowed, in its order.
+pub(super) fn codecs(offer: &Body, capabilities: &Capabilities) -> Vec<Codec> {
+    let description = read(offer);
+    description.map_or_else(|_| Vec::new(), |offer| sdp::offered_codecs(&offer, capabilities))
+}
+
 /// Agrees on the answer to an offer of ours, made within the session agreed on so far if there is
 /// one.
 pub(super) fn agree_on_answer(

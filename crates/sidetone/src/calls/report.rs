@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::Shared;
-use crate::metrics::{CallResult, EndCause};
+use super::leg::Leg;
+use crate::metrics::{CallResult, Direction, EndCause};
 
 /// What a call was, at its end.
 #[derive(Debug)]
@@ -21,16 +22,44 @@ pub(super) struct Report<'a> {
     pub answered_at: Option<Instant>,
     pub codec: &'static str,
     pub statistics: Option<LegStatistics>,
+    /// Who was spoken to last.
+    pub callee: Option<CalleeReport>,
+}
+
+/// What the leg of somebody who answered was, at its end.
+#[derive(Debug)]
+pub(super) struct CalleeReport {
+    name: String,
+    codec: &'static str,
+    cause: EndCause,
+    duration: Duration,
+    statistics: Option<LegStatistics>,
+}
+
+impl CalleeReport {
+    /// Closes the media of a leg that has ended.
+    pub(super) async fn of(leg: &mut Leg) -> Self {
+        CalleeReport {
+            name: leg.name().to_owned(),
+            codec: leg.codec().map_or("none", |codec| codec.name()),
+            cause: leg.end().unwrap_or(EndCause::Failure),
+            duration: leg.answered_at().map(|at| at.elapsed()).unwrap_or_default(),
+            statistics: leg.close_media().await,
+        }
+    }
 }
 
 impl Report<'_> {
     pub(super) fn publish(&self, shared: &Shared) {
         let duration = self.answered_at.map(|at| at.elapsed());
-        shared.metrics.call_ended(self.result, self.cause, duration);
-        let media = self.statistics.unwrap_or_default();
-        if self.answered_at.is_some() && self.statistics.is_some() {
-            shared.metrics.leg_closed(&media);
+        shared.metrics.call_ended(Direction::In, self.result, self.cause, duration);
+        let callee = self.callee.as_ref();
+        let callee_media = callee.and_then(|callee| callee.statistics);
+        let answered = self.statistics.filter(|_| self.answered_at.is_some());
+        for statistics in [answered, callee_media].into_iter().flatten() {
+            shared.metrics.leg_closed(&statistics);
         }
+        let media = self.statistics.unwrap_or_default();
         info!(
             call_id = self.call_id,
             sip_call_id = self.sip_call_id,
@@ -45,6 +74,14 @@ impl Report<'_> {
             lost_in = media.lost_in,
             lost_out = media.lost_out,
             jitter_in_ms = millis(media.jitter_in),
+            callee = callee.map(|callee| callee.name.as_str()),
+            callee_ended_by = callee.map(|callee| callee.cause.label()),
+            callee_duration_ms = callee.map(|callee| millis(callee.duration)),
+            callee_codec = callee.map(|callee| callee.codec),
+            callee_packets_in = callee_media.map(|media| media.packets_in),
+            callee_packets_out = callee_media.map(|media| media.packets_out),
+            callee_lost_in = callee_media.map(|media| media.lost_in),
+            callee_lost_out = callee_media.map(|media| media.lost_out),
             "call ended"
         );
     }

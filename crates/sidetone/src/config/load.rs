@@ -120,6 +120,18 @@ impl Config {
                 "calls.plain_silence_s must be from 1 to 3600",
             ),
             (
+                !(1..=HOUR_S).contains(&self.calls.ring_timeout_s),
+                "calls.ring_timeout_s must be from 1 to 3600",
+            ),
+            (
+                !(1..=HOUR_S).contains(&self.calls.ring_step_s),
+                "calls.ring_step_s must be from 1 to 3600",
+            ),
+            (
+                !(1..=FORK_MAX).contains(&self.calls.fork_max),
+                "calls.fork_max must be from 1 to 1000",
+            ),
+            (
                 self.calls.duration_max_s > YEAR_S,
                 "calls.duration_max_s must be 31536000 (a year) or less",
             ),
@@ -223,4 +235,6 @@ fn is_realm(realm: &str) -> bool {
 
 const HOUR_S: u64 = 3_600;
 const DAY_S: u64 = 86_400;
+/// Beyond it the messages of one call would be a flood.
+const FORK_MAX: usize = 1_000;
 const YEAR_S: u64 = 31_536_000;

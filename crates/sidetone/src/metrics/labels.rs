@@ -11,6 +11,8 @@ pub enum Refusal {
     Transactions,
     /// No extension matches the number.
     NoRoute,
+    /// It has come back to where it was.
+    Loop,
     /// The offer has nothing we speak.
     NotAcceptable,
     /// The request broke a rule.
@@ -81,6 +83,10 @@ pub enum EndCause {
     Caller,
     /// Whoever was called sent BYE or refused.
     Callee,
+    /// Somebody else answered first, or spoke for all.
+    Elsewhere,
+    /// It rang for as long as it may.
+    NoAnswer,
     /// The dialplan hung up.
     Dialplan,
     /// Media never came up.
@@ -131,11 +137,12 @@ impl Direction {
 }
 
 impl Refusal {
-    pub(super) const ALL: [Refusal; 7] = [
+    pub(super) const ALL: [Refusal; 8] = [
         Refusal::Overload,
         Refusal::Draining,
         Refusal::Transactions,
         Refusal::NoRoute,
+        Refusal::Loop,
         Refusal::NotAcceptable,
         Refusal::Malformed,
         Refusal::Unauthorized,
@@ -147,6 +154,7 @@ impl Refusal {
             Refusal::Draining => "draining",
             Refusal::Transactions => "transactions",
             Refusal::NoRoute => "no_route",
+            Refusal::Loop => "loop",
             Refusal::NotAcceptable => "not_acceptable",
             Refusal::Malformed => "malformed",
             Refusal::Unauthorized => "unauthorized",
@@ -224,9 +232,11 @@ impl CallResult {
 }
 
 impl EndCause {
-    pub(super) const ALL: [EndCause; 10] = [
+    pub(super) const ALL: [EndCause; 12] = [
         EndCause::Caller,
         EndCause::Callee,
+        EndCause::Elsewhere,
+        EndCause::NoAnswer,
         EndCause::Dialplan,
         EndCause::NoMedia,
         EndCause::Gone,
@@ -243,6 +253,8 @@ impl EndCause {
         match self {
             EndCause::Caller => "caller",
             EndCause::Callee => "callee",
+            EndCause::Elsewhere => "elsewhere",
+            EndCause::NoAnswer => "no_answer",
             EndCause::Dialplan => "dialplan",
             EndCause::NoMedia => "no_media",
             EndCause::Gone => "gone",

@@ -15,7 +15,7 @@ use transport::{Flow, Message, Name};
 
 use super::identity::Admitted;
 use super::{OVERLOADED, Signaling, Wire};
-use crate::calls::{self, Invitation, Order, Place, SipCommand, SipPort};
+use crate::calls::{self, Invitation, Order, Place, SipCommand, SipPort, Trail};
 use crate::metrics::Refusal;
 
 impl<W: Wire> Signaling<W> {
@@ -90,6 +90,7 @@ impl<W: Wire> Signaling<W> {
             flow,
             at: tokio::time::Instant::from_std(now),
             max_forwards: max_forwards(invite),
+            trail: Trail::read(&invite.header(Name::SidetoneTrail).unwrap_or_default()),
         };
         let call = calls::run(Arc::clone(&self.shared), invitation, port, place);
         tokio::spawn(async move {

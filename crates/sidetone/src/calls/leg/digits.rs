@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use dialog::Body;
+use media::shard::Command;
+
+use super::{Leg, LegEnd};
+use crate::calls::SipCommand;
+use crate::users::DtmfMode;
 
 /// A digit that a peer has pressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +78,30 @@ impl InfoForm {
             InfoForm::Digit => ("application/dtmf", digit.to_string()),
         };
         Body { content_type: content_type.to_owned(), bytes: text.into() }
+    }
+}
+
+impl Leg {
+    /// Sends a digit in the form that the peer understands.
+    pub(in crate::calls) async fn send_digit(&mut self, digit: &Digit) -> Result<(), LegEnd> {
+        let has_events = self.negotiated.as_ref().is_some_and(|n| n.dtmf.is_some());
+        let uses_info = match self.terms.dtmf {
+            DtmfMode::Info => true,
+            DtmfMode::Rtp | DtmfMode::Inband => false,
+            // What the peer sends is what it understands.
+            DtmfMode::Auto => !has_events && self.info_digits.is_some(),
+        };
+        let Digit { digit, duration, form } = *digit;
+        if uses_info {
+            let body = self.info_digits.unwrap_or(InfoForm::Relay).write(digit, duration);
+            self.sip.command(SipCommand::Info { body }).await;
+            return Ok(());
+        }
+        if form == Form::Inband && !has_events {
+            // The audio that is passed on has the tones already.
+            return Ok(());
+        }
+        self.command_media(Command::Dtmf { digit, duration })
     }
 }
 

@@ -7,8 +7,9 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::digits::{Digit, Form, InfoForm};
-use super::{Leg, LegEnd, LegInput, Notice, Side};
+use super::{Leg, LegEnd, LegInput, LegRefusal, Notice, Side};
 use crate::calls::SipEvent;
+use crate::calls::bridge::q850;
 use crate::metrics::{EndCause, MediaStage};
 
 impl Leg {
@@ -19,6 +20,9 @@ impl Leg {
             LegInput::Media(event) => self.on_media(event),
             LegInput::Deadline => self.on_deadline(Instant::now()),
         }
+        .inspect_err(|end| {
+            self.end.get_or_insert(end.end);
+        })
     }
 
     async fn on_sip(&mut self, event: Option<SipEvent>) -> Result<Notice, LegEnd> {
@@ -43,14 +47,15 @@ impl Leg {
     async fn on_dialog(&mut self, event: Event) -> Result<Notice, LegEnd> {
         match event {
             Event::Confirmed { answer } => self.on_confirmed(answer.as_ref()),
+            Event::Progress { answer, .. } => self.on_progress(answer.as_ref()),
+            Event::Accepted { answer } => self.on_accepted(answer.as_ref()),
             Event::Offer { number, offer, .. } => self.on_offer(number, offer).await,
             Event::Answer { answer: Some(answer) } => self.on_answer(&answer),
             Event::Info { body: Some(body) } => Ok(self.on_info(&body)),
             Event::Answer { answer: None }
             | Event::Info { body: None }
             | Event::OfferCancelled
-            | Event::Progress { .. }
-            | Event::Accepted { .. }
+            // No offer of ours changes a session.
             | Event::OfferAnswered { .. } => Ok(Notice::Other),
             // The leg says BYE by itself.
             Event::MissingAck => {
@@ -61,25 +66,35 @@ impl Leg {
                 self.is_over = true;
                 let (call_id, side) = (&self.call_id, self.side);
                 debug!(call_id, ?side, ?by, ?cause, reason, "leg ended");
-                Err(self.end_of(by, cause))
+                Err(self.end_of(by, cause, reason))
             }
         }
     }
 
-    fn end_of(&self, by: Party, cause: LegCause) -> LegEnd {
+    fn end_of(&self, by: Party, cause: LegCause, reason: Option<String>) -> LegEnd {
+        let mut refusal = None;
         let peer = match self.side {
             Side::Caller => EndCause::Caller,
             Side::Callee => EndCause::Callee,
         };
         let (by, end, cause) = match cause {
             LegCause::HungUp if by == Party::Remote => {
-                (EndedBy::Peer, peer, Cause::NORMAL_CLEARING)
+                let named = reason.as_deref().and_then(q850);
+                (EndedBy::Peer, peer, named.unwrap_or(Cause::NORMAL_CLEARING))
+            }
+            LegCause::Refused { status, contacts } => {
+                refusal = Some(LegRefusal { status, contacts });
+                let by = if by == Party::Remote { EndedBy::Peer } else { EndedBy::System };
+                (by, peer, Cause::from_sip_status(status))
+            }
+            LegCause::AnswerMissing => {
+                (EndedBy::System, EndCause::Failure, Cause::INCOMPATIBLE_DESTINATION)
             }
             LegCause::Cancelled => (EndedBy::Peer, peer, Cause::ORIGINATOR_CANCEL),
             LegCause::HungUp => {
                 (EndedBy::System, EndCause::Failure, Cause::NORMAL_TEMPORARY_FAILURE)
             }
-            LegCause::Rejected { status } | LegCause::Refused { status, .. } => {
+            LegCause::Rejected { status } => {
                 (EndedBy::System, EndCause::Failure, Cause::from_sip_status(status))
             }
             LegCause::Unacknowledged => {
@@ -91,14 +106,11 @@ impl Leg {
             LegCause::DialogLost { .. } | LegCause::FlowClosed => {
                 (EndedBy::System, EndCause::Gone, Cause::RECOVERY_ON_TIMER_EXPIRE)
             }
-            LegCause::AnswerMissing => {
-                (EndedBy::System, EndCause::Failure, Cause::INCOMPATIBLE_DESTINATION)
-            }
             LegCause::Expired | LegCause::Unanswered => {
                 (EndedBy::System, EndCause::Failure, Cause::RECOVERY_ON_TIMER_EXPIRE)
             }
         };
-        LegEnd { by, end, cause }
+        LegEnd { by, end, cause, refusal, reason: reason.filter(|reason| is_passable(reason)) }
     }
 
     fn on_info(&mut self, body: &dialog::Body) -> Notice {
@@ -185,3 +197,12 @@ impl Leg {
         LegEnd::by_system(EndCause::Gone, Cause::RECOVERY_ON_TIMER_EXPIRE)
     }
 }
+
+/// Whether a Reason of one peer may be told to the other: short, and nothing but what a header
+/// field is made of.
+fn is_passable(reason: &str) -> bool {
+    reason.len() <= REASON_BYTES_MAX && reason.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// Longest Reason that is passed on.
+const REASON_BYTES_MAX: usize = 256;

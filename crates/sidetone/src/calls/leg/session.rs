@@ -2,6 +2,7 @@
 
 use dialog::{Body, OfferNumber};
 use dialplan::Cause;
+use media::codec::Codec;
 use media::sdp::{self, Capabilities, Direction, Negotiated, RemoteMedia};
 use media::shard::{LegKind, LegParameters};
 use tokio::time::Instant;
@@ -14,13 +15,56 @@ use crate::metrics::EndCause;
 
 impl Leg {
     /// Agrees on the offer of the INVITE.
-    pub(in crate::calls) fn agree(&mut self, offer: &Body) -> Result<(), Refused> {
-        self.negotiated = Some(offer::agree(offer, &self.terms.capabilities, None)?);
+    pub(in crate::calls) fn agree(&mut self, offer: Body) -> Result<(), Refused> {
+        self.negotiated = Some(offer::agree(&offer, &self.terms.capabilities, None)?);
+        self.offered_codecs = offer::codecs(&offer, &self.terms.capabilities);
+        self.offer = Some(offer);
         Ok(())
     }
 
+    /// The codecs that the peer offered and may use, in its order.
+    pub(in crate::calls) fn offered_codecs(&self) -> &[Codec] {
+        &self.offered_codecs
+    }
+
+    /// Agrees on another codec of the offer, if it has it and no answer has been given yet.
+    pub(in crate::calls) fn prefer(&mut self, codec: Codec) -> Result<(), LegEnd> {
+        let is_open = self.early_answer.is_none() && self.codec() != Some(codec);
+        let Some(offer) = self.offer.as_ref().filter(|_| is_open) else { return Ok(()) };
+        match offer::agree(offer, &self.terms.capabilities, Some(codec)) {
+            Ok(negotiated) if negotiated.codec == codec => self.update_media(negotiated),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether the peer hears what we send: it was answered, at least with a provisional response.
+    pub(in crate::calls) fn is_heard(&self) -> bool {
+        self.answered_at.is_some() || self.early_answer.is_some()
+    }
+
+    /// Tells the caller that it rings.
+    pub(in crate::calls) async fn ring(&mut self) {
+        self.sip.command(SipCommand::Ring).await;
+    }
+
+    /// Lets the caller hear us before the answer; `false` if it cannot, since the offer is ours to
+    /// make.
+    pub(in crate::calls) async fn progress(&mut self, shard: Option<u16>) -> Result<bool, Refused> {
+        if self.is_heard() {
+            return Ok(true);
+        }
+        if self.negotiated.is_none() {
+            return Ok(false);
+        }
+        self.open_media(shard)?;
+        let answer = self.describe();
+        self.early_answer = Some(answer.clone());
+        self.sip.command(SipCommand::Progress { description: Some(answer) }).await;
+        Ok(true)
+    }
+
     /// Opens the media leg if it is not open.
-    pub(in crate::calls) fn open_media(&mut self) -> Result<(), Refused> {
+    fn open_media(&mut self, shard: Option<u16>) -> Result<(), Refused> {
         if self.media.is_some() {
             return Ok(());
         }
@@ -31,14 +75,16 @@ impl Leg {
         parameters.signalling_local = self.peer.local;
         parameters.signalling_remote = self.peer.remote;
         parameters.quiet_after = self.quiet_after();
+        parameters.shard = shard;
         self.media = Some(self.shared.media.open(parameters)?);
         Ok(())
     }
 
-    /// Opens the media leg and answers the INVITE, or says how to refuse it.
-    pub(in crate::calls) async fn accept(&mut self) -> Result<(), Refused> {
-        self.open_media()?;
+    /// Opens the media leg, on `shard` if it matters, and answers the INVITE, or says how to refuse it.
+    pub(in crate::calls) async fn accept(&mut self, shard: Option<u16>) -> Result<(), Refused> {
+        self.open_media(shard)?;
         self.is_offer_open = self.negotiated.is_none();
+        self.offer = None;
         let description = match self.early_answer.take() {
             Some(answer) => answer,
             None => self.describe(),
@@ -48,7 +94,7 @@ impl Leg {
         Ok(())
     }
 
-    fn answered(&mut self, now: Instant) {
+    pub(super) fn answered(&mut self, now: Instant) {
         self.answered_at = Some(now);
         self.silence.counts_from(now);
     }
@@ -91,7 +137,7 @@ impl Leg {
         if !std::mem::take(&mut self.is_offer_open) {
             return Ok(Notice::Other);
         }
-        match answer.and_then(|answer| self.agree_on_answer(answer).ok()) {
+        match answer.and_then(|answer| self.agree_on_answer(answer, None).ok()) {
             Some(negotiated) => self.update_media(negotiated).map(|()| Notice::Agreed),
             None => {
                 let cause = Cause::INCOMPATIBLE_DESTINATION;
@@ -103,7 +149,7 @@ impl Leg {
     /// The answer to an offer that followed a re-INVITE without one. One that cannot be used leaves
     /// the session as it was.
     pub(super) fn on_answer(&mut self, answer: &Body) -> Result<Notice, LegEnd> {
-        match self.agree_on_answer(answer) {
+        match self.agree_on_answer(answer, self.negotiated.as_ref()) {
             Ok(negotiated) => self.update_media(negotiated).map(|()| Notice::Renegotiated),
             Err(_) => Ok(Notice::Other),
         }
@@ -154,7 +200,7 @@ impl Leg {
         self.sip.command(SipCommand::AnswerOffer { number, description }).await;
     }
 
-    fn update_media(&mut self, negotiated: Negotiated) -> Result<(), LegEnd> {
+    pub(super) fn update_media(&mut self, negotiated: Negotiated) -> Result<(), LegEnd> {
         if let Some(media) = &mut self.media
             && let Err(error) = media.update(negotiated.clone())
         {
@@ -165,8 +211,14 @@ impl Leg {
         Ok(())
     }
 
-    fn agree_on_answer(&self, answer: &Body) -> Result<Negotiated, Refused> {
-        let agreed = offer::agree_on_answer(answer, &self.capabilities(), self.negotiated.as_ref());
+    /// Agrees on the answer to an offer of ours: the first one of the leg, or one made within the
+    /// `session` that is agreed on.
+    pub(super) fn agree_on_answer(
+        &self,
+        answer: &Body,
+        session: Option<&Negotiated>,
+    ) -> Result<Negotiated, Refused> {
+        let agreed = offer::agree_on_answer(answer, &self.capabilities(), session);
         if let Err(Refused { reason, .. }) = &agreed {
             warn!(call_id = self.call_id, side = ?self.side, reason, "answer refused");
         }

@@ -18,8 +18,6 @@ use super::LiveCall;
 use super::situation::moment;
 use crate::calls::Shared;
 use crate::calls::leg::Notice;
-use crate::calls::offer::Refused;
-use crate::metrics::EndCause;
 use crate::tones;
 
 impl LiveCall {
@@ -91,6 +89,9 @@ impl Call for LiveCall {
 
     fn action_begins(&mut self, action: &dialplan::Action) {
         self.shared.metrics.application(action.application);
+        if action.application != "hangup" {
+            self.bridged = None;
+        }
     }
 
     fn log(&mut self, level: Level, text: &str) {
@@ -111,13 +112,9 @@ impl Call for LiveCall {
 
     async fn answer(&mut self) -> Result<(), Ended> {
         if self.caller.answered_at().is_none()
-            && let Err(Refused { status, headers, reason }) = self.answer_caller().await
+            && let Err(refused) = self.answer_caller(None).await
         {
-            warn!(call_id = self.facts.uuid, reason, "call cannot be answered");
-            self.shared.metrics.media_setup_failed("no_leg");
-            self.caller.reject(status, headers).await;
-            self.end = Some(EndCause::Failure);
-            return Err(Ended::by_dialplan(Cause::from_sip_status(status)));
+            return Err(self.refuse(refused).await);
         }
         self.wait_until_ready().await
     }
@@ -152,8 +149,8 @@ impl Call for LiveCall {
         }
     }
 
-    async fn bridge(&mut self, _: &BridgeRequest) -> Result<BridgeOutcome, Ended> {
-        Ok(BridgeOutcome::Failed { cause: Cause::USER_NOT_REGISTERED, status: None })
+    async fn bridge(&mut self, request: &BridgeRequest) -> Result<BridgeOutcome, Ended> {
+        self.bridge_to(request).await
     }
 
     async fn hang_up(&mut self, cause: Cause) -> Ended {

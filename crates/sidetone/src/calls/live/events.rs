@@ -75,6 +75,7 @@ impl LiveCall {
     /// Notes what ended the call; what came first counts.
     pub(in crate::calls) fn ended(&mut self, end: LegEnd) -> Ended {
         self.end.get_or_insert(end.end);
+        self.caller_reason = end.reason;
         Ended { by: end.by, cause: end.cause }
     }
 }

@@ -1,0 +1,138 @@
+//! Who is reached under a destination: the contacts of a user, or a SIP URI.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dialplan::{Cause, Destination, Target};
+use tracing::{debug, info};
+use transport::{Flow, Name, TransportKind, Uri};
+
+use super::failure::Failure;
+use crate::calls::leg::Peer;
+use crate::calls::live::LiveCall;
+use crate::calls::{Dial, Trail};
+use crate::registrar::Contact;
+use crate::users::{MediaProfile, User};
+
+/// One place that an INVITE can be sent to.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub uri: String,
+    routes: Vec<String>,
+    flow: Option<Flow>,
+    /// Who is called there, if it is a user of ours.
+    pub user: Option<Arc<User>>,
+    kind: TransportKind,
+    /// 0 to 1000; the highest is tried first where they are tried in order.
+    pub q_milli: u16,
+}
+
+impl Place {
+    fn of_contact(user: &Arc<User>, contact: Contact) -> Self {
+        let Contact { uri, flow, transport, path, q_milli, .. } = contact;
+        let user = Some(Arc::clone(user));
+        Place { uri, routes: path, flow, user, kind: transport, q_milli }
+    }
+
+    /// A URI whose host is to be looked up.
+    fn of_uri(uri: &Uri) -> Self {
+        let kind = uri.transport().unwrap_or(TransportKind::Udp);
+        let uri = uri.as_str().to_owned();
+        Place { uri, routes: Vec::new(), flow: None, user: None, kind, q_milli: 1000 }
+    }
+
+    pub(super) fn peer(&self) -> Peer {
+        let remote = || Uri::parse(self.uri.clone().into()).ok()?.host_ip();
+        Peer {
+            kind: self.kind,
+            local: self.flow.map(|flow| flow.local.ip()),
+            remote: self.flow.map(|flow| flow.remote.ip()).or_else(remote),
+        }
+    }
+
+    /// Whether our offer is best made as WebRTC: as the user wants it or, without such a wish, to
+    /// who came over a WebSocket.
+    pub(super) fn is_webrtc(&self) -> bool {
+        match self.user.as_ref().map_or(MediaProfile::Auto, |user| user.media) {
+            MediaProfile::Auto => self.peer().is_browser(),
+            MediaProfile::WebRtc => true,
+            MediaProfile::Rtp | MediaProfile::Srtp => false,
+        }
+    }
+}
+
+impl LiveCall {
+    /// Where a destination is reached, the preferred place first.
+    pub(super) fn places(&self, target: &Target) -> Result<Vec<Place>, Failure> {
+        match target {
+            Target::User(name) => self.places_of_user(name),
+            Target::Uri(uri) => self.place_of_uri(uri).map(|place| vec![place]),
+        }
+    }
+
+    pub(super) fn places_of_user(&self, name: &str) -> Result<Vec<Place>, Failure> {
+        let call_id = &self.facts.uuid;
+        let user = self.shared.users().share(name);
+        // Who may not be reached from outside does not exist there.
+        let user = user.filter(|user| user.public || !self.is_public());
+        let Some(user) = user else {
+            info!(call_id, user = name, "no such user to call");
+            return Err(Failure::ours(Cause::UNALLOCATED_NUMBER));
+        };
+        let contacts = self.shared.registrar.contacts(name);
+        if contacts.is_empty() {
+            debug!(call_id, user = name, "the user is not registered");
+            return Err(Failure::ours(Cause::USER_NOT_REGISTERED));
+        }
+        Ok(contacts.into_iter().map(|contact| Place::of_contact(&user, contact)).collect())
+    }
+
+    pub(super) fn place_of_uri(&self, uri: &str) -> Result<Place, Failure> {
+        if self.is_public() {
+            info!(call_id = self.facts.uuid, "an outside address is not called for the public");
+            return Err(Failure::ours(Cause::OUTGOING_CALL_BARRED));
+        }
+        let uri = Uri::parse(uri.to_owned().into());
+        let uri = uri.map_err(|_| Failure::ours(Cause::INVALID_URL))?;
+        Ok(Place::of_uri(&uri))
+    }
+
+    /// Whether the call began in the context of callers who are not authenticated. What they may
+    /// reach does not change with anything that the dialplan does.
+    pub(super) fn is_public(&self) -> bool {
+        self.facts.context == self.shared.public_context
+    }
+
+    /// Whether a host is this server, as its peers know it.
+    pub(super) fn is_ours(&self, host: &str) -> bool {
+        let ip: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+        ip.is_some() && ip == self.caller.peer().local
+    }
+
+    /// The INVITE to a place, without our offer.
+    pub(super) fn dial(&self, place: &Place, destination: &Destination) -> Dial {
+        let mark = self.shared.trail.mark(&self.facts.context, &self.facts.destination_number);
+        let caller = self.facts.user.as_deref();
+        let caller = caller.and_then(|name| self.shared.users().share(name));
+        let own = |field: fn(&User) -> &Option<String>| {
+            caller.as_ref().and_then(|user| field(user).clone())
+        };
+        let number = destination.caller_id_number.clone();
+        let number = number.or_else(|| own(|user| &user.caller_id_number));
+        let number = number.or_else(|| caller.as_ref().map(|user| user.name.clone()));
+        let name = destination.caller_id_name.clone();
+        let name = name.or_else(|| own(|user| &user.caller_id_name));
+        let name = name.unwrap_or_else(|| self.facts.caller_id_name.clone());
+        Dial {
+            uri: place.uri.clone(),
+            routes: place.routes.clone(),
+            flow: place.flow,
+            from_user: number.unwrap_or_else(|| self.facts.caller_id_number.clone()),
+            from_name: Some(name).filter(|name| !name.is_empty()),
+            to_user: place.user.as_ref().map(|user| user.name.clone()),
+            max_forwards: self.max_forwards.saturating_sub(1),
+            description: String::new(),
+            headers: vec![(Name::SidetoneTrail, Trail::write(&self.trail, &mark))],
+        }
+    }
+}

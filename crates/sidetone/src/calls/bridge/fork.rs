@@ -1,0 +1,253 @@
+//! Those who are called at once: when each one is called, for how long, and what became of it.
+
+use std::collections::HashSet;
+use std::pin::pin;
+use std::task::Poll;
+
+use dialplan::{BridgeRequest, Cause, Destination};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::destination::Place;
+use super::failure::{Best, Failure};
+use crate::calls::leg::{Leg, LegInput};
+use crate::calls::live::LiveCall;
+use crate::config::RingContacts;
+use crate::metrics::EndCause;
+
+/// One attempt of a bridge while it rings.
+pub(super) struct Fork<'a> {
+    pub request: &'a BridgeRequest,
+    destinations: &'a [Destination],
+    pub branches: Vec<Branch>,
+    best: Best,
+    /// When all that rings is given up.
+    deadline: Instant,
+    /// What was called in this attempt, so that a redirection leads nowhere twice.
+    pub visited: HashSet<String>,
+    pub redirects: usize,
+    /// Branches there may be, redirections included.
+    pub branches_max: usize,
+}
+
+/// One place that is called.
+pub(super) struct Branch {
+    pub place: Place,
+    /// Which of the destinations of the attempt it is a place of.
+    pub destination: usize,
+    pub state: State,
+    /// Places of one destination that are tried one after the other have rising turns.
+    turn: u32,
+    starts_at: Instant,
+    deadline: Option<Instant>,
+    /// A provisional response came.
+    pub has_rung: bool,
+}
+
+pub(super) enum State {
+    Waiting,
+    Ringing(Box<Leg>),
+    Over,
+}
+
+impl<'a> Fork<'a> {
+    pub(super) fn new(
+        call: &LiveCall,
+        request: &'a BridgeRequest,
+        destinations: &'a [Destination],
+    ) -> Self {
+        let policy = call.shared.policy;
+        let now = Instant::now();
+        let mut fork = Fork {
+            request,
+            destinations,
+            branches: Vec::new(),
+            best: Best::default(),
+            deadline: now + request.timeout.unwrap_or(policy.ring_timeout),
+            visited: HashSet::new(),
+            redirects: 0,
+            branches_max: policy.fork_max,
+        };
+        for (index, destination) in destinations.iter().enumerate() {
+            match call.places(&destination.target) {
+                Ok(places) => fork.add_all(places, index, call, now),
+                Err(failure) => fork.best.add(failure),
+            }
+        }
+        fork
+    }
+
+    fn add_all(&mut self, places: Vec<Place>, destination: usize, call: &LiveCall, now: Instant) {
+        let policy = call.shared.policy;
+        let delay = self.destinations.get(destination).and_then(|destination| destination.delay);
+        let (mut turn, mut q_milli) = (0, places.first().map_or(0, |place| place.q_milli));
+        for place in places {
+            if policy.ring_contacts == RingContacts::InOrder && place.q_milli < q_milli {
+                (turn, q_milli) = (turn + 1, place.q_milli);
+            }
+            let starts_at = now + delay.unwrap_or_default() + policy.ring_step * turn;
+            self.add(place, destination, turn, starts_at, call);
+        }
+    }
+
+    /// Adds a place, unless it was called before or there are too many.
+    pub(super) fn add(
+        &mut self,
+        place: Place,
+        destination: usize,
+        turn: u32,
+        starts_at: Instant,
+        call: &LiveCall,
+    ) {
+        if !self.visited.insert(format!("{destination} {}", place.uri)) {
+            return;
+        }
+        if self.branches.len() >= self.branches_max {
+            let (call_id, fork_max) = (&call.facts.uuid, self.branches_max);
+            warn!(
+                call_id,
+                fork_max, "more places to call than calls.fork_max; the rest is left out"
+            );
+            return;
+        }
+        let state = State::Waiting;
+        let (deadline, has_rung) = (None, false);
+        self.branches.push(Branch {
+            place,
+            destination,
+            state,
+            turn,
+            starts_at,
+            deadline,
+            has_rung,
+        });
+    }
+
+    pub(super) fn destination(&self, index: usize) -> Option<&'a Destination> {
+        self.destinations.get(index)
+    }
+
+    /// Branches to start now: their time has come, or nobody before them is left.
+    pub(super) fn due(&self, now: Instant) -> Vec<usize> {
+        let is_first = |branch: &Branch| {
+            let before = |other: &&Branch| {
+                other.destination == branch.destination && other.turn < branch.turn
+            };
+            let mut before = self.branches.iter().filter(before).peekable();
+            before.peek().is_some() && before.all(|other| matches!(other.state, State::Over))
+        };
+        let is_due = |branch: &Branch| {
+            let is_waiting = matches!(branch.state, State::Waiting);
+            is_waiting && (branch.starts_at <= now || is_first(branch))
+        };
+        let branches = self.branches.iter().enumerate();
+        branches.filter(|(_, branch)| is_due(branch)).map(|(index, _)| index).collect()
+    }
+
+    /// A branch rings now; those whose turn was before it have had it.
+    pub(super) async fn started(&mut self, index: usize, leg: Leg, now: Instant) {
+        let Some(branch) = self.branches.get_mut(index) else { return };
+        let timeout = self.destinations.get(branch.destination).and_then(|d| d.timeout);
+        branch.deadline = timeout.map(|timeout| now + timeout);
+        branch.state = State::Ringing(Box::new(leg));
+        let (destination, turn) = (branch.destination, branch.turn);
+        for earlier in 0..self.branches.len() {
+            let is_before = |b: &Branch| b.destination == destination && b.turn < turn;
+            if self.branches.get(earlier).is_some_and(is_before) {
+                self.time_out(earlier).await;
+            }
+        }
+    }
+
+    /// The next thing that happens to any of those who are called.
+    pub(super) async fn input(&mut self) -> (usize, LegInput) {
+        std::future::poll_fn(|context| {
+            for (index, branch) in self.branches.iter_mut().enumerate() {
+                let State::Ringing(leg) = &mut branch.state else { continue };
+                // Such a future keeps nothing between polls, so that it can be made anew.
+                if let Poll::Ready(input) = pin!(leg.input()).poll(context) {
+                    return Poll::Ready((index, input));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Whether nobody is called any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.branches.iter().all(|branch| matches!(branch.state, State::Over))
+    }
+
+    pub(super) fn poll_timeout(&self) -> Instant {
+        let next = |branch: &Branch| match &branch.state {
+            State::Waiting => Some(branch.starts_at),
+            State::Ringing(_) => branch.deadline,
+            State::Over => None,
+        };
+        let branches = self.branches.iter().filter_map(next).min();
+        branches.map_or(self.deadline, |next| next.min(self.deadline))
+    }
+
+    /// Gives up who has rung for long enough.
+    pub(super) async fn handle_timeout(&mut self, now: Instant) {
+        for index in 0..self.branches.len() {
+            let own = self.branches.get(index).and_then(|branch| branch.deadline);
+            if self.deadline <= now || own.is_some_and(|deadline| deadline <= now) {
+                self.time_out(index).await;
+            }
+        }
+    }
+
+    async fn time_out(&mut self, index: usize) {
+        let Some(branch) = self.branches.get_mut(index) else { return };
+        let cause = match (&branch.state, branch.has_rung) {
+            (State::Over, _) => return,
+            (State::Ringing(_), false) => Cause::NO_USER_RESPONSE,
+            (State::Waiting, _) | (State::Ringing(_), true) => Cause::NO_ANSWER,
+        };
+        if let Some(mut leg) = branch.end() {
+            leg.hang_up(EndCause::NoAnswer, cause, None).await;
+        }
+        self.best.add(Failure::ours(cause));
+    }
+
+    /// Notes why a branch is over.
+    pub(super) fn failed(&mut self, index: usize, failure: Failure) -> Option<Box<Leg>> {
+        self.best.add(failure);
+        self.branches.get_mut(index).and_then(Branch::end)
+    }
+
+    /// A 6xx speaks for everything that its destination has (RFC 3261 §16.7 step 5).
+    pub(super) async fn cancel_destination(&mut self, destination: usize) {
+        for branch in self.branches.iter_mut().filter(|b| b.destination == destination) {
+            if let Some(mut leg) = branch.end() {
+                leg.hang_up(EndCause::Elsewhere, Cause::CALL_REJECTED, None).await;
+            }
+        }
+    }
+
+    /// Cancels everyone who is still called.
+    pub(super) async fn cancel(&mut self, end: EndCause, cause: Cause, reason: Option<String>) {
+        for branch in &mut self.branches {
+            if let Some(mut leg) = branch.end() {
+                leg.hang_up(end, cause, reason.clone()).await;
+            }
+        }
+    }
+
+    /// The one failure that the caller hears of.
+    pub(super) fn failure(&mut self) -> Failure {
+        self.best.take()
+    }
+}
+
+impl Branch {
+    /// Ends the branch; its leg, if it had one.
+    pub(super) fn end(&mut self) -> Option<Box<Leg>> {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Ringing(leg) => Some(leg),
+            State::Waiting | State::Over => None,
+        }
+    }
+}
