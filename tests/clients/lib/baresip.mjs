@@ -32,6 +32,7 @@ class Baresip {
   #waiting = new Map();
   #token = 0;
   #ears = 0;
+  #line = "";
   #buffer = Buffer.alloc(0);
 
   constructor({ user, password, server, transport = "udp", toneHz, codecs = ["pcmu"], encryption = null, registers = true }) {
@@ -53,7 +54,7 @@ class Baresip {
     process.once("exit", this.kill);
     this.exited = new Promise((resolve) => this.child.once("exit", resolve));
     for (const stream of [this.child.stdout, this.child.stderr]) {
-      stream.setEncoding("utf8").on("data", (text) => { this.said += text; });
+      stream.setEncoding("utf8").on("data", (text) => this.#hear(text));
     }
     this.socket = await this.#reach(port);
     this.socket.on("data", (bytes) => this.#read(bytes));
@@ -62,8 +63,7 @@ class Baresip {
 
   /** Resolves with the status of the registration: 200, or what the server refused it with. */
   async registered(withinMs = 10_000) {
-    const { type, param } = await this.#next(["REGISTER_OK", "REGISTER_FAIL"], withinMs);
-    return type === "REGISTER_OK" ? 200 : Number.parseInt(param, 10);
+    return (await this.#next(["registration"], withinMs)).status;
   }
 
   /** Forgets the call before. */
@@ -150,6 +150,11 @@ class Baresip {
     }
   }
 
+  /** Its ear is as good after a hold as before. */
+  hearsAfterHold(_hz, hears) {
+    return hears();
+  }
+
   /** SIP messages and log, as baresip prints them. */
   trace() {
     return this.said;
@@ -202,6 +207,18 @@ class Baresip {
 
   #next(types, withinMs, options = {}) {
     return this.happenings.next(types, withinMs, { who: this.name, ...options });
+  }
+
+  /** Registering starts before anyone can connect for its events, so it is read from what is printed. */
+  #hear(text) {
+    this.said += text;
+    this.#line += text;
+    const lines = this.#line.split("\n");
+    this.#line = lines.pop();
+    for (const line of lines) {
+      const words = line.match(/(?:\{0\/\w+\/v[46]\}|reg: [^ ]+:) (\d{3}) /);
+      if (words !== null) this.happenings.push("registration", { status: Number(words[1]) });
+    }
   }
 
   #read(bytes) {

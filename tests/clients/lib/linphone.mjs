@@ -8,6 +8,7 @@ import { Happenings } from "./happenings.mjs";
 import { nextOf } from "./recording.mjs";
 
 const COMMAND_MS = 5000;
+const LOOK_MS = 50;
 /** Longer than any call of these tests: the file is played once. */
 const VOICE_MS = 120_000;
 
@@ -22,8 +23,6 @@ const OTHERS = [["speex", 16_000, 1], ["speex", 8000, 1], ["G729", 8000, 1]];
 
 /** What linphonec prints, and what it means. */
 const WORDS = [
-  [/^Registration on (.*) successful/, "registered"],
-  [/^Registration on (.*) failed/, "refused"],
   [/^Receiving new incoming call from (.*), assigned id (\d+)/, "incoming"],
   [/^Call \d+ to .* ringing/, "ringing"],
   [/^Call \d+ with .* early media/, "ringing"],
@@ -49,6 +48,8 @@ export async function startLinphone(options) {
 }
 
 class Linphone {
+  /** Its voice is its music on hold. */
+  speaksOnHold = true;
   happenings = new Happenings();
   said = "";
   #line = "";
@@ -81,8 +82,14 @@ class Linphone {
 
   /** Resolves with the status of the registration: 200, or what the server refused it with. */
   async registered(withinMs = 15_000) {
-    const { type } = await this.#next(["registered", "refused"], withinMs);
-    return type === "registered" ? 200 : this.#finalStatus("REGISTER");
+    const deadline = performance.now() + withinMs;
+    while (performance.now() < deadline) {
+      // linphonec prints nothing of its registration.
+      const states = [...this.trace().matchAll(/ to \[LinphoneRegistration(Ok|Failed)\] on core/g)];
+      if (states.length > 0) return states.at(-1)[1] === "Ok" ? 200 : this.#finalStatus("REGISTER");
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+    throw new Error(`${this.name} did not register within ${withinMs} ms`);
   }
 
   /** Forgets the call before, and listens into a new file. */
@@ -162,6 +169,11 @@ class Linphone {
     const rates = [...this.trace().matchAll(/-->MSFileRec:\S+ from rate \[\d+\] to rate \[(\d+)\]/g)];
     if (rates.length === 0) throw new Error(`${this.name} records nothing`);
     return nextOf(this.recording, durationMs, { channels: 1, rateHz: Number(rates.at(-1)[1]), dataAt: 44 });
+  }
+
+  /** Its ear is as good after a hold as before. */
+  hearsAfterHold(_hz, hears) {
+    return hears();
   }
 
   /** SIP messages and log, as linphone writes them. */

@@ -91,6 +91,11 @@ class PagePhone {
     return { samples: await this.caller.listen(durationMs), rateHz: RATE_HZ };
   }
 
+  /** Web Audio stays deaf in a page that has held, but the browser counts what it plays. */
+  hearsAfterHold() {
+    return this.caller.playsOn("what comes after hold");
+  }
+
   /** SIP messages, as the page saw them. */
   async trace() {
     if (this.page.isClosed()) return "";

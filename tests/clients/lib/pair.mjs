@@ -1,0 +1,94 @@
+// One call between two endpoints, with everything that must be true of it.
+import { powerAt, strongestHz } from "./audio.mjs";
+import { expect } from "./report.mjs";
+
+/** How long both ears listen, after what a jitter buffer needs to fill. */
+const LISTEN_MS = 500;
+const SETTLE_MS = 400;
+/** A tone that is heard must be this many times as strong as the listener's own. */
+const SEPARATION = 300;
+
+/**
+ * The caller calls the callee: ringing at both, answer, each hears the other and not itself, both at once; a digit
+ * each way; hold by `holder` and back; and `leaver` hangs up.
+ */
+export async function combinedCall(caller, callee, { number = callee.user, holder = caller, leaver = caller } = {}) {
+  await Promise.all([caller.fresh(), callee.fresh()]);
+  await ring(caller, callee, number);
+  await Promise.all([callee.answer(), answered(caller, number)]);
+  await hearEachOther(caller, callee, "after the answer");
+  await Promise.all([callee.digit("5"), caller.sendDigit("5")]);
+  await Promise.all([caller.digit("8"), callee.sendDigit("8")]);
+  await hold(holder, holder === caller ? callee : caller);
+  await hangUp(leaver, leaver === caller ? callee : caller);
+}
+
+/** The caller dials, both ring, and the callee sees who calls. */
+export async function ring(caller, callee, number = callee.user) {
+  const incoming = callee.incoming();
+  await caller.call(number);
+  const from = await incoming;
+  expect(from.includes(caller.user), `${callee.name} is called by ${from}, expected ${caller.user}`);
+  await caller.ringing();
+}
+
+export async function answered(caller, what) {
+  const { isAnswered, status } = await caller.outcome();
+  expect(isAnswered, `${what} was not answered: ${status}`);
+}
+
+/** A ringing call is answered; what both hear is checked. */
+export async function connect(caller, callee, number = callee.user) {
+  await Promise.all([caller.fresh(), callee.fresh()]);
+  await ring(caller, callee, number);
+  await Promise.all([callee.answer(), answered(caller, number)]);
+  await hearEachOther(caller, callee, "after the answer");
+}
+
+/** Both ears, at the same time. */
+export async function hearEachOther(one, other, when) {
+  await Promise.all([hears(one, other.toneHz, when), hears(other, one.toneHz, when)]);
+}
+
+/** The other one's tone and nothing of one's own. */
+export async function hears(listener, hz, when) {
+  await listener.listen(SETTLE_MS);
+  const { samples, rateHz } = await listener.listen(LISTEN_MS);
+  const strongest = strongestHz(samples, rateHz);
+  expect(Math.abs(strongest - hz) < 5, `${when} ${listener.name} hears ${strongest.toFixed(1)} Hz, expected ${hz}`);
+  const loud = powerAt(samples, rateHz, hz);
+  expect(loud > 1e-4, `${when} ${listener.name} hears ${hz} Hz only faintly`);
+  if (listener.toneHz === hz) return;
+  const own = powerAt(samples, rateHz, listener.toneHz);
+  expect(loud > SEPARATION * own, `${when} ${listener.name} hears itself: ${(10 * Math.log10(loud / own)).toFixed(0)} dB below the other`);
+}
+
+/** One side holds: the other hears music or nothing, but no longer its voice. Then both hear each other again. */
+export async function hold(holder, held) {
+  await holder.hold();
+  const heard = await heardOnHold(held);
+  if (heard !== null && !holder.speaksOnHold) {
+    const left = powerAt(heard.samples, heard.rateHz, holder.toneHz);
+    expect(left < 1e-5, `${held.name}, on hold, still hears ${holder.name}`);
+  }
+  await holder.resume();
+  // An ear that has to be borrowed from the voice gives it back before the other side listens.
+  await hears(held, holder.toneHz, "after hold");
+  await holder.hearsAfterHold(held.toneHz, () => hears(holder, held.toneHz, "after hold"));
+}
+
+/** What comes while on hold; null when nothing does. */
+async function heardOnHold(held) {
+  try {
+    await held.listen(SETTLE_MS);
+    return await held.listen(LISTEN_MS);
+  } catch {
+    return null;
+  }
+}
+
+/** One side hangs up; both see the end. */
+export async function hangUp(leaver, left) {
+  await Promise.all([left.ended(), leaver.hangUp()]);
+  await leaver.ended();
+}
