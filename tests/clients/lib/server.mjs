@@ -10,14 +10,16 @@ const STOP_MS = 10_000;
 
 /**
  * Starts `sidetone run` and resolves when it is ready.
- * `address` is where it listens, `media` and `calls` are lines of TOML for those tables.
+ * `address` is where it listens, `media` and `calls` are lines of TOML for those tables, `users` are passwords by
+ * name, and `dialplan` is XML in place of the one in the binary.
  */
-export async function startServer(binary, { address = "127.0.0.1", media = [], calls = [] } = {}) {
+export async function startServer(binary, { address = "127.0.0.1", media = [], calls = [], users = {}, dialplan = null } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "sidetone-"));
   const readyFile = join(folder, "ready.json");
   const configFile = join(folder, "sidetone.toml");
   writeWav(join(folder, "common", "logged_in_status.wav"), markedPrompt());
-  writeFileSync(configFile, configuration({ address, folder, media, calls }));
+  if (dialplan !== null) writeFileSync(join(folder, "dialplan.xml"), dialplan);
+  writeFileSync(configFile, configuration({ address, folder, media, calls, users, hasPlan: dialplan !== null }));
 
   const child = spawn(binary, ["run", "--config", configFile, "--ready-file", readyFile], {
     stdio: ["ignore", "pipe", "pipe"],
@@ -107,7 +109,7 @@ class Server {
   }
 }
 
-function configuration({ address, folder, media, calls }) {
+function configuration({ address, folder, media, calls, users, hasPlan }) {
   const kinds = ["udp", "tcp", "tls", "http", "https"];
   const bracketed = address.includes(":") ? `[${address}]` : address;
   return [
@@ -123,6 +125,10 @@ function configuration({ address, folder, media, calls }) {
     "[calls]",
     "webrtc_silence_s = 2",
     ...calls,
+    ...(hasPlan ? ["[dialplan]", `file = "dialplan.xml"`] : []),
+    ...Object.entries(users).flatMap(([name, password]) => [`[users.${name}]`, `password = "${password}"`]),
+    "[registrar]",
+    "flow_grace_s = 2",
     "[log]",
     `level = "${process.env.SIDETONE_LOG ?? "info"}"`,
     `format = "text"`,

@@ -1,0 +1,44 @@
+// Every kind of endpoint calls every kind: one combined call for each ordered pair.
+import { browsers } from "./lib/browser.mjs";
+import { Endpoints, KINDS, withTraces } from "./lib/endpoints.mjs";
+import { servePages } from "./lib/pages.mjs";
+import { combinedCall } from "./lib/pair.mjs";
+
+/** Who calls and who is called, and the tone that each one says. */
+const CALLERS = { jssip: ["199", 410], sipjs: ["198", 530], baresip: ["3001", 590], linphone: ["3002", 650] };
+const CALLEES = { jssip: ["197", 470], sipjs: ["196", 1030], baresip: ["3003", 1090], linphone: ["3004", 1150] };
+
+/** Four rounds of four calls at once: in each round everybody talks, and after them everybody has called everybody. */
+export async function runPairs(server, report, { title = "" } = {}) {
+  const { program, launch } = browsers.chromium;
+  if (program === null) {
+    report.note("chromium is not here: the pair calls are left out");
+    return;
+  }
+  const pages = await servePages();
+  const browser = await launch(program);
+  const endpoints = new Endpoints(server, browser, pages);
+  try {
+    const callers = {};
+    const callees = {};
+    await report.check(`${title}pairs: everybody registers`, () => Promise.all(KINDS.map(async (kind) => {
+      [callers[kind], callees[kind]] = await Promise.all([CALLERS, CALLEES].map((users) =>
+        endpoints.start(kind, { user: users[kind][0], toneHz: users[kind][1] })));
+    })));
+    for (let round = 0; round < KINDS.length; round += 1) {
+      await Promise.all(KINDS.map((kind, index) => {
+        const [caller, callee] = [callers[kind], callees[KINDS[(index + round) % KINDS.length]]];
+        const holder = (index + round) % 2 === 0 ? caller : callee;
+        const leaver = round % 2 === 0 ? callee : caller;
+        const words = `${holder === caller ? "caller" : "callee"} holds, ${leaver === caller ? "caller" : "callee"} hangs up`;
+        return report.check(`${title}${caller?.kind ?? kind} calls ${callee?.kind}: ${words}`, () =>
+          withTraces([caller, callee], () => combinedCall(caller, callee, { holder, leaver })));
+      }));
+    }
+    await report.check(`${title}pairs: nothing is left`, () => server.metricBecomes("sidetone_calls", 0, 2000));
+  } finally {
+    await endpoints.closeAll();
+    await browser.close();
+    pages.close();
+  }
+}
