@@ -21,17 +21,18 @@ export async function runPairs(server, report, { title = "" } = {}) {
   try {
     const callers = {};
     const callees = {};
-    await report.check(`${title}pairs: everybody registers`, () => Promise.all(KINDS.map(async (kind) => {
+    const isReady = await report.check(`${title}pairs: everybody registers`, () => Promise.all(KINDS.map(async (kind) => {
       [callers[kind], callees[kind]] = await Promise.all([CALLERS, CALLEES].map((users) =>
         endpoints.start(kind, { user: users[kind][0], toneHz: users[kind][1] })));
     })));
+    if (!isReady) return;
     for (let round = 0; round < KINDS.length; round += 1) {
       await Promise.all(KINDS.map((kind, index) => {
         const [caller, callee] = [callers[kind], callees[KINDS[(index + round) % KINDS.length]]];
         const holder = (index + round) % 2 === 0 ? caller : callee;
         const leaver = round % 2 === 0 ? callee : caller;
         const words = `${holder === caller ? "caller" : "callee"} holds, ${leaver === caller ? "caller" : "callee"} hangs up`;
-        return report.check(`${title}${caller?.kind ?? kind} calls ${callee?.kind}: ${words}`, () =>
+        return report.check(`${title}${caller.kind} calls ${callee.kind}: ${words}`, () =>
           withTraces([caller, callee], () => combinedCall(caller, callee, { holder, leaver })));
       }));
     }

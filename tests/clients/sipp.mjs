@@ -9,7 +9,7 @@ import { expect } from "./lib/report.mjs";
 import { decodeG711, openEar } from "./lib/rtp.mjs";
 import { splitAddress } from "./lib/server.mjs";
 
-const SCENARIOS = fileURLToPath(new URL("../sipp", import.meta.url));
+export const SCENARIOS = fileURLToPath(new URL("../sipp", import.meta.url));
 const CODECS = { PCMU: 0, PCMA: 8 };
 const FRAME = 160;
 const PROMPT_PACKETS = PROMPT.durationMs / 20;
@@ -70,14 +70,16 @@ async function runCall(server, kind, { scenario, number, codec = "PCMU", media }
 }
 
 /** SIPp takes the port it is given and three above it. */
-function takePort() {
+export function takePort() {
   nextPort += 10;
   return nextPort;
 }
 
-function sipp(folder, args) {
+/** Runs SIPp; `hold` gets the process, which is never left behind. */
+export function sipp(folder, args, hold = () => undefined) {
   return new Promise((resolve, reject) => {
     const child = spawn("sipp", args, { cwd: folder, stdio: ["ignore", "ignore", "ignore"], env: { ...process.env, TERM: "dumb" } });
+    hold(child);
     child.once("error", reject);
     child.once("exit", (code, signal) => {
       if (code === 0) resolve();

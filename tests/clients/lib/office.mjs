@@ -29,7 +29,7 @@ function dialplan(host) {
       ["answer", ""], ["gentones", "%(1000,0,1004)|-1"]],
     // Somewhere else: SIPp on a port.
     "^uri-(\\d+)$": [["bridge", `sip:sipp@${uri}:$1`]],
-    "^uris-(\\d+)-(\\d+)$": [["bridge", `sip:sipp@${uri}:$1,sip:sipp@${uri}:$2`]],
+    "^patient-uri-(\\d+)$": [["set", "call_timeout=2"], ["bridge", `sip:sipp@${uri}:$1`]],
   };
   const extensions = Object.entries(numbers).map(([expression, actions], index) => [
     `<extension name="test-${index}">`,

@@ -4,16 +4,18 @@ export class Report {
   failures = 0;
   passed = 0;
 
-  /** Runs one named check; a failure is printed and remembered, and the rest goes on. */
+  /** Runs one named check and tells whether it passed; a failure is printed and remembered, and the rest goes on. */
   async check(name, run) {
     const start = performance.now();
     try {
       const words = await run();
       this.passed += 1;
-      console.log(`ok    ${name} (${seconds(start)} s)${words ? `: ${words}` : ""}`);
+      console.log(`ok    ${name} (${seconds(start)} s)${typeof words === "string" ? `: ${words}` : ""}`);
+      return true;
     } catch (error) {
       this.failures += 1;
       console.log(`FAIL  ${name} (${seconds(start)} s)\n${indent(error.stack ?? String(error))}`);
+      return false;
     }
   }
 
