@@ -34,7 +34,7 @@ export async function runFull(binary, report, { only }) {
     "10.200.0.1": { address: "10.200.0.1", media: ["shards = 3"] },
   })) {
     const server = await startServer(binary, options);
-    await runSipp(server, report, `${place} `);
+    await runSipp(server, report, { place: `${place} ` });
     await eachBrowser(report, only, async (name, browser, pages) => {
       for (const library of ["jssip", "sipjs"]) {
         for (const scheme of ["ws", "wss"]) {

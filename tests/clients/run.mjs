@@ -1,16 +1,27 @@
 // Real clients against the real binary.
 //
-//   lib/namespace.sh node run.mjs --binary PATH [--full] [--only sipp|wire|prometheus|phones|chromium|firefox]
+//   lib/namespace.sh node run.mjs --binary PATH [--full] [--only PART]
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { browsers } from "./lib/browser.mjs";
+import { office } from "./lib/office.mjs";
 import { Report } from "./lib/report.mjs";
 import { startServer } from "./lib/server.mjs";
+import { runBridged } from "./bridged.mjs";
 import { runCombined, runFull } from "./browsers.mjs";
+import { runMatrix } from "./matrix.mjs";
+import { runPairs } from "./pairs.mjs";
 import { runPhones } from "./phones.mjs";
 import { runPrometheus } from "./prometheus.mjs";
 import { runSipp } from "./sipp.mjs";
 import { runWire, stopDuringCall } from "./wire.mjs";
+
+/** Parts that call the numbers of the default dialplan. */
+const NUMBERS = { sipp: runSipp, wire: runWire, prometheus: runPrometheus, phones: runPhones };
+/** Parts in which users call each other. */
+const OFFICE = { pairs: runPairs, bridged: runBridged };
+/** Where an office is served in the full run: IPv4, and an address that is not loopback. */
+const PLACES = ["127.0.0.1", "10.200.0.1"];
 
 const { values } = parseArgs({
   options: {
@@ -19,25 +30,48 @@ const { values } = parseArgs({
     only: { type: "string" },
   },
 });
-const PARTS = ["sipp", "wire", "prometheus", "phones"];
+const known = [...Object.keys(NUMBERS), ...Object.keys(OFFICE), "matrix", ...Object.keys(browsers)];
 const only = values.only ?? null;
-if (values.binary === undefined || !(only === null || PARTS.includes(only) || only in browsers)) {
-  console.error("usage: run.mjs --binary PATH [--full] [--only sipp|wire|prometheus|phones|chromium|firefox]");
+if (values.binary === undefined || !(only === null || known.includes(only))) {
+  console.error(`usage: run.mjs --binary PATH [--full] [--only ${known.join("|")}]`);
   process.exit(2);
 }
 
 const binary = resolve(values.binary);
+const isFull = values.full;
+const isWanted = (part) => only === null || only === part;
 const report = new Report();
-const server = await startServer(binary);
-try {
-  if (only === null || only === "sipp") await runSipp(server, report);
-  if (only === null || only === "wire") await runWire(server, report, { isFull: values.full });
-  if (only === null || only === "prometheus") await runPrometheus(server, report);
-  if (only === null || only === "phones") await runPhones(server, report, { isFull: values.full });
-  if (!values.full && !PARTS.includes(only)) await runCombined(server, report, { only });
-} finally {
-  await report.check("server stopped during a call says BYE and exits with 0", () => stopDuringCall(server));
+
+if ([...Object.keys(NUMBERS), ...Object.keys(browsers)].some(isWanted)) await numbers();
+if ([...Object.keys(OFFICE), "matrix"].some(isWanted)) {
+  for (const place of isFull ? PLACES : PLACES.slice(0, 1)) await calls(place);
 }
-if (values.full && !PARTS.includes(only)) await runFull(binary, report, { only });
-if (report.failures > 0) console.log(server.tail());
 process.exitCode = report.finish() ? 0 : 1;
+
+/** Callers without a password call the numbers of the default dialplan. */
+async function numbers() {
+  const server = await startServer(binary);
+  const before = report.failures;
+  try {
+    for (const [part, run] of Object.entries(NUMBERS)) if (isWanted(part)) await run(server, report, { isFull });
+    if (!isFull && Object.keys(browsers).some(isWanted)) await runCombined(server, report, { only });
+  } finally {
+    await report.check("server stopped during a call says BYE and exits with 0", () => stopDuringCall(server));
+  }
+  if (report.failures > before) console.log(server.tail());
+  if (isFull && Object.keys(browsers).some(isWanted)) await runFull(binary, report, { only });
+}
+
+/** Users call each other. */
+async function calls(place) {
+  const server = await startServer(binary, { address: place, ...office(place) });
+  const before = report.failures;
+  const title = isFull ? `${place} ` : "";
+  try {
+    for (const [part, run] of Object.entries(OFFICE)) if (isWanted(part)) await run(server, report, { isFull, title });
+    if (isFull && isWanted("matrix")) await runMatrix(server, report, { title });
+  } finally {
+    await report.check(`${title}server stops with 0 after the calls`, () => server.stop());
+  }
+  if (report.failures > before) console.log(server.tail());
+}

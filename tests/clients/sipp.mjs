@@ -35,7 +35,7 @@ const CALLS = [
 ];
 
 /** `place` tells several servers apart in what is printed. */
-export async function runSipp(server, report, place = "") {
+export async function runSipp(server, report, { place = "" } = {}) {
   for (const kind of ["udp", "tcp"]) {
     await Promise.all(CALLS.map((call) => report.check(
       `sipp ${kind} ${place}${call.scenario}${call.codec ? ` ${call.codec}` : ""}`,
