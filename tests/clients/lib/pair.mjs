@@ -27,9 +27,16 @@ export async function combinedCall(caller, callee, { number = callee.user, holde
 export async function ring(caller, callee, number = callee.user) {
   const incoming = callee.incoming();
   await caller.call(number);
-  const from = await incoming;
+  const from = await Promise.race([incoming, refusal(caller, number)]);
   expect(from.includes(caller.user), `${callee.name} is called by ${from}, expected ${caller.user}`);
   await caller.ringing();
+}
+
+/** Never resolves; fails if the call is refused, which is a better report than a phone that does not ring. */
+async function refusal(caller, number) {
+  const { isAnswered, status } = await caller.outcome().catch(() => ({ isAnswered: true }));
+  if (!isAnswered) throw new Error(`${number} was refused: ${status}`);
+  return new Promise(() => undefined);
 }
 
 export async function answered(caller, what) {
