@@ -45,6 +45,9 @@ pub struct Negotiated {
     pub dtmf: Option<DtmfFormat>,
     /// How the peer sends DTMF events.
     pub local_dtmf: Option<DtmfFormat>,
+    /// Events at another clock rate that our offer had and the answer kept: the peer may send
+    /// either, and Chromium as the one that answers sends Opus with events at 8000 Hz.
+    pub local_dtmf_other: Option<DtmfFormat>,
     /// Whether the peer may send comfort noise as payload type 13 (RFC 3389).
     pub comfort_noise: bool,
     /// What the peer wants of an Opus encoder; of no meaning with another codec.
@@ -67,7 +70,7 @@ pub struct Negotiated {
 impl Negotiated {
     /// The payload types that mean something in this session, to either side.
     fn payload_types(&self) -> Vec<u8> {
-        let dtmf = [self.dtmf, self.local_dtmf].into_iter().flatten();
+        let dtmf = [self.dtmf, self.local_dtmf, self.local_dtmf_other].into_iter().flatten();
         let codec = [self.payload_type, self.local_payload_type];
         codec.into_iter().chain(dtmf.map(|dtmf| dtmf.payload_type)).collect()
     }

@@ -100,8 +100,10 @@ impl Offered {
             if !offered.codecs.iter().any(|(codec, _)| codec.clock_rate_hz() == clock_rate_hz) {
                 continue;
             }
-            let kept = current.and_then(|current| current.local_dtmf);
-            let kept = kept.filter(|kept| kept.clock_rate_hz == clock_rate_hz);
+            let kept = current.and_then(|current| {
+                let events = [current.local_dtmf, current.local_dtmf_other];
+                events.into_iter().flatten().find(|kept| kept.clock_rate_hz == clock_rate_hz)
+            });
             offered.dtmf.push(kept.unwrap_or_else(|| {
                 let payload_type = free(&mut used, payload_type);
                 DtmfFormat { payload_type, clock_rate_hz }

@@ -178,6 +178,12 @@ fn negotiate_section(
     let local_dtmf = dtmf.map(|theirs| {
         offered.and_then(|offered| offered.dtmf(theirs.clock_rate_hz)).unwrap_or(theirs)
     });
+    let local_dtmf_other = dtmf.and_then(|theirs| {
+        let is_kept = |format: &&Format| {
+            format.is_telephone_event() && format.clock_rate_hz != theirs.clock_rate_hz
+        };
+        offered?.dtmf(formats.iter().find(is_kept)?.clock_rate_hz)
+    });
     let is_comfort_noise = |format: &Format| format.is_comfort_noise();
     Ok(Negotiated {
         codec,
@@ -185,6 +191,7 @@ fn negotiate_section(
         local_payload_type: ours.unwrap_or(payload_type),
         dtmf,
         local_dtmf,
+        local_dtmf_other,
         comfort_noise: codec.clock_rate_hz() == 8000 && formats.iter().any(is_comfort_noise),
         opus: section.fmtp(payload_type).map(OpusParameters::parse).unwrap_or_default(),
         direction: remote_direction(section, &remote).reversed(),

@@ -63,6 +63,8 @@ pub(crate) struct Format {
     pub(crate) local_payload_type: PayloadType,
     /// What the peer sends DTMF events with.
     pub(crate) local_dtmf: Option<DtmfFormat>,
+    /// What else the peer may send DTMF events with.
+    pub(crate) local_dtmf_other: Option<DtmfFormat>,
     /// Whether comfort noise (RFC 3389) is agreed on.
     pub(crate) comfort_noise: bool,
     pub(crate) frame_ticks: u32,
@@ -174,6 +176,7 @@ impl Format {
             dtmf: negotiated.dtmf,
             local_payload_type: PayloadType(negotiated.local_payload_type),
             local_dtmf: negotiated.local_dtmf,
+            local_dtmf_other: negotiated.local_dtmf_other,
             comfort_noise: negotiated.comfort_noise,
             frame_ticks: negotiated.codec.samples_per_frame(),
         }

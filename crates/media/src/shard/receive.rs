@@ -499,7 +499,8 @@ fn meaning(format: &Format, payload_type: PayloadType) -> Result<MediaKind, Disc
     if payload_type == format.local_payload_type {
         return audio;
     }
-    if let Some(dtmf) = format.local_dtmf.filter(is) {
+    let local_dtmf = format.local_dtmf.filter(is);
+    if let Some(dtmf) = local_dtmf.or_else(|| format.local_dtmf_other.filter(is)) {
         return Ok(MediaKind::Dtmf(dtmf.clock_rate_hz));
     }
     match format.dtmf.filter(is) {

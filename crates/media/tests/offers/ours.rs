@@ -115,6 +115,7 @@ fn rfc3264_6_1_an_answer_with_other_payload_types_is_heeded_each_way() {
     let agreed = negotiate_answer(&answer, &Capabilities::default()).unwrap();
     assert_eq!((agreed.payload_type, agreed.local_payload_type), (96, 111));
     assert_eq!((agreed.dtmf, agreed.local_dtmf), (dtmf(97, 48_000), dtmf(110, 48_000)));
+    assert_eq!(agreed.local_dtmf_other, dtmf(101, 8000), "either may be sent");
     let again = agreed.offer(&phone(), &Capabilities::default());
     assert!(again.contains("m=audio 10000 RTP/AVP 111 9 0 8 110 101\r\n"), "{again}");
 }
