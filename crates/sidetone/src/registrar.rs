@@ -35,7 +35,7 @@ use index::Index;
 pub use binding::Contact;
 pub use registration::{Refused, Registration};
 pub use sqlite::SqliteStore;
-pub use store::{LocationStore, MemoryStore, StoreError, StoredBinding, Writer};
+pub use store::{Change, LocationStore, MemoryStore, StoreError, StoredBinding, Writer};
 
 /// What the registrar grants.
 #[derive(Debug, Clone, Copy)]
@@ -285,10 +285,7 @@ impl Registrar {
     ) {
         let mut index = self.index();
         binding.id = index.next_id();
-        index.add(name, &binding);
-        if let Some(interval) = self.policy.keep_alive_interval.filter(|_| binding.is_behind_nat) {
-            index.keep_alive(binding.id, now + interval);
-        }
+        self.list(&mut index, name, &binding, now);
         drop(index);
         self.counts[binding.kind as usize].fetch_add(1, Ordering::Relaxed);
         self.persist(name, &binding, now);
@@ -300,13 +297,7 @@ impl Registrar {
         binding.id = held.id;
         let mut index = self.index();
         index.remove(held);
-        index.add(name, &binding);
-        if let Some(interval) = self.policy.keep_alive_interval
-            && binding.is_behind_nat
-            && !held.is_behind_nat
-        {
-            index.keep_alive(binding.id, now + interval);
-        }
+        self.list(&mut index, name, &binding, now);
         drop(index);
         self.counts[held.kind as usize].fetch_sub(1, Ordering::Relaxed);
         self.counts[binding.kind as usize].fetch_add(1, Ordering::Relaxed);
@@ -328,6 +319,13 @@ impl Registrar {
         }
     }
 
+    fn list(&self, index: &mut Index, name: &Arc<str>, binding: &Binding, now: Instant) {
+        index.add(name, binding);
+        if let Some(interval) = self.policy.keep_alive_interval.filter(|_| binding.is_behind_nat) {
+            index.keep_alive(binding.id, now + interval);
+        }
+    }
+
     fn persist(&self, name: &Arc<str>, binding: &Binding, now: Instant) {
         if binding.is_lasting() {
             self.store.save(|| binding.stored(name, now));
@@ -346,7 +344,7 @@ impl Registrar {
             let mut index = self.index();
             index.remove(binding);
             binding.lose_flow(now + self.policy.flow_grace);
-            index.add(&name, binding);
+            self.list(&mut index, &name, binding, now);
         }
     }
 
@@ -414,3 +412,6 @@ impl Registrar {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,7 +122,7 @@ impl Params {
             let equals = equals.ok_or("Malformed Digest Parameter")?;
             let name = split::trim(pair.get(..equals).unwrap_or_default());
             let value = split::trim(pair.get(equals + 1..).unwrap_or_default());
-            if !is_value(value) {
+            if name.is_empty() || !is_value(value) {
                 return Err("Malformed Digest Parameter");
             }
             let Some(place) = params.place(name) else { continue };

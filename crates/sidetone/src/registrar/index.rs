@@ -13,6 +13,7 @@ use super::binding::{Binding, Way};
 #[derive(Debug, Default)]
 pub(super) struct Index {
     owners: HashMap<u64, Arc<str>>,
+    kept_alive: HashMap<u64, Instant>,
     by_flow: HashMap<(FlowId, SocketAddr), Vec<u64>>,
     deadlines: BTreeSet<(Instant, u64)>,
     keep_alives: BTreeSet<(Instant, u64)>,
@@ -36,6 +37,9 @@ impl Index {
     pub(super) fn remove(&mut self, binding: &Binding) {
         self.owners.remove(&binding.id);
         self.deadlines.remove(&(binding.deadline, binding.id));
+        if let Some(at) = self.kept_alive.remove(&binding.id) {
+            self.keep_alives.remove(&(at, binding.id));
+        }
         let Way::Flow(flow) = &binding.way else { return };
         let key = (flow.id, flow.remote);
         if let Some(ids) = self.by_flow.get_mut(&key) {
@@ -70,10 +74,13 @@ impl Index {
     }
 
     pub(super) fn keep_alive(&mut self, id: u64, at: Instant) {
+        if let Some(before) = self.kept_alive.insert(id, at) {
+            self.keep_alives.remove(&(before, id));
+        }
         self.keep_alives.insert((at, id));
     }
 
-    /// Takes what is due; a binding that is gone by now is left out.
+    /// Takes what is due.
     pub(super) fn due_keep_alives(&mut self, most: usize, now: Instant) -> Vec<(u64, Arc<str>)> {
         let mut due = Vec::new();
         while let Some((at, id)) = self.keep_alives.first().copied()
@@ -81,6 +88,7 @@ impl Index {
             && due.len() < most
         {
             self.keep_alives.pop_first();
+            self.kept_alive.remove(&id);
             if let Some(owner) = self.owners.get(&id) {
                 due.push((id, Arc::clone(owner)));
             }

@@ -1,0 +1,435 @@
+//! The registrar on virtual time: what each REGISTER is granted, and what is left after a while.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::net::SocketAddr;
+use std::sync::mpsc::{Sender, channel};
+
+use bytes::Bytes;
+use transport::{FlowId, Framing, Limits, Message};
+
+use super::store::Change;
+use super::*;
+use crate::config::Config;
+
+const SERVER: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5060);
+
+/// A registrar with one user, and a client that counts its CSeq.
+struct Scene {
+    registrar: Registrar,
+    users: Users,
+    cseq: u32,
+    call_id: &'static str,
+    now: Instant,
+}
+
+fn policy() -> Policy {
+    (&Config::default()).into()
+}
+
+fn flow(kind: TransportKind, id: u64) -> Flow {
+    let remote = SocketAddr::from(([192, 0, 2, 7], 40_000 + u16::try_from(id).unwrap()));
+    Flow { id: FlowId(id), kind, local: SERVER, remote }
+}
+
+impl Scene {
+    fn new(section: &str) -> Scene {
+        Scene::with(section, policy(), Writer::none())
+    }
+
+    fn with(section: &str, policy: Policy, writer: Writer) -> Scene {
+        let config = format!("[users.199]\npassword = 'x'\n{section}");
+        let users = Users::new(&toml::from_str(&config).unwrap()).unwrap();
+        let registrar = Registrar::new(policy, writer);
+        Scene { registrar, users, cseq: 0, call_id: "one", now: Instant::now() }
+    }
+
+    /// Registers with these header lines over a flow.
+    fn register(&mut self, lines: &str, flow: &Flow) -> Result<Granted, Refused> {
+        self.cseq += 1;
+        let cseq = self.cseq;
+        self.register_as(lines, flow, cseq)
+    }
+
+    fn register_as(&mut self, lines: &str, flow: &Flow, cseq: u32) -> Result<Granted, Refused> {
+        let message = message(lines, self.call_id, cseq);
+        let registration = Registration::read(&message, flow)?;
+        self.registrar.register(self.users.get("199").unwrap(), &registration, self.now)
+    }
+
+    /// What is registered, as a fetch shows it.
+    fn fetch(&mut self) -> Vec<String> {
+        self.register("", &flow(TransportKind::Udp, 99)).unwrap().contacts
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        self.registrar.handle_timeout(self.now);
+    }
+
+    fn uris(&self) -> Vec<String> {
+        self.registrar.contacts("199").into_iter().map(|contact| contact.uri).collect()
+    }
+
+    fn count(&self) -> usize {
+        self.registrar.counts().iter().map(|(_, count)| count).sum()
+    }
+}
+
+fn message(lines: &str, call_id: &str, cseq: u32) -> Message {
+    let text = format!(
+        "REGISTER sip:server SIP/2.0\r\nVia: SIP/2.0/UDP h;rport;branch=z9hG4bK{cseq}\r\n\
+         From: <sip:199@server>;tag=1\r\nTo: <sip:199@server>\r\nCall-ID: {call_id}\r\n\
+         CSeq: {cseq} REGISTER\r\n{lines}\r\n"
+    );
+    let message = Message::parse(Bytes::from(text), Framing::Datagram, &Limits::default());
+    message.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn rfc3261_10_3_a_contact_is_bound_refreshed_fetched_and_removed() {
+    let mut scene = Scene::new("");
+    let udp = flow(TransportKind::Udp, 1);
+    let granted = scene.register("Contact: <sip:199@a>\r\nExpires: 600\r\n", &udp).unwrap();
+    assert_eq!(granted.contacts, ["<sip:199@a>;expires=600"]);
+    scene.pass(100);
+    assert_eq!(scene.fetch(), ["<sip:199@a>;expires=500"]);
+    scene.register("Contact: <sip:199@A>;expires=300;q=0.5\r\n", &udp).unwrap();
+    assert_eq!(scene.fetch(), ["<sip:199@A>;expires=300;q=0.500"]);
+    scene.register("Contact: <sip:199@b>\r\n", &udp).unwrap();
+    assert_eq!(scene.uris(), ["sip:199@b", "sip:199@A"], "highest q first");
+    scene.register("Contact: <sip:199@a>;expires=0\r\n", &udp).unwrap();
+    assert_eq!(scene.uris(), ["sip:199@b"]);
+    scene.register("Contact: <sip:never@b>;expires=0\r\n", &udp).unwrap();
+    scene.register("Contact: *\r\nExpires: 0\r\n", &udp).unwrap();
+    assert_eq!((scene.fetch(), scene.count()), (Vec::new(), 0));
+    assert_eq!(scene.registrar.poll_timeout(), None, "nothing is left behind");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rfc3261_10_3_of_equal_q_the_newest_contact_comes_first() {
+    let mut scene = Scene::new("");
+    let udp = flow(TransportKind::Udp, 1);
+    for contact in ["<sip:a@a>;q=0.2", "<sip:b@b>;q=0.9", "<sip:c@c>;q=0.9", "<sip:d@d>;q=0"] {
+        scene.register(&format!("Contact: {contact}\r\n"), &udp).unwrap();
+        scene.pass(1);
+    }
+    assert_eq!(scene.uris(), ["sip:c@c", "sip:b@b", "sip:a@a", "sip:d@d"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rfc3261_10_3_too_short_is_423_and_too_long_is_shortened() {
+    let mut scene = Scene::new("");
+    let udp = flow(TransportKind::Udp, 1);
+    for lines in ["Contact: <sip:a@a>;expires=59\r\n", "Contact: <sip:a@a>\r\nExpires: 1\r\n"] {
+        let refused = scene.register(lines, &udp).unwrap_err();
+        assert_eq!(refused, Refused::IntervalTooBrief { min_expires_s: 60 });
+    }
+    let seconds =
+        |granted: Granted| granted.contacts[0].split("expires=").nth(1).unwrap().to_owned();
+    let long = scene.register("Contact: <sip:a@a>;expires=4294967295\r\n", &udp).unwrap();
+    assert_eq!(seconds(long), "7200");
+    let unsaid = scene.register("Contact: <sip:a@a>\r\n", &udp).unwrap();
+    assert_eq!(seconds(unsaid), "3600");
+    let nonsense = scene.register("Contact: <sip:a@a>;expires=soon\r\n", &udp).unwrap();
+    assert_eq!(seconds(nonsense), "3600");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_renews_at_the_last_moment_is_never_gone() {
+    let mut scene = Scene::new("");
+    let udp = flow(TransportKind::Udp, 1);
+    scene.register("Contact: <sip:a@a>;expires=60\r\n", &udp).unwrap();
+    scene.pass(61);
+    assert_eq!(scene.uris(), ["sip:a@a"]);
+    scene.register("Contact: <sip:a@a>;expires=60\r\n", &udp).unwrap();
+    scene.pass(69);
+    assert_eq!(scene.uris(), ["sip:a@a"]);
+    scene.pass(2);
+    assert_eq!((scene.uris(), scene.count()), (Vec::new(), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rfc3261_10_3_an_older_request_changes_nothing() {
+    let mut scene = Scene::new("");
+    let udp = flow(TransportKind::Udp, 1);
+    scene.register_as("Contact: <sip:a@a>\r\n", &udp, 10).unwrap();
+    for lines in [
+        "Contact: <sip:b@b>, <sip:a@a>;expires=0\r\n",
+        "Contact: <sip:a@a>\r\n",
+        "Contact: *\r\nExpires: 0\r\n",
+    ] {
+        assert_eq!(scene.register_as(lines, &udp, 10).unwrap_err(), Refused::OutOfOrder);
+        assert_eq!(scene.register_as(lines, &udp, 9).unwrap_err(), Refused::OutOfOrder);
+    }
+    assert_eq!(scene.uris(), ["sip:a@a"], "as a whole or not at all");
+    scene.call_id = "after a restart";
+    scene.register_as("Contact: <sip:a@a>;expires=0\r\n", &udp, 1).unwrap();
+    assert_eq!(scene.uris(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn contacts_beyond_the_bound_are_refused_or_replace_the_oldest() {
+    let udp = flow(TransportKind::Udp, 1);
+    let contact = |name: &str| format!("Contact: <sip:{name}@h>\r\n");
+    let mut strict = Scene::new("max_contacts = 2\nremove_existing = false\n");
+    let mut loose = Scene::new("max_contacts = 2\n");
+    for name in ["a", "b"] {
+        strict.register(&contact(name), &udp).unwrap();
+        loose.register(&contact(name), &udp).unwrap();
+        strict.pass(1);
+        loose.pass(1);
+    }
+    assert_eq!(strict.register(&contact("c"), &udp).unwrap_err(), Refused::TooManyContacts);
+    assert_eq!(strict.uris(), ["sip:b@h", "sip:a@h"]);
+    strict.register(&contact("a"), &udp).unwrap();
+    strict.register("Contact: <sip:a@h>;expires=0, <sip:c@h>\r\n", &udp).unwrap();
+    assert_eq!(strict.uris(), ["sip:c@h", "sip:b@h"], "one goes, one comes");
+
+    loose.register(&contact("c"), &udp).unwrap();
+    assert_eq!(loose.uris(), ["sip:c@h", "sip:b@h"]);
+    let three = "Contact: <sip:x@h>, <sip:y@h>, <sip:z@h>\r\n";
+    assert_eq!(loose.register(three, &udp).unwrap_err(), Refused::TooManyContacts);
+    assert_eq!(loose.uris(), ["sip:c@h", "sip:b@h"]);
+    let many: Vec<String> = (0..17).map(|n| format!("<sip:{n}@h>")).collect();
+    let many = format!("Contact: {}\r\n", many.join(", "));
+    assert_eq!(loose.register(&many, &udp).unwrap_err(), Refused::TooManyContacts);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bound_of_all_users_refuses_new_bindings_only() {
+    let policy = Policy { bindings_max: 1, ..policy() };
+    let mut scene = Scene::with("", policy, Writer::none());
+    let udp = flow(TransportKind::Udp, 1);
+    scene.register("Contact: <sip:a@h>\r\n", &udp).unwrap();
+    assert_eq!(scene.register("Contact: <sip:b@h>\r\n", &udp).unwrap_err(), Refused::Full);
+    scene.register("Contact: <sip:a@h>\r\n", &udp).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn rfc5626_6_a_device_is_one_binding_wherever_it_moves() {
+    let mut scene = Scene::new("max_contacts = 1\nremove_existing = false\n");
+    let lines = |host: &str| {
+        format!(
+            "Supported: path, outbound\r\nContact: <sip:x@{host}.invalid;transport=ws>;reg-id=1;\
+             +sip.instance=\"<urn:uuid:1>\";expires=600\r\n"
+        )
+    };
+    let first = flow(TransportKind::Wss, 1);
+    let granted = scene.register(&lines("one"), &first).unwrap();
+    assert!(granted.is_outbound);
+    assert_eq!(
+        granted.contacts,
+        ["<sip:x@one.invalid;transport=ws>;expires=600;+sip.instance=\"<urn:uuid:1>\";reg-id=1"]
+    );
+    let second = flow(TransportKind::Wss, 2);
+    scene.call_id = "another page";
+    scene.register(&lines("two"), &second).unwrap();
+    assert_eq!(scene.registrar.contacts("199")[0].flow, Some(second));
+    scene.registrar.handle_flow_closed(&first, scene.now);
+    scene.pass(300);
+    assert_eq!(scene.uris(), ["sip:x@two.invalid;transport=ws"], "it has moved before");
+    assert!(!scene.registrar.is_registered_on(&first));
+    assert!(scene.registrar.is_registered_on(&second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rfc5626_a_browser_falls_with_its_socket_after_the_grace_time() {
+    let mut scene = Scene::new("max_contacts = 1\nremove_existing = false\n");
+    let lines = "Contact: <sip:x@one.invalid;transport=ws>;expires=600\r\n";
+    let first = flow(TransportKind::Ws, 1);
+    scene.register(lines, &first).unwrap();
+    scene.registrar.handle_flow_closed(&first, scene.now);
+    assert_eq!((scene.uris(), scene.count()), (Vec::new(), 1), "not reachable, and not gone");
+    scene.pass(29);
+    let second = flow(TransportKind::Ws, 2);
+    scene.call_id = "the page again";
+    scene.register("Contact: <sip:y@two.invalid;transport=ws>\r\n", &second).unwrap();
+    assert_eq!(scene.uris(), ["sip:y@two.invalid;transport=ws"], "the dead one made room");
+    scene.registrar.handle_flow_closed(&second, scene.now);
+    scene.pass(31);
+    assert_eq!(scene.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_desk_phone_over_tcp_is_reached_by_its_uri_once_its_connection_is_gone() {
+    let mut scene = Scene::new("");
+    let tcp = flow(TransportKind::Tcp, 1);
+    scene.register("Contact: <sip:x@192.0.2.7:5060;transport=tcp>\r\n", &tcp).unwrap();
+    assert_eq!(scene.registrar.contacts("199")[0].flow, Some(tcp));
+    scene.registrar.handle_flow_closed(&tcp, scene.now);
+    scene.pass(600);
+    assert_eq!(scene.registrar.contacts("199")[0].flow, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rfc3327_5_3_the_path_is_kept_only_of_who_announces_it() {
+    let mut scene = Scene::new("");
+    let udp = flow(TransportKind::Udp, 1);
+    let path = "Path: <sip:edge2.example;lr>, <sip:edge1.example;lr>\r\nContact: <sip:x@h>\r\n";
+    assert_eq!(scene.register(path, &udp).unwrap().path, Vec::<String>::new());
+    assert_eq!(scene.registrar.contacts("199")[0].path, Vec::<String>::new());
+    let granted = scene.register(&format!("Supported: path\r\n{path}"), &udp).unwrap();
+    let hops = ["<sip:edge2.example;lr>", "<sip:edge1.example;lr>"];
+    assert_eq!(granted.path, hops);
+    assert_eq!(scene.registrar.contacts("199")[0].path, hops);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rfc5626_11_6_a_proxy_that_keeps_no_flow_is_439() {
+    let mut scene = Scene::new("");
+    let udp = flow(TransportKind::Udp, 1);
+    let contact = "Via: SIP/2.0/UDP phone;branch=z9hG4bKx\r\nSupported: outbound, path\r\n\
+        Contact: <sip:x@h>;reg-id=1;+sip.instance=\"<urn:uuid:1>\"\r\n";
+    assert_eq!(scene.register(contact, &udp).unwrap_err(), Refused::FirstHopLacksOutbound);
+    let edge = format!("Path: <sip:edge.example;lr;ob>\r\n{contact}");
+    assert!(scene.register(&edge, &udp).unwrap().is_outbound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_breaks_a_rule_is_400() {
+    let mut scene = Scene::new("");
+    let udp = flow(TransportKind::Udp, 1);
+    for lines in [
+        "Contact: *\r\n".to_owned(),
+        "Contact: *\r\nExpires: 60\r\n".to_owned(),
+        "Contact: <tel:+1>\r\n".to_owned(),
+        "Contact: <mailto:a@b>\r\n".to_owned(),
+        format!("Contact: <sip:{}@h>\r\n", "x".repeat(600)),
+        format!("Contact: <sip:x@h>;+sip.instance=\"{}\"\r\n", "x".repeat(200)),
+        format!("Supported: path\r\nContact: <sip:x@h>\r\nPath: {}\r\n", ["<sip:p>"; 9].join(",")),
+    ] {
+        let refused = scene.register(&lines, &udp).unwrap_err();
+        assert_eq!(refused.status(), 400, "{lines}");
+    }
+    assert_eq!(scene.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn phones_behind_a_nat_are_kept_alive_and_others_are_left_alone() {
+    let mut scene = Scene::new("");
+    let (nat, direct) = (flow(TransportKind::Udp, 1), flow(TransportKind::Udp, 2));
+    scene.register("Contact: <sip:a@10.0.0.7:5060>\r\n", &nat).unwrap();
+    scene.register(&format!("Contact: <sip:b@{}>\r\n", direct.remote), &direct).unwrap();
+    let tcp = flow(TransportKind::Tcp, 3);
+    scene.register("Contact: <sip:c@10.0.0.8:5060>\r\n", &tcp).unwrap();
+    for _ in 0..3 {
+        assert_eq!(scene.registrar.due_keep_alives(9, scene.now), []);
+        scene.pass(25);
+        assert_eq!(scene.registrar.due_keep_alives(9, scene.now), [nat]);
+        scene.register("Contact: <sip:a@10.0.0.7:5060>\r\n", &nat).unwrap();
+    }
+    scene.register("Contact: <sip:a@10.0.0.7:5060>;expires=0\r\n", &nat).unwrap();
+    scene.pass(25);
+    assert_eq!(scene.registrar.due_keep_alives(9, scene.now), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_who_is_removed_is_not_registered_any_more() {
+    let mut scene = Scene::new("");
+    scene.register("Contact: <sip:a@h>\r\n", &flow(TransportKind::Udp, 1)).unwrap();
+    scene.registrar.retain_users(&scene.users);
+    assert_eq!(scene.count(), 1);
+    scene.registrar.retain_users(&Users::default());
+    assert_eq!((scene.count(), scene.registrar.poll_timeout()), (0, None));
+}
+
+/// Tells a test what is written, and fails when it is told to.
+#[derive(Debug)]
+struct Spy(Sender<Vec<Change>>, bool);
+
+impl LocationStore for Spy {
+    fn load(&mut self) -> Result<Vec<StoredBinding>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        self.0.send(changes.to_vec()).unwrap();
+        match self.1 {
+            true => Err(std::io::Error::other("disk full").into()),
+            false => Ok(()),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_can_outlive_the_process_is_kept() {
+    let (sender, written) = channel();
+    let mut scene = Scene::with("", policy(), Writer::start(Spy(sender, false)).unwrap());
+    let lines = "Contact: <sip:w@x.invalid;transport=ws>\r\n";
+    scene.register(lines, &flow(TransportKind::Wss, 1)).unwrap();
+    scene.register("Contact: <sip:u@h>\r\n", &flow(TransportKind::Udp, 2)).unwrap();
+    let saved = written.recv().unwrap();
+    let [Change::Save(binding)] = saved.as_slice() else { panic!("{saved:?}") };
+    assert_eq!((binding.user.as_str(), binding.uri.as_str()), ("199", "sip:u@h"));
+    scene.register("Contact: <sip:u@h>;expires=0\r\n", &flow(TransportKind::Udp, 2)).unwrap();
+    let removed = written.recv().unwrap();
+    assert!(matches!(removed.as_slice(), [Change::Remove { user, .. }] if user == "199"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_store_is_counted_and_changes_nothing_else() {
+    let (sender, written) = channel();
+    let mut scene = Scene::with("", policy(), Writer::start(Spy(sender, true)).unwrap());
+    for n in 0..3 {
+        scene.register(&format!("Contact: <sip:{n}@h>\r\n"), &flow(TransportKind::Udp, 1)).unwrap();
+        written.recv().unwrap();
+    }
+    assert_eq!(scene.uris().len(), 3);
+    // The count of the last one may follow its attempt by a moment.
+    while scene.registrar.store_failures() < 3 {
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registration_survives_in_the_database() {
+    let folder = std::env::temp_dir().join(format!("sidetone-store-{}", std::process::id()));
+    let path = folder.join("registrations.db");
+    let mut store = SqliteStore::open(&path).unwrap();
+    let udp = flow(TransportKind::Udp, 1);
+    let instance =
+        "Contact: <sip:a@10.0.0.7>;+sip.instance=\"<urn:uuid:1>\";q=0.3\r\nUser-Agent: Phone\r\n";
+    let (sender, written) = channel();
+    let mut before = Scene::with("", policy(), Writer::start(Spy(sender, false)).unwrap());
+    before.register(instance, &udp).unwrap();
+    before.register("Contact: <sip:b@h>\r\n", &udp).unwrap();
+    let mut changes = Vec::new();
+    while changes.len() < 2 {
+        changes.extend(written.recv().unwrap());
+    }
+    store.write(&changes).unwrap();
+    drop(store);
+
+    let mut stored = SqliteStore::open(&path).unwrap().load().unwrap();
+    stored.sort_by(|a, b| a.uri.cmp(&b.uri));
+    assert_eq!(stored.len(), 2);
+    let after = Scene::new("");
+    let moved = Flow { id: FlowId(77), ..udp };
+    let flow_to = |local, remote| {
+        assert_eq!((local, remote), (udp.local, udp.remote));
+        Some(moved)
+    };
+    after.registrar.restore(stored.clone(), &after.users, flow_to, after.now);
+    let contacts = after.registrar.contacts("199");
+    assert_eq!(contacts.len(), 2);
+    assert_eq!((contacts[1].q_milli, contacts[1].flow), (300, Some(moved)));
+    assert_eq!(contacts[1].user_agent, "Phone");
+
+    stored[0].expires_unix_s = 1_000;
+    let later = Scene::new("");
+    later.registrar.restore(stored.clone(), &later.users, flow_to, later.now);
+    assert_eq!(later.count(), 1, "one has run out meanwhile");
+    let without = Scene::new("");
+    without.registrar.restore(stored, &without.users, |_, _| None, without.now);
+    assert_eq!(without.count(), 0, "the listener is no more");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let path = std::env::temp_dir().join(format!("sidetone-nodb-{}", std::process::id()));
+    std::fs::write(&path, "not a database at all, and long enough to be looked at").unwrap();
+    assert!(SqliteStore::open(&path).is_err());
+    std::fs::remove_file(path).unwrap();
+}
