@@ -41,6 +41,11 @@ impl Agent {
         Agent { wire: Wire::Ws(WebSocket::open(server)) }
     }
 
+    /// Over a WebSocket of this path and query.
+    pub fn ws_at(server: SocketAddr, path: &str) -> Self {
+        Agent { wire: Wire::Ws(WebSocket::open_at(server, path)) }
+    }
+
     pub fn token(&self) -> &'static str {
         match self.wire {
             Wire::Udp { .. } => "UDP",

@@ -12,6 +12,7 @@ mod call;
 mod connections;
 mod dialogs;
 mod flood;
+mod identity;
 mod live;
 mod media_ports;
 mod metrics;

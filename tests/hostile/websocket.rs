@@ -19,7 +19,11 @@ pub enum Frame {
 
 impl WebSocket {
     pub fn open(server: SocketAddr) -> Self {
-        let (answer, stream) = upgrade(server, "Sec-WebSocket-Protocol: sip\r\n");
+        WebSocket::open_at(server, "/ws")
+    }
+
+    pub fn open_at(server: SocketAddr, path: &str) -> Self {
+        let (answer, stream) = upgrade_at(server, path, "Sec-WebSocket-Protocol: sip\r\n");
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
         WebSocket { stream, pending: Vec::new() }
     }
@@ -99,11 +103,15 @@ impl WebSocket {
 
 /// Asks for a WebSocket with further header lines; the head of the answer.
 pub fn upgrade(server: SocketAddr, headers: &str) -> (String, TcpStream) {
+    upgrade_at(server, "/ws", headers)
+}
+
+fn upgrade_at(server: SocketAddr, path: &str, headers: &str) -> (String, TcpStream) {
     let mut stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream.set_nodelay(true).unwrap();
     let request = format!(
-        "GET /ws HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
     );
     stream.write_all(request.as_bytes()).unwrap();

@@ -1,7 +1,10 @@
 //! The real binary on loopback: a call over UDP and TCP, its audio, and an orderly end.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod client;
+mod commands;
 mod phone;
+mod registering;
 mod server;
 
 use std::time::{Duration, Instant};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 pub struct Server {
     child: Child,
-    folder: PathBuf,
+    pub folder: PathBuf,
     ready: serde_json::Value,
     output: Receiver<String>,
 }
@@ -29,6 +29,11 @@ impl Server {
             format!("{config}[media]\nwebrtc_port = 0\n")
         };
         std::fs::write(folder.join("config.toml"), format!("{listen}{ports}{media}")).unwrap();
+        Server::start_in(folder)
+    }
+
+    /// Starts the server with the configuration in `folder`.
+    pub fn start_in(folder: PathBuf) -> Self {
         let ready_file = folder.join("ready.json");
         let mut child = command(&folder)
             .arg("--ready-file")

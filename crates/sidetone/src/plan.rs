@@ -9,6 +9,7 @@ use media::prompt::{PromptSettings, PromptStore};
 
 use crate::config::Config;
 use crate::tones;
+use crate::users::Users;
 
 /// Why the dialplan cannot be used: one sentence with file and line.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,14 @@ pub enum PlanError {
     /// The context of unauthenticated callers does not exist.
     #[error("the dialplan has no context {context:?}; define it or change dialplan.context")]
     NoContext {
+        /// The context.
+        context: String,
+    },
+    /// A context that calls of a user or of a token start in does not exist.
+    #[error("{key}: the dialplan has no context {context:?}; define it or change {key}")]
+    NoContextOf {
+        /// The key that names it.
+        key: String,
         /// The context.
         context: String,
     },
@@ -97,6 +106,25 @@ pub fn load(config: &Config) -> Result<(Plan, PromptStore), PlanError> {
     Ok((plan, prompts))
 }
 
+/// Whether every context that calls start in exists.
+///
+/// # Errors
+/// The first one that does not, with the key that names it.
+pub fn check_contexts(plan: &Plan, users: &Users, config: &Config) -> Result<(), PlanError> {
+    let of_users = users.iter().flat_map(|user| {
+        user.contexts.iter().map(|context| (format!("users.{}.contexts", user.name), context))
+    });
+    let of_tokens = config.auth.token_context.iter();
+    let of_tokens = of_tokens.map(|context| ("auth.token_context".to_owned(), context));
+    let mut missing: Vec<_> =
+        of_users.chain(of_tokens).filter(|(_, context)| plan.context(context).is_none()).collect();
+    missing.sort();
+    match missing.into_iter().next() {
+        Some((key, context)) => Err(PlanError::NoContextOf { key, context: context.clone() }),
+        None => Ok(()),
+    }
+}
+
 fn load_plan(config: &Config) -> Result<Plan, PlanError> {
     let source = match &config.dialplan.file {
         Some(path) => Source {
@@ -163,6 +191,24 @@ mod tests {
         config.dialplan.context = "nowhere".to_owned();
         let error = load(&config).unwrap_err().to_string();
         assert!(error.contains("nowhere") && error.contains("dialplan.context"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_context_of_a_user_or_a_token_is_named_with_its_key() {
+        for (toml, key) in [
+            ("[users.199]\npassword = 'x'\ncontexts = ['public', 'sales']\n", "users.199.contexts"),
+            ("[auth]\ntoken_context = 'sales'\n", "auth.token_context"),
+        ] {
+            let config: Config = toml::from_str(toml).unwrap();
+            let (plan, _) = load(&config).unwrap();
+            let users = Users::new(&config).unwrap();
+            let error = check_contexts(&plan, &users, &config).unwrap_err().to_string();
+            assert!(error.starts_with(key) && error.contains("\"sales\""), "{error}");
+        }
+        let office = include_str!("../../../config/office.toml");
+        let config: Config = toml::from_str(office).unwrap();
+        let (plan, _) = load(&config).unwrap();
+        check_contexts(&plan, &Users::new(&config).unwrap(), &config).unwrap();
     }
 
     #[test]

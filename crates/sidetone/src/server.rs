@@ -96,6 +96,7 @@ impl Server {
         let calls_max = limits::calls_max(config.limits.calls_max, open_files);
         let users = Arc::new(Users::new(&config)?);
         let (plan, prompts) = load_plan(&config).await?;
+        plan::check_contexts(&plan, &users, &config)?;
         let numbers: Vec<Number> = plan
             .numbers(&config.dialplan.context)
             .into_iter()

@@ -33,6 +33,7 @@ impl<W: Wire> Signaling<W> {
             Err(refused) => (refused.status(), reject(request, flow, *refused)),
         };
         self.shared.metrics.registration((&answer).into());
+        self.shared.metrics.registrations(registrar);
         if answer.is_ok() && matches!(flow.kind, TransportKind::Ws | TransportKind::Wss) {
             for contact in request.addresses(Name::Contact).flatten() {
                 self.legs.handle_registered(contact.uri(), *flow);

@@ -1,0 +1,137 @@
+//! Phones that register with the real binary, and calls that must show who they are.
+
+use std::time::Duration;
+
+use crate::client::{Client, header, status};
+use crate::server::Server;
+
+const OFFICE: &str = "[users.199]\npassword = '199pass'\n[users.3001]\npassword = '3001pass'\n";
+
+#[test]
+fn a_phone_registers_over_udp_and_tcp_and_a_wrong_password_does_not() {
+    let server = Server::start(OFFICE);
+    for mut phone in [
+        Client::udp(server.address("udp"), "3001", "3001pass"),
+        Client::tcp(server.address("tcp"), "3001", "3001pass"),
+    ] {
+        let challenge = phone.register("", None);
+        assert_eq!(status(&challenge), 401, "{challenge}");
+        let value = header(&challenge, "WWW-Authenticate");
+        assert!(value.starts_with("Digest realm=\"sidetone\"") && value.contains("MD5"), "{value}");
+        let answer = phone.register("Expires: 600\r\n", Some(&challenge));
+        assert_eq!(status(&answer), 200, "{answer}");
+        let contact = format!("Contact: <{}>;expires=600\r\n", phone.contact());
+        assert!(answer.contains(&contact), "{answer}");
+    }
+    let mut stranger = Client::udp(server.address("udp"), "3001", "guess");
+    let answer = stranger.register_with_password();
+    assert_eq!(status(&answer), 401);
+    assert!(!header(&answer, "WWW-Authenticate").contains("stale"), "{answer}");
+    let mut nobody = Client::udp(server.address("udp"), "nobody", "guess");
+    let refused = nobody.register_with_password();
+    assert_eq!(status(&refused), 401, "as of a known user");
+    let other = Client::udp(server.address("udp"), "199", "199pass").register_as("3001");
+    assert_eq!(status(&other), 403, "nobody registers for somebody else");
+
+    let (_, metrics) = server.get("/metrics");
+    let has = |line: &str| assert!(metrics.lines().any(|l| l == line), "{line} is missing");
+    has("sidetone_registrations{transport=\"udp\"} 1");
+    has("sidetone_registrations{transport=\"tcp\"} 1");
+    has("sidetone_auth_attempts_total{method=\"REGISTER\",result=\"bad_password\"} 1");
+    has("sidetone_auth_attempts_total{method=\"REGISTER\",result=\"unknown_user\"} 1");
+    has("sidetone_registration_attempts_total{result=\"ok\"} 2");
+    has("sidetone_registration_attempts_total{result=\"forbidden\"} 1");
+}
+
+#[test]
+fn test_numbers_need_no_password_and_everything_else_does() {
+    let server = Server::start(OFFICE);
+    let mut stranger = Client::udp(server.address("udp"), "199", "guess");
+    let answer = stranger.invite("9196", None);
+    assert_eq!(status(&answer), 200, "whatever From says: {answer}");
+    for number in ["3001", "12345"] {
+        let challenge = stranger.invite(number, None);
+        assert_eq!(status(&challenge), 401, "{number}");
+        assert_eq!(status(&stranger.invite(number, Some(&challenge))), 401, "{number}");
+    }
+    let mut phone = Client::udp(server.address("udp"), "199", "199pass");
+    let challenge = phone.invite("12345", None);
+    let answer = phone.invite("12345", Some(&challenge));
+    assert_eq!(status(&answer), 404, "{answer}");
+    assert_eq!(status(&phone.register_with_password()), 200);
+    let challenge = phone.invite("9196", None);
+    assert_eq!(status(&challenge), 401, "a registered phone calls as itself");
+    assert_eq!(status(&phone.invite("9196", Some(&challenge))), 200);
+}
+
+#[test]
+fn a_replayed_password_is_stale_and_a_repeated_request_is_not_replayed() {
+    let server = Server::start(OFFICE);
+    let mut phone = Client::udp(server.address("udp"), "3001", "3001pass");
+    let challenge = phone.register("", None);
+    assert_eq!(status(&phone.register("", Some(&challenge))), 200);
+    // The network may bring a datagram twice.
+    phone.repeat();
+    assert_eq!(status(&phone.receive(Duration::from_secs(5)).unwrap()), 200);
+    let replayed = phone.register("", Some(&challenge));
+    assert_eq!(status(&replayed), 401);
+    assert!(header(&replayed, "WWW-Authenticate").ends_with("stale=true"), "{replayed}");
+}
+
+#[test]
+fn registrations_of_phones_survive_a_restart() {
+    let mut server = Server::start(OFFICE);
+    let mut phone = Client::udp(server.address("udp"), "3001", "3001pass");
+    assert_eq!(status(&phone.register_with_password()), 200);
+    server.restart();
+    phone.moved_to(server.address("udp"));
+    let challenge = phone.fetch(None);
+    let answer = phone.fetch(Some(&challenge));
+    assert!(header(&answer, "Contact").contains(&phone.contact()), "{answer}");
+    let (_, metrics) = server.get("/metrics");
+    assert!(metrics.contains("sidetone_registrations{transport=\"udp\"} 1"));
+}
+
+#[test]
+fn a_token_calls_the_numbers_it_names_and_no_others() {
+    let config = format!("[auth]\ntoken_context = 'internal'\n{OFFICE}");
+    let server = Server::start(&config);
+    let token = |arguments: &[&str]| server.run(&[&["token"], arguments].concat());
+    let mut page = Client::udp(server.address("udp"), "visitor", "");
+    let visitor = token(&["--user", "visitor", "--to", "9197", "--to", "90*"]);
+    let bearer = format!("Authorization: Bearer {visitor}\r\n");
+    assert_eq!(status(&page.invite_with("9197", &bearer)), 200);
+    assert_eq!(status(&page.invite_with("9001", &bearer)), 404, "allowed, and nobody has it");
+    assert_eq!(status(&page.invite_with("3001", &bearer)), 403);
+    let own = format!("Authorization: Bearer {}\r\n", token(&["--user", "199", "--ttl", "1m"]));
+    assert_eq!(status(&Client::udp(server.address("udp"), "199", "").register_with(&own)), 200);
+    let (signed, _) = visitor.rsplit_once('.').unwrap();
+    let forged = format!("Authorization: Bearer {signed}.AAAA\r\n");
+    assert_eq!(status(&page.invite_with("9197", &forged)), 401);
+    assert_eq!(status(&page.register_with(&bearer)), 403, "a visitor is no user");
+}
+
+#[test]
+fn what_hash_password_prints_works_in_place_of_the_password() {
+    let server = Server::start("");
+    let section = server.run_with_input(&["hash-password", "3001"], "3001pass\n");
+    drop(server);
+    let server = Server::start(&format!("{section}\n"));
+    let mut phone = Client::udp(server.address("udp"), "3001", "3001pass");
+    assert_eq!(status(&phone.register_with_password()), 200, "{section}");
+}
+
+#[test]
+fn a_bad_user_section_stops_the_start_with_a_sentence() {
+    for (config, says) in [
+        ("[users.199]\n", "users.199: no password"),
+        ("[users.199]\npasswd = 'x'\n", "config.toml:2:"),
+        ("[users.199]\npassword = 'x'\ncontexts = ['nowhere']\n", "users.199.contexts"),
+        ("[auth]\nalgorithms = ['MD4']\n", "config.toml:2:"),
+    ] {
+        let (code, error) = Server::start_refused(config);
+        assert_eq!(code, 1, "{error}");
+        assert!(error.starts_with("sidetone: ") && error.contains(says), "{error}");
+        assert_eq!(error.trim_end().lines().count(), 1, "{error}");
+    }
+}
