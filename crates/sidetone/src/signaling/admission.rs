@@ -33,7 +33,18 @@ impl<W: Wire> Signaling<W> {
         let contact = self.contact(&flow);
         let settings = Arc::clone(self.legs.settings());
         match Leg::new(id, invite.clone(), flow, &contact, settings, &mut self.rng, now) {
-            Ok(leg) => self.start_call(leg, id, &invite, flow, place, *facts, now),
+            Ok(leg) => {
+                let uuid = format!("{:032x}", self.rng.random::<u128>());
+                let invitation = Invitation {
+                    facts: Facts { uuid, ..*facts },
+                    offer: invite.body(),
+                    flow,
+                    at: tokio::time::Instant::from_std(now),
+                    max_forwards: max_forwards(&invite),
+                    trail: Trail::read(&invite.header(Name::SidetoneTrail).unwrap_or_default()),
+                };
+                self.start_call(leg, id, invitation, place);
+            }
             Err(refused) => {
                 self.shared.metrics.call_rejected(Refusal::Malformed);
                 self.respond(id, &invite, refused.status, refused.bytes, now);
@@ -69,29 +80,10 @@ impl<W: Wire> Signaling<W> {
         Place::take(&self.shared.health).map_err(|counted| (counted, OVERLOADED))
     }
 
-    fn start_call(
-        &mut self,
-        leg: Leg,
-        id: ServerId,
-        invite: &Message,
-        flow: Flow,
-        place: Place,
-        facts: Facts,
-        now: Instant,
-    ) {
-        let uuid = format!("{:032x}", self.rng.random::<u128>());
-        let facts = Facts { uuid, ..facts };
+    fn start_call(&mut self, leg: Leg, id: ServerId, invitation: Invitation, place: Place) {
         let dialer = self.shared.dialer.clone();
         let (port, key, events) = SipPort::new(&dialer);
         self.legs.insert(key, leg, Some(id), events);
-        let invitation = Invitation {
-            facts,
-            offer: invite.body(),
-            flow,
-            at: tokio::time::Instant::from_std(now),
-            max_forwards: max_forwards(invite),
-            trail: Trail::read(&invite.header(Name::SidetoneTrail).unwrap_or_default()),
-        };
         let call = calls::run(Arc::clone(&self.shared), invitation, port, place);
         tokio::spawn(async move {
             if AssertUnwindSafe(call).catch_unwind().await.is_err() {
