@@ -318,12 +318,14 @@ impl<W: Wire> Signaling<W> {
     /// an INVITE or REGISTER whose sender has a right to it, ACK and CANCEL.
     fn answer_at_once(&mut self, message: &Message, flow: &Flow, now: Instant) -> bool {
         let is_transactional = matches!(message.method(), Method::Ack | Method::Cancel);
-        if !message.is_request() || is_transactional || self.transactions.has_server(message) {
+        if !message.is_request() || is_transactional || self.legs.find(message).is_some() {
+            return false;
+        }
+        if self.transactions.has_server(message) {
             return false;
         }
         let is_new_call = *message.method() == Method::Invite;
         let answer = match message.to_tag() {
-            Some(_) if self.legs.find(message).is_some() => return false,
             Some(_) => self.refusal(message, flow, &dialog::Refusal::UnknownDialog),
             None if is_new_call || may_register(message.method(), &self.shared.users()) => {
                 match self.screen(message, flow, now) {

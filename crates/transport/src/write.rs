@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write as _};
 use std::ops::Range;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use crate::{
     Flow, Message, Method, Name, Rejection, Token, TransportKind, Uri, Via, reason, split,
@@ -16,7 +16,7 @@ pub struct ResponseWriter {
     head: Head,
     status: u16,
     phrase: Option<String>,
-    to: Bytes,
+    to: Vec<u8>,
     has_to_tag: bool,
 }
 
@@ -40,7 +40,9 @@ impl ResponseWriter {
                 head.raw(name, value);
             }
         }
-        let to = Bytes::copy_from_slice(request.header_bytes(Name::To).unwrap_or_default());
+        let value = request.header_bytes(Name::To).unwrap_or_default();
+        let mut to = Vec::with_capacity(value.len() + TAG_BYTES);
+        to.extend_from_slice(value);
         let has_to_tag = request.to_tag().is_some();
         ResponseWriter { head, status, phrase: None, to, has_to_tag }
     }
@@ -60,10 +62,8 @@ impl ResponseWriter {
     /// Our tag; ignored if the To of the request has one already, or if `tag` is not a token.
     pub fn to_tag(mut self, tag: &str) -> ResponseWriter {
         if !self.has_to_tag && Token::new(tag).is_some() {
-            let mut to = BytesMut::from(self.to.as_ref());
-            to.extend_from_slice(b";tag=");
-            to.extend_from_slice(tag.as_bytes());
-            self.to = to.freeze();
+            self.to.extend_from_slice(b";tag=");
+            self.to.extend_from_slice(tag.as_bytes());
             self.has_to_tag = true;
         }
         self
@@ -105,10 +105,7 @@ impl ResponseWriter {
             self.head.raw(Name::To, &self.to);
         }
         let phrase = self.phrase.as_deref().unwrap_or(reason::phrase(self.status));
-        let mut first = BytesMut::new();
-        first.extend_from_slice(format!("SIP/2.0 {} ", self.status).as_bytes());
-        put_clean(&mut first, phrase.as_bytes());
-        self.head.finish(&first)
+        self.head.finish(format_args!("SIP/2.0 {} {phrase}", self.status))
     }
 }
 
@@ -177,18 +174,29 @@ impl RequestWriter {
     /// The whole request: Via, Route, Max-Forwards, From, To, Call-ID and CSeq first, whatever
     /// the order they were added in, then the rest in its order, Content-Length last.
     pub fn finish(self) -> Bytes {
-        let first = format!("{} {} SIP/2.0", self.method, self.uri);
-        self.head.finish(first.as_bytes())
+        self.head.finish(format_args!("{} {} SIP/2.0", self.method, self.uri))
     }
 }
 
 /// Header lines and body in the making.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Head {
     text: BytesMut,
     lines: Vec<(u8, Range<usize>)>,
     content_type: Vec<u8>,
     body: Vec<u8>,
+}
+
+impl Default for Head {
+    /// Room for a usual message, so that it grows once or not at all.
+    fn default() -> Head {
+        Head {
+            text: BytesMut::with_capacity(HEAD_BYTES),
+            lines: Vec::with_capacity(HEAD_LINES),
+            content_type: Vec::new(),
+            body: Vec::new(),
+        }
+    }
 }
 
 impl Head {
@@ -237,8 +245,7 @@ impl Head {
     }
 
     fn put(&mut self, value: impl Display) {
-        let written = write!(Clean(&mut self.text), "{value}");
-        debug_assert!(written.is_ok(), "writing into memory does not fail");
+        put(&mut self.text, format_args!("{value}"));
     }
 
     fn end(&mut self, name: Name, start: usize) {
@@ -251,11 +258,11 @@ impl Head {
         }
     }
 
-    fn finish(mut self, first: &[u8]) -> Bytes {
+    fn finish(mut self, first: fmt::Arguments<'_>) -> Bytes {
         self.lines.sort_by_key(|(rank, _)| *rank);
-        let length = first.len() + self.text.len() + self.body.len() + self.content_type.len();
-        let mut whole = BytesMut::with_capacity(length + 64);
-        whole.extend_from_slice(first);
+        let length = self.text.len() + self.body.len() + self.content_type.len();
+        let mut whole = BytesMut::with_capacity(length + FIRST_LINE_BYTES);
+        put(&mut whole, first);
         whole.extend_from_slice(b"\r\n");
         for (_, range) in self.lines {
             whole.extend_from_slice(self.text.get(range).unwrap_or_default());
@@ -265,7 +272,8 @@ impl Head {
             put_clean(&mut whole, &self.content_type);
             whole.extend_from_slice(b"\r\n");
         }
-        whole.extend_from_slice(format!("Content-Length: {}\r\n\r\n", self.body.len()).as_bytes());
+        put(&mut whole, format_args!("Content-Length: {}", self.body.len()));
+        whole.extend_from_slice(b"\r\n\r\n");
         whole.extend_from_slice(&self.body);
         whole.freeze()
     }
@@ -323,6 +331,12 @@ fn told_via(via: &Via, flow: &Flow) -> Vec<u8> {
     value
 }
 
+/// Appends text with line ends turned into blanks.
+fn put(text: &mut BytesMut, value: fmt::Arguments<'_>) {
+    let written = Clean(text).write_fmt(value);
+    debug_assert!(written.is_ok(), "writing into memory does not fail");
+}
+
 /// A fold becomes one space (RFC 3261 §7.3.1); everything else stays byte for byte.
 fn put_folded(text: &mut BytesMut, value: &[u8]) {
     if value.contains(&b'\n') {
@@ -334,11 +348,22 @@ fn put_folded(text: &mut BytesMut, value: &[u8]) {
 
 /// Appends with line ends turned into blanks. Other control characters are legal inside quotes.
 fn put_clean(text: &mut BytesMut, value: &[u8]) {
-    text.reserve(value.len());
-    for &byte in value {
-        text.put_u8(if matches!(byte, b'\r' | b'\n') { b' ' } else { byte });
+    let start = text.len();
+    text.extend_from_slice(value);
+    let copied = text.get_mut(start..).unwrap_or_default();
+    for byte in copied.iter_mut().filter(|byte| matches!(**byte, b'\r' | b'\n')) {
+        *byte = b' ';
     }
 }
+
+/// Of the header lines of a usual message; the body is apart.
+const HEAD_BYTES: usize = 1024;
+/// A response to a browser has fifteen.
+const HEAD_LINES: usize = 20;
+/// Of the first line, Content-Type's name, and Content-Length.
+const FIRST_LINE_BYTES: usize = 160;
+/// Of our tags, node and all.
+const TAG_BYTES: usize = 48;
 
 struct Clean<'a>(&'a mut BytesMut);
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use rand::Rng as _;
 use tracing::debug;
-use transport::{Flow, Framing, Limits, Message, Method, ResponseWriter, routing};
+use transport::{Flow, Message, Method, NameAddr, ResponseWriter, routing};
 
 use super::{Event, Key, Owner, TransactionLayer, slot_of};
 use crate::action::ServerAction;
@@ -322,9 +322,13 @@ fn write_response(request: &Message, flow: &Flow, status: u16, tag: Option<&str>
 }
 
 /// The tag that the user gave the INVITE; a CANCEL is answered with the same (RFC 3261 §9.2).
+/// `response` is of our own writer, which begins each field on a line of its own.
 fn local_tag(response: &Bytes) -> Option<String> {
-    let response = Message::parse(response.clone(), Framing::Datagram, &Limits::default()).ok()?;
-    response.to_tag().map(|tag| tag.into_owned())
+    const TO: &[u8] = b"\r\nTo: ";
+    let start = response.windows(TO.len()).position(|bytes| bytes == TO)? + TO.len();
+    let length = response.get(start..)?.iter().position(|byte| *byte == b'\r')?;
+    let to = NameAddr::parse(response.slice(start..start + length)).ok()?;
+    to.tag().map(|tag| tag.into_owned())
 }
 
 #[cfg(test)]
