@@ -10,6 +10,7 @@
 mod control;
 mod outbox;
 mod plane;
+mod port_map;
 mod ports;
 mod ring;
 mod steady;
@@ -18,3 +19,4 @@ mod thread;
 
 pub use control::{CommandError, LegHandle};
 pub use plane::{MediaConfig, MediaPlane, OpenError, PlaneCounters, SHARDS_MAX, StartError};
+pub use port_map::{NoPortRange, PortMap, PortRange};

@@ -19,6 +19,10 @@ use rtc::{
     },
 };
 
+mod query;
+
+pub use query::{binding_request, mapped_address};
+
 /// A Binding request whose lengths and FINGERPRINT are right; nothing else is checked yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {

@@ -3,6 +3,7 @@
 //! Every key is documented on its field; `config/sidetone.toml` shows all of them with their
 //! default values, and a test holds the two together.
 
+mod external;
 mod identity;
 mod listen;
 mod load;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use media::codec::Codec;
 use serde::Deserialize;
 
+pub use external::{ExternalAddress, ExternalPorts};
 pub use identity::{Auth, DtmfMode, MediaProfile, Registrar, TransportName, UserSection};
 pub use listen::{Address, Listen, ListenKind};
 pub use load::ConfigError;
@@ -84,6 +86,9 @@ pub struct Sip {
     pub t1_ms: u64,
     /// Value of the Server header.
     pub server: String,
+    /// SIP ports that have other numbers outside: `OURS:OUTSIDE` or `FIRST-LAST:OUTSIDE`; they go
+    /// with `media.external_address`.
+    pub external_ports: ExternalPorts,
     /// What the tags of this node begin with, so that a proxy in front can tell nodes apart.
     pub node: String,
     /// Smallest session interval accepted, in seconds (RFC 4028 §4).
@@ -100,8 +105,13 @@ pub struct Media {
     pub shards: usize,
     /// Addresses that media is bound to, at most one of each family. Empty: taken from `listen`.
     pub addresses: Vec<IpAddr>,
-    /// Address that SDP advertises in place of the bound IPv4 address, for a server behind NAT.
-    pub external_address: Option<IpAddr>,
+    /// Address that SDP and SIP advertise in place of the bound one of its family, for a server
+    /// behind NAT; or `auto`: if the bound IPv4 address is not public, `stun_server` is asked.
+    pub external_address: Option<ExternalAddress>,
+    /// UDP ports of media that have other numbers outside: `OURS:OUTSIDE` or `FIRST-LAST:OUTSIDE`.
+    pub external_ports: ExternalPorts,
+    /// `HOST:PORT` of a STUN server, asked once at start for `external_address = "auto"`.
+    pub stun_server: Option<String>,
     /// UDP port of the first shard for all its WebRTC media; shard n uses this port plus n.
     /// 0: any free port.
     pub webrtc_port: u16,
@@ -313,6 +323,7 @@ impl Default for Sip {
         Sip {
             t1_ms: 500,
             server: concat!("Sidetone/", env!("CARGO_PKG_VERSION")).to_owned(),
+            external_ports: ExternalPorts::default(),
             node: String::new(),
             session_expires_min_s: 90,
             session_expires_s: 1800,
@@ -326,6 +337,8 @@ impl Default for Media {
             shards: 0,
             addresses: Vec::new(),
             external_address: None,
+            external_ports: ExternalPorts::default(),
+            stun_server: None,
             webrtc_port: 10_000,
             rtp_port_min: 10_100,
             rtp_port_max: 29_999,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use dialplan::Plan;
-use media::net::{MediaConfig, MediaPlane};
+use media::net::{MediaConfig, MediaPlane, PortMap};
 use media::prompt::PromptStore;
 use media::sdp::{Capabilities, Security};
 use tokio::sync::{mpsc, watch};
@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use transport::Limits;
 use transport::net::{HttpHandler, Listen, NetConfig, NetError, Network};
 
-use crate::address::{MediaAddress, media_addresses};
+use crate::address::{MediaAddress, Outside, media_addresses};
 use crate::auth::TokenKey;
 use crate::banner::Addresses;
 use crate::calls::{Dialer, Policy, Shared, Trail};
@@ -106,11 +106,14 @@ impl Server {
         let (events, inbound) = mpsc::channel(INBOUND_MAX);
         let network = Network::new(net_config(&config, open_files, calls_max), events);
         let stop_on_error = StopOnError(Some(network.clone()));
-        let certificate = obtain_certificate(&config)?;
+        let configured = config.listen.iter().flat_map(|listen| listen.address.sockets());
+        let configured: Vec<IpAddr> = configured.map(|(address, _)| address.ip()).collect();
+        let outside = Outside::find(&config, &configured).await;
+        let certificate = obtain_certificate(&config, &outside)?;
         let phone = http::phone::router(numbers.clone(), config.web.phone);
         let listen = listen_all(&network, &config, certificate.as_ref(), &phone)?;
         let bound: Vec<IpAddr> = listen.iter().map(|(_, address)| address.ip()).collect();
-        let media_addresses = media_addresses(&config, &bound);
+        let media_addresses = media_addresses(&config, &bound, &outside);
         let media = start_media(&config, &media_addresses, calls_max)?;
 
         let health = Arc::new(Health::new(calls_max));
@@ -289,7 +292,10 @@ fn net_config(config: &Config, open_files: u64, calls_max: usize) -> NetConfig {
 }
 
 /// The certificate, if any listener needs one.
-fn obtain_certificate(config: &Config) -> Result<Option<Certificate>, CertificateError> {
+fn obtain_certificate(
+    config: &Config,
+    outside: &Outside,
+) -> Result<Option<Certificate>, CertificateError> {
     if !config.listen.iter().any(|listen| listen.kind.is_secure()) {
         return Ok(None);
     }
@@ -301,7 +307,7 @@ fn obtain_certificate(config: &Config) -> Result<Option<Certificate>, Certificat
         .map(|(address, _)| address.ip())
         .collect();
     // A wildcard is reached by the addresses that media has, too.
-    let media = media_addresses(config, &names).into_iter().map(|media| media.advertised);
+    let media = media_addresses(config, &names, outside).into_iter().map(|media| media.advertised);
     let names: Vec<IpAddr> =
         names.iter().copied().filter(|ip| !ip.is_unspecified()).chain(media).collect();
     Certificate::obtain(config, &names).map(Some)
@@ -368,6 +374,7 @@ fn start_media(
         shards: u16::try_from(config.shard_count()).unwrap_or(u16::MAX),
         addresses: addresses.iter().map(|address| address.bound).collect(),
         advertised: addresses.iter().map(|a| (a.bound, a.advertised)).collect(),
+        external_ports: PortMap::new(config.media.external_ports.0.clone()),
         webrtc_port: config.media.webrtc_port,
         rtp_ports: config.media.rtp_port_min..=config.media.rtp_port_max,
         legs_max: calls_max,

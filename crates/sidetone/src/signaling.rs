@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dialog::{Failure, Settings, outside};
+use media::net::PortMap;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
@@ -91,6 +92,8 @@ pub struct Config {
     pub session: dialog::session_timer::SessionPolicy,
     /// What our own addresses are called in Contact, where the outside knows them by another.
     pub advertised: BTreeMap<IpAddr, IpAddr>,
+    /// Ports that have other numbers outside, where addresses are others.
+    pub external_ports: PortMap,
     /// Where SIP is listened for.
     pub listeners: Vec<(TransportKind, SocketAddr)>,
     /// Transactions in memory at the most.
@@ -114,6 +117,7 @@ impl From<&config::Config> for Config {
                 session_expires: Some(config.sip.session_expires_s),
             },
             advertised: BTreeMap::new(),
+            external_ports: PortMap::new(config.sip.external_ports.0.clone()),
             listeners: Vec::new(),
             transactions_max: config.limits.transactions_max,
             auth: config.auth.clone(),
@@ -138,6 +142,7 @@ pub struct Signaling<W> {
     inbox: mpsc::Receiver<Order>,
     counted: transaction::Counters,
     advertised: BTreeMap<IpAddr, IpAddr>,
+    external_ports: PortMap,
     listeners: Vec<(TransportKind, SocketAddr)>,
     /// New calls are refused beyond it.
     transactions_max: usize,
@@ -180,6 +185,7 @@ impl<W: Wire> Signaling<W> {
             inbox: inbox.0,
             counted: transaction::Counters::default(),
             advertised: config.advertised,
+            external_ports: config.external_ports,
             listeners: config.listeners,
             transactions_max: config.transactions_max,
             authenticator: Authenticator::new(&config.auth, config.token_key, now().into()),

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use super::{
     control::{CommandError, Control, LegHandle, Open, Permit, ShardLink, give_key, remote_ice},
     outbox::Outbox,
+    port_map::PortMap,
     ports::{PortAllocator, PortPair, bind},
     ring::{RingReceiver, RingSender, ring},
     sys::Waker,
@@ -45,6 +46,8 @@ pub struct MediaConfig {
     pub addresses: Vec<IpAddr>,
     /// What is said instead of a bound address in session descriptions.
     pub advertised: BTreeMap<IpAddr, IpAddr>,
+    /// What is said instead of a port, together with another address than the bound one.
+    pub external_ports: PortMap,
     /// UDP port of the first shard's WebRTC legs, the next shard has the next one; 0: any port.
     pub webrtc_port: u16,
     /// UDP ports of plain legs, two for each.
@@ -71,6 +74,7 @@ impl Default for MediaConfig {
             shards: 1,
             addresses: vec![IpAddr::from([127, 0, 0, 1])],
             advertised: BTreeMap::new(),
+            external_ports: PortMap::default(),
             webrtc_port: 10_000,
             rtp_ports: 10_100..=29_999,
             certificate: None,
@@ -329,19 +333,23 @@ impl Inner {
                 let (first, last) = self.config.rtp_ports.clone().into_inner();
                 let pair = self.ports.bind(bound)?;
                 let pair = pair.ok_or(OpenError::PortsExhausted { first, last })?;
-                local.rtp_port = pair.port;
-                local.rtcp_port = pair.port + 1;
+                let outside = |port| self.outside(bound, local.address, port);
+                (local.rtp_port, local.rtcp_port) = (outside(pair.port), outside(pair.port + 1));
                 let key = |profile| SdesKey::random(profile, &mut random);
                 local.sdes = SDES_PROFILES.into_iter().map(key).collect();
                 Ok((local, Some(pair)))
             }
             LegKind::WebRtc => {
-                let mut candidates: Vec<_> = shard
-                    .shared
-                    .iter()
-                    .map(|s| SocketAddr::new(self.advertised(s.ip(), parameters), s.port()))
-                    .collect();
+                let outside = |bound: &SocketAddr| {
+                    let ip = self.advertised(bound.ip(), parameters);
+                    SocketAddr::new(ip, self.outside(bound.ip(), ip, bound.port()))
+                };
+                let mut candidates: Vec<_> = shard.shared.iter().map(outside).collect();
                 candidates.swap(0, at);
+                // Who is on our side of the NAT reaches us as we are.
+                let inside = shard.shared.iter().filter(|bound| !bound.ip().is_unspecified());
+                let inside: Vec<_> = inside.filter(|b| !candidates.contains(b)).copied().collect();
+                candidates.extend(inside);
                 local.rtp_port = candidates[0].port();
                 local.rtcp_port = local.rtp_port;
                 let IceCredentials { ufrag, pwd } = IceCredentials::random(&mut random);
@@ -360,6 +368,11 @@ impl Inner {
         }
         let local = parameters.signalling_local.filter(|l| l.is_ipv4() == bound.is_ipv4());
         if bound.is_unspecified() { local.unwrap_or(bound) } else { bound }
+    }
+
+    /// The port outside; ports have other numbers only where addresses are others.
+    fn outside(&self, bound: IpAddr, advertised: IpAddr, port: u16) -> u16 {
+        if bound == advertised { port } else { self.config.external_ports.outside(port) }
     }
 
     fn shutdown(&self) {

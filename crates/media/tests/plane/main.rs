@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use media::{
     codec::Codec,
-    net::{LegHandle, MediaConfig, MediaPlane, OpenError, StartError},
+    net::{LegHandle, MediaConfig, MediaPlane, OpenError, PortMap, StartError},
     prompt::Track,
     rtp::{Header, Packet, PayloadType, RtpTimestamp, SequenceNumber, Ssrc},
     sdp::{self, Capabilities, Direction, Negotiated},
@@ -265,4 +265,53 @@ async fn a_peer_connection_of_webrtc_hears_a_prompt_and_its_echo() {
         }
     });
     closed.await.unwrap();
+}
+
+#[test]
+fn a_leg_behind_a_nat_says_the_mapped_address_and_a_browser_is_told_both() {
+    let outside = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
+    let mut config = config(1, vec![LOOPBACK]);
+    config.advertised = [(LOOPBACK, outside)].into();
+    let first = *config.rtp_ports.start();
+    let range = format!("{first}-{}:40001", config.rtp_ports.end().min(&(first + 20_000)));
+    config.external_ports = PortMap::new(vec![range.parse().unwrap()]);
+    let plane = MediaPlane::start(config.clone()).unwrap();
+    let phone = Phone::new(&plane, LOOPBACK, None);
+    let local = &phone.leg.local;
+    assert_eq!((local.address, local.rtcp_port), (outside, local.rtp_port + 1));
+    assert!(local.rtp_port >= 40_001, "{}", local.rtp_port);
+    let browser = plane.open(LegParameters::offering(media::shard::LegKind::WebRtc)).unwrap();
+    let candidates = browser.local.ice.as_ref().unwrap().candidates.clone();
+    let bound = plane.webrtc_addresses()[0][0];
+    let mapped = SocketAddr::new(outside, config.external_ports.outside(bound.port()));
+    assert_eq!(candidates, [mapped, bound]);
+    assert_eq!((browser.local.address, browser.local.rtp_port), (outside, mapped.port()));
+    plane.shutdown();
+}
+
+#[test]
+fn rfc4568_7_1_4_a_key_of_ours_that_was_left_is_never_used_again() {
+    let plane = MediaPlane::start(config(1, vec![LOOPBACK])).unwrap();
+    let negotiated = |crypto: &str| {
+        let text =
+            format!("v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 0\r\na=crypto:{crypto}\r\n");
+        let security = sdp::Security::Optional;
+        let capabilities = Capabilities { security, is_confidential: true, ..Default::default() };
+        sdp::negotiate(&sdp::parse(text.as_bytes()).unwrap(), &capabilities).unwrap()
+    };
+    let counter_mode =
+        negotiated("1 AES_CM_128_HMAC_SHA1_80 inline:NzB4d1BINUAvLEw6UzF3WSJ+PSdFcGdUJShpX1Zj");
+    let gcm = negotiated("1 AEAD_AES_128_GCM inline:NzB4d1BINUAvLEw6UzF3WSJ+PSdFcGdUJShpXw==");
+    let mut leg = plane.open(LegParameters::answering(counter_mode.clone())).unwrap();
+    let keys = |leg: &LegHandle| leg.local.sdes.clone();
+    let first = keys(&leg);
+    assert_eq!(first.len(), sdp::SDES_PROFILES.len());
+    leg.update(counter_mode.clone()).unwrap();
+    assert_eq!(keys(&leg), first, "the key in use stays");
+    leg.update(gcm).unwrap();
+    let profile = counter_mode.crypto.as_ref().unwrap().key.profile();
+    for (before, after) in first.iter().zip(keys(&leg)) {
+        assert_eq!(*before == after, before.profile() != profile, "{profile:?}");
+    }
+    plane.shutdown();
 }

@@ -52,7 +52,7 @@ impl<W: Wire> Signaling<W> {
         }
     }
 
-    /// Where the peer reaches us: the address it reached, as it is known outside, without the zone
+    /// Where the peer reaches us: the address and port it reached, as they are known outside, without the zone
     /// of a link-local address, which means nothing to the peer. A connection that we made has a
     /// port that nobody listens on: the one of a listener of its kind is named instead.
     pub(super) fn contact(&self, flow: &Flow) -> String {
@@ -69,7 +69,9 @@ impl<W: Wire> Signaling<W> {
             .map(|(_, address)| address.port());
         let first = ports.clone().next();
         let port = if ports.any(|port| port == local.port()) { None } else { first };
-        SocketAddr::new(ip, port.unwrap_or(local.port())).to_string()
+        let port = port.unwrap_or(local.port());
+        let port = if ip == local.ip() { port } else { self.external_ports.outside(port) };
+        SocketAddr::new(ip, port).to_string()
     }
 
     fn admit(&self, invite: &Message) -> Result<Place, (Refusal, dialog::Refusal)> {
