@@ -1,6 +1,6 @@
 // SIPp against the real binary, over UDP and over TCP; the media is listened to here.
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -89,6 +89,7 @@ export function sipp(folder, args, hold = () => undefined) {
 }
 
 function traces(folder) {
+  if (!existsSync(folder)) return "";
   return readdirSync(folder).map((file) => readFileSync(join(folder, file), "utf8")).join("\n").slice(-6000);
 }
 
