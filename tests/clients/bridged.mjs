@@ -36,8 +36,8 @@ const CALLEES = [
 
 /** What comes after half of the shortest session interval. */
 const SLOW_CALLEES = [
-  { scenario: "glare", talkMs: 60_000 },
-  { scenario: "refresh_rejected", talkMs: 55_000 },
+  { scenario: "glare", talkMs: 55_000 },
+  { scenario: "refresh_rejected", talkMs: 60_000 },
 ];
 
 /** What SIPp does when it calls; the other end is SIPp too. */

@@ -196,14 +196,16 @@ impl Authenticator {
 }
 
 /// Whether credentials made for `uri` are for this request: a proxy in between may write another
-/// host, but never another user.
+/// host, but never another user. Some clients, SIPp among them, sign the server's address alone.
 fn is_for(request: &Message, uri: &str) -> bool {
     if request.request_uri_bytes() == uri.as_bytes() {
         return true;
     }
     let asked = request.request_uri().and_then(Result::ok);
     match (asked, uri.parse::<Uri>()) {
-        (Some(asked), Ok(signed)) => asked.user_decoded() == signed.user_decoded(),
+        (Some(asked), Ok(signed)) => {
+            signed.user_decoded().is_none() || asked.user_decoded() == signed.user_decoded()
+        }
         _ => false,
     }
 }

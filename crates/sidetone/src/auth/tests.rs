@@ -102,6 +102,19 @@ impl Client<'_> {
 }
 
 #[test]
+fn rfc3261_22_4_a_signed_uri_without_a_user_is_for_any_but_one_with_another_is_not() {
+    let mut desk = Desk::office();
+    for (uri, is_granted) in
+        [("sip:server:5060", true), ("sip:9196@elsewhere", true), ("sip:9197@server", false)]
+    {
+        let credentials = Client { uri, ..desk.client() }.credentials("INVITE");
+        let header = format!("Authorization: {credentials}\r\n");
+        let judged = desk.judge(&request("INVITE", "sip:9196@server", &header));
+        assert_eq!(judged.is_ok(), is_granted, "{uri}: {judged:?}");
+    }
+}
+
+#[test]
 fn rfc7616_3_9_the_vectors_hold() {
     struct Vector {
         algorithm: &'static str,

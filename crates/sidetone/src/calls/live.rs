@@ -205,7 +205,8 @@ impl LiveCall {
             self.caller.hang_up(self.end.unwrap_or(EndCause::Dialplan), cause, reason).await;
             return;
         }
-        let status = bridged.map_or(cause.sip_status(), |end| end.status);
+        let (cause, status) =
+            bridged.map_or((cause, cause.sip_status()), |end| (end.cause, end.status));
         let mut headers = vec![(Name::Reason, reason.unwrap_or_else(|| super::reason(cause)))];
         if status == 503 {
             headers.push((Name::RetryAfter, "5".to_owned()));
