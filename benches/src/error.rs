@@ -40,12 +40,20 @@ pub enum Error {
     /// The WebRTC client refused what it was given.
     #[error("webrtc client: {0}")]
     WebRtc(#[from] webrtc::error::Error),
+    /// The media plane or a codec in this process failed.
+    #[error("media: {0}")]
+    Media(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A thread of the load generator panicked.
     #[error("a thread of the load generator ended early")]
     ThreadLost,
 }
 
 impl Error {
+    /// Wraps an error of the media crate.
+    pub fn media(source: impl std::error::Error + Send + Sync + 'static) -> Error {
+        Error::Media(Box::new(source))
+    }
+
     /// Wraps an I/O error with what was being done.
     pub fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { doing, source }

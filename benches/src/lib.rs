@@ -18,6 +18,7 @@
 
 pub mod allocator;
 pub mod baseline;
+pub mod bridged;
 pub mod error;
 pub mod micro;
 pub mod net;

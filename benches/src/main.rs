@@ -12,7 +12,7 @@ use serde::Serialize;
 use benches::allocator::Counting;
 use benches::error::Error;
 use benches::plain_calls::{PlainLoad, PlainOptions};
-use benches::report::{Row, Section};
+use benches::report::{Report, Row, Section};
 use benches::scenario::{self, Plan};
 use benches::webrtc_calls::{WebRtcLoad, WebRtcOptions};
 use benches::{baseline, micro};
@@ -41,6 +41,15 @@ enum Command {
         #[arg(long, default_value_t = 500)]
         receivers: usize,
     },
+    /// Media between two legs, without signalling.
+    Bridged {
+        /// Pairs of legs.
+        #[arg(long, default_value_t = 100)]
+        pairs: usize,
+        /// Seconds of each window.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
     /// Operations without a network.
     Micro,
 }
@@ -62,6 +71,9 @@ struct AllArguments {
     /// PCMU calls that are echoed.
     #[arg(long, default_value_t = 100)]
     echo_calls: usize,
+    /// Pairs of legs that hear each other.
+    #[arg(long, default_value_t = 100)]
+    bridged_pairs: usize,
     /// Set-ups a second.
     #[arg(long, default_value_t = 200.0)]
     setup_rate: f64,
@@ -137,6 +149,12 @@ fn run(command: Command) -> Result<bool, Error> {
             print!("{}", Section { title, baseline, rows: Vec::new(), load });
             Ok(true)
         }
+        Command::Bridged { pairs, seconds } => {
+            let mut report = Report { sections: Vec::new(), failures: Vec::new() };
+            scenario::bridged(pairs, Duration::from_secs(seconds.max(1)), &mut report)?;
+            print!("{report}");
+            Ok(report.failures.is_empty())
+        }
         Command::Micro => {
             print!("{}", micro_section());
             Ok(true)
@@ -152,6 +170,7 @@ fn all(arguments: AllArguments) -> Result<bool, Error> {
         plain_calls: arguments.calls,
         webrtc_calls: arguments.webrtc_calls,
         echo_calls: arguments.echo_calls,
+        bridged_pairs: arguments.bridged_pairs,
         setup_rate: arguments.setup_rate,
         window: Duration::from_secs(arguments.seconds.max(1)),
     };

@@ -20,6 +20,7 @@ mod delay;
 mod handshake;
 mod leg;
 mod listener;
+mod meaning;
 mod outbound;
 mod pen;
 mod receive;

@@ -7,7 +7,7 @@ use super::{
     core::Shard,
     counters::Discard,
     leg::Mode,
-    receive::Meta,
+    meaning::Meta,
     send::{self, Context},
     transmit::{LegKey, Media, MediaKind, PacketBuffer, StreamId, Transmits},
 };

@@ -1,21 +1,21 @@
 //! Packets on their way in: told apart, checked, and handed to what the leg does.
 
-use std::{net::SocketAddr, ops::Range, time::Instant};
+use std::{net::SocketAddr, time::Instant};
 
 use super::{
     command::LegEvent,
     core::Shard,
     counters::{Discard, StunResult},
-    leg::{Bridge, Format, Leg, Mode, Transport},
-    send::{self, COMFORT_NOISE, Context},
+    leg::{Bridge, Mode, Transport},
+    meaning::{Meta, kind_of, meaning},
+    send::{self, Context},
     source::Verdict,
-    transmit::{LegKey, Media, MediaKind, PacketBuffer, Path, StreamId, Transmits},
+    transmit::{LegKey, MediaKind, PacketBuffer, Path, StreamId, Transmits},
 };
 use crate::{
     dtls::is_client_hello,
     rtcp,
-    rtp::{Arrival, ExtendedSequenceNumber, Packet, PayloadType, is_rtcp},
-    sdp::DtmfFormat,
+    rtp::{Arrival, Packet, is_rtcp},
     srtp::SrtpError,
     stun::{Request, StunError},
 };
@@ -460,54 +460,6 @@ impl Shard {
             self.event(key, LegEvent::Heard);
             self.arm(key);
         }
-    }
-}
-
-/// Everything of a packet but its bytes.
-pub(super) struct Meta {
-    pub(super) kind: MediaKind,
-    pub(super) stream: StreamId,
-    pub(super) number: ExtendedSequenceNumber,
-    pub(super) timestamp: crate::rtp::RtpTimestamp,
-    pub(super) marker: bool,
-    pub(super) payload: Range<usize>,
-}
-
-impl Meta {
-    pub(super) fn media<'a>(&self, payload: &'a [u8]) -> Media<'a> {
-        Media {
-            kind: self.kind,
-            stream: self.stream,
-            number: self.number,
-            timestamp: self.timestamp,
-            marker: self.marker,
-            payload,
-        }
-    }
-}
-
-/// What a payload type means on this leg.
-fn kind_of(leg: &Leg, payload_type: PayloadType) -> Result<MediaKind, Discard> {
-    meaning(&leg.format.ok_or(Discard::PayloadType)?, payload_type)
-}
-
-/// A payload type means what our description says; some peers that answered with numbers of their
-/// own send with those.
-fn meaning(format: &Format, payload_type: PayloadType) -> Result<MediaKind, Discard> {
-    let audio = Ok(MediaKind::Audio(format.codec));
-    let is = |dtmf: &DtmfFormat| PayloadType(dtmf.payload_type) == payload_type;
-    if payload_type == format.local_payload_type {
-        return audio;
-    }
-    let local_dtmf = format.local_dtmf.filter(is);
-    if let Some(dtmf) = local_dtmf.or_else(|| format.local_dtmf_other.filter(is)) {
-        return Ok(MediaKind::Dtmf(dtmf.clock_rate_hz));
-    }
-    match format.dtmf.filter(is) {
-        _ if payload_type == format.payload_type => audio,
-        Some(dtmf) => Ok(MediaKind::Dtmf(dtmf.clock_rate_hz)),
-        None if payload_type == COMFORT_NOISE => Ok(MediaKind::ComfortNoise),
-        None => Err(Discard::PayloadType),
     }
 }
 

@@ -1,0 +1,259 @@
+//! Bridged media without signalling: a media plane in this process, phones on loopback sockets.
+//!
+//! Each pair of phones sends both ways, a packet every 20 ms. What counts is the CPU time of the
+//! plane's own thread.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use media::codec::{Codec, Decoder, Encoder};
+use media::net::{LegHandle, MediaConfig, MediaPlane};
+use media::sdp::{self, Capabilities, Negotiated};
+use media::shard::{Command, LegParameters};
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::net::{self, Batch, Poller};
+
+/// What a window of bridged media cost.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Bridged {
+    /// Pairs of legs.
+    pub pairs: usize,
+    /// CPU time of the media thread for each packet that the phones heard, in nanoseconds.
+    pub packet_ns: f64,
+    /// Packets that the phones sent.
+    pub sent: u64,
+    /// Packets that they heard.
+    pub heard: u64,
+}
+
+/// Measures `pairs` of legs of two codecs over a window.
+///
+/// # Errors
+/// A socket fails, or the media plane does not start or open a leg.
+pub fn measure(pairs: usize, codecs: [Codec; 2], window: Duration) -> Result<Bridged, Error> {
+    let plane = MediaPlane::start(MediaConfig {
+        webrtc_port: 0,
+        legs_max: 2 * pairs,
+        ..MediaConfig::default()
+    })
+    .map_err(Error::media)?;
+    let mut legs = Vec::with_capacity(pairs);
+    let mut phones = Vec::with_capacity(2 * pairs);
+    let said = [said(codecs[0])?, said(codecs[1])?].map(Arc::new);
+    for _ in 0..pairs {
+        let [a, b] = [0, 1].map(|side| open(&plane, codecs[side], &said[side]));
+        let ((a, a_phone), (b, b_phone)) = (a?, b?);
+        a.command(Command::Bridge { peer: b.id }).map_err(Error::media)?;
+        b.command(Command::Bridge { peer: a.id }).map_err(Error::media)?;
+        legs.extend([a, b]);
+        phones.extend([a_phone, b_phone]);
+    }
+    let farm = Farm::start(phones)?;
+    thread::sleep(SETTLE);
+    let (cpu, sent, heard) = (media_cpu(), farm.sent(), farm.heard());
+    thread::sleep(window);
+    let (cpu, sent, heard) = (media_cpu() - cpu, farm.sent() - sent, farm.heard() - heard);
+    farm.stop()?;
+    drop(legs);
+    plane.shutdown();
+    let packet_ns = cpu.as_nanos() as f64 / heard.max(1) as f64;
+    Ok(Bridged { pairs, packet_ns, sent, heard })
+}
+
+/// What libopus alone takes to decode a frame and encode another at `pcm_rate_hz`, as a pair of
+/// legs needs it for each frame both ways, in nanoseconds.
+///
+/// # Errors
+/// libopus fails.
+pub fn libopus_ns(pcm_rate_hz: u32) -> Result<f64, Error> {
+    let frames = frames(pcm_rate_hz);
+    let settings = media::codec::opus::Settings::for_peer(
+        &sdp::OpusParameters::default(),
+        MediaConfig::default().opus_complexity,
+        pcm_rate_hz,
+    );
+    let encoder = media::codec::opus::Encoder::new(pcm_rate_hz, settings);
+    let mut encoder = encoder.map_err(Error::media)?;
+    let payloads = said(Codec::Opus)?;
+    let mut decoder = Decoder::new(Codec::Opus, pcm_rate_hz).map_err(Error::media)?;
+    let (mut pcm, mut payload) = (vec![0; frames[0].len()], [0; 1275]);
+    let before = net::thread_cpu();
+    for (frame, said) in frames.iter().zip(&payloads) {
+        encoder.encode(frame, &mut payload).map_err(Error::media)?;
+        decoder.decode(said, &mut pcm).map_err(Error::media)?;
+    }
+    Ok((net::thread_cpu() - before).as_nanos() as f64 / frames.len() as f64)
+}
+
+/// A phone: its socket, where it sends, what it says.
+struct Phone {
+    socket: UdpSocket,
+    server: SocketAddr,
+    codec: Codec,
+    said: Arc<Vec<Vec<u8>>>,
+}
+
+/// All phones, on one thread.
+struct Farm {
+    sent: Arc<AtomicU64>,
+    heard: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<(), Error>>,
+}
+
+impl Farm {
+    fn start(phones: Vec<Phone>) -> Result<Farm, Error> {
+        let (sent, heard, stop) = (Arc::default(), Arc::default(), Arc::default());
+        let (sending, hearing, stopping) =
+            (Arc::clone(&sent), Arc::clone(&heard), Arc::clone(&stop));
+        let thread = thread::Builder::new()
+            .name("phones".to_owned())
+            .spawn(move || talk(&phones, &sending, &hearing, &stopping))
+            .map_err(Error::io("starting a thread"))?;
+        Ok(Farm { sent, heard, stop, thread })
+    }
+
+    fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    fn stop(self) -> Result<(), Error> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| Error::ThreadLost)?
+    }
+}
+
+/// Each millisecond a twentieth of the phones speaks, and all that came is read.
+fn talk(
+    phones: &[Phone],
+    sent: &AtomicU64,
+    heard: &AtomicU64,
+    stop: &AtomicBool,
+) -> Result<(), Error> {
+    let mut poller = Poller::new(1024).map_err(Error::io("opening epoll"))?;
+    for (token, phone) in phones.iter().enumerate() {
+        poller.add(&phone.socket, token as u64).map_err(Error::io("watching a socket"))?;
+    }
+    let mut batch = Batch::new();
+    let start = Instant::now();
+    for tick in 0_u32.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        for phone in phones.iter().skip(tick as usize % 20).step_by(20) {
+            let packet = packet(phone, tick / 20);
+            phone.socket.send_to(&packet, phone.server).map_err(Error::io("sending"))?;
+            sent.fetch_add(1, Ordering::Relaxed);
+        }
+        for &token in poller.ready().map_err(Error::io("polling"))? {
+            let phone = usize::try_from(token).ok().and_then(|at| phones.get(at));
+            let read = phone.map_or(Ok(0), |phone| batch.receive(&phone.socket));
+            heard.fetch_add(read.unwrap_or(0) as u64, Ordering::Relaxed);
+        }
+        let next = start + Duration::from_millis(1) * (tick + 1);
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    Ok(())
+}
+
+fn packet(phone: &Phone, number: u32) -> Vec<u8> {
+    let payload_type = phone.codec.descriptor().offered_payload_type;
+    let timestamp = number.wrapping_mul(phone.codec.samples_per_frame());
+    let mut packet = vec![0x80, payload_type];
+    packet.extend((number as u16).to_be_bytes());
+    packet.extend(timestamp.to_be_bytes());
+    packet.extend(u32::from(phone.server.port()).to_be_bytes());
+    packet.extend(&phone.said[number as usize % phone.said.len()]);
+    packet
+}
+
+fn open(
+    plane: &MediaPlane,
+    codec: Codec,
+    said: &Arc<Vec<Vec<u8>>>,
+) -> Result<(LegHandle, Phone), Error> {
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let (socket, _) =
+        net::open_pair(SocketAddr::new(loopback, 0)).map_err(Error::io("a socket"))?;
+    let address = socket.local_addr().map_err(Error::io("reading an address"))?;
+    let mut parameters = LegParameters::answering(negotiated(codec, address)?);
+    parameters.signalling_remote = Some(loopback);
+    let leg = plane.open(parameters).map_err(Error::media)?;
+    let server = SocketAddr::new(loopback, leg.local.rtp_port);
+    Ok((leg, Phone { socket, server, codec, said: Arc::clone(said) }))
+}
+
+fn negotiated(codec: Codec, phone: SocketAddr) -> Result<Negotiated, Error> {
+    let payload_type = codec.descriptor().offered_payload_type;
+    let offer = format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+         m=audio {} RTP/AVP {payload_type}\r\na=rtpmap:{payload_type} {codec}\r\n",
+        phone.port()
+    );
+    let offer = sdp::parse(offer.as_bytes()).map_err(Error::media)?;
+    sdp::negotiate(&offer, &Capabilities::default()).map_err(Error::media)
+}
+
+/// Ten seconds of a voice-like sound, encoded as a phone would.
+fn said(codec: Codec) -> Result<Vec<Vec<u8>>, Error> {
+    let pcm_rate_hz = codec.descriptor().pcm_rate_hz;
+    let mut encoder = Encoder::new(codec, pcm_rate_hz).map_err(Error::media)?;
+    let mut payload = [0; 1500];
+    let encode = |frame: &Vec<i16>| {
+        let len = encoder.encode(frame, &mut payload).map_err(Error::media)?;
+        Ok(payload[..len].to_vec())
+    };
+    frames(pcm_rate_hz).iter().map(encode).collect()
+}
+
+/// Ten seconds of a chord that swells and fades three times a second, in frames of 20 ms.
+fn frames(pcm_rate_hz: u32) -> Vec<Vec<i16>> {
+    let sample = |n: u32| {
+        let t = f64::from(n) / f64::from(pcm_rate_hz) * std::f64::consts::TAU;
+        let chord: f64 = (1..12).map(|k| (t * 137.0 * f64::from(k)).sin() / f64::from(k)).sum();
+        (4000.0 * chord * (1.0 + (3.0 * t).sin()) / 2.0) as i16
+    };
+    let len = pcm_rate_hz / 50;
+    (0..500).map(|frame| (frame * len..(frame + 1) * len).map(sample).collect()).collect()
+}
+
+/// CPU time of the media thread so far.
+fn media_cpu() -> Duration {
+    let mut used = 0;
+    for entry in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        if name.starts_with("media-") {
+            let schedule = fs::read_to_string(entry.path().join("schedstat")).unwrap_or_default();
+            used += schedule.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0_u64);
+        }
+    }
+    Duration::from_nanos(used)
+}
+
+/// Until sockets are connected, delays have settled and caches are warm.
+const SETTLE: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_heard() {
+        for codecs in [[Codec::Pcmu, Codec::Pcmu], [Codec::Opus, Codec::Pcmu]] {
+            let bridged = measure(3, codecs, Duration::from_secs(1)).unwrap();
+            assert!(bridged.heard.abs_diff(300) < 30, "{bridged:?}");
+            assert!(bridged.packet_ns > 0.0);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What an inbound packet is: what it holds, and where it belongs.
+
+use std::ops::Range;
+
+use super::{
+    counters::Discard,
+    leg::{Format, Leg},
+    send::COMFORT_NOISE,
+    transmit::{Media, MediaKind, StreamId},
+};
+use crate::{
+    rtp::{ExtendedSequenceNumber, PayloadType, RtpTimestamp},
+    sdp::DtmfFormat,
+};
+
+/// Everything of a packet but its bytes.
+pub(super) struct Meta {
+    pub(super) kind: MediaKind,
+    pub(super) stream: StreamId,
+    pub(super) number: ExtendedSequenceNumber,
+    pub(super) timestamp: RtpTimestamp,
+    pub(super) marker: bool,
+    pub(super) payload: Range<usize>,
+}
+
+impl Meta {
+    pub(super) fn media<'a>(&self, payload: &'a [u8]) -> Media<'a> {
+        Media {
+            kind: self.kind,
+            stream: self.stream,
+            number: self.number,
+            timestamp: self.timestamp,
+            marker: self.marker,
+            payload,
+        }
+    }
+}
+
+/// What a payload type means on this leg.
+pub(super) fn kind_of(leg: &Leg, payload_type: PayloadType) -> Result<MediaKind, Discard> {
+    meaning(&leg.format.ok_or(Discard::PayloadType)?, payload_type)
+}
+
+/// A payload type means what our description says; some peers that answered with numbers of their
+/// own send with those.
+pub(super) fn meaning(format: &Format, payload_type: PayloadType) -> Result<MediaKind, Discard> {
+    let audio = Ok(MediaKind::Audio(format.codec));
+    let is = |dtmf: &DtmfFormat| PayloadType(dtmf.payload_type) == payload_type;
+    if payload_type == format.local_payload_type {
+        return audio;
+    }
+    let local_dtmf = format.local_dtmf.filter(is);
+    if let Some(dtmf) = local_dtmf.or_else(|| format.local_dtmf_other.filter(is)) {
+        return Ok(MediaKind::Dtmf(dtmf.clock_rate_hz));
+    }
+    match format.dtmf.filter(is) {
+        _ if payload_type == format.payload_type => audio,
+        Some(dtmf) => Ok(MediaKind::Dtmf(dtmf.clock_rate_hz)),
+        None if payload_type == COMFORT_NOISE => Ok(MediaKind::ComfortNoise),
+        None => Err(Discard::PayloadType),
+    }
+}
