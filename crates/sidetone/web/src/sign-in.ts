@@ -118,7 +118,10 @@ export class SignIn {
     rememberAccount(server, account);
     this.ready();
     this.explain("");
-    if (this.isOpen) this.dialog.close();
+    if (!this.isOpen) return;
+    // Whatever the form was opened for is done.
+    this.view.showNotice(null);
+    this.dialog.close();
   }
 
   private refuse({ account, answer }: Extract<Registration, { state: "refused" }>): void {
