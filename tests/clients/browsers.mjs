@@ -5,13 +5,13 @@ import { expect } from "./lib/report.mjs";
 import { servePages } from "./lib/pages.mjs";
 import { startServer } from "./lib/server.mjs";
 import { runSipp } from "./sipp.mjs";
+import { twoWebPhones, webPhone } from "./web-phone.mjs";
 
 /** The server's own grace in these tests is 2 s; the rest is for noticing and counting. */
 const GONE_MS = 5000;
-const PHONE_MS = 15_000;
 
 /** One call of each kind per browser: what `make test` runs. */
-export async function runCombined(server, report, { only }) {
+export async function runCombined(server, binary, report, { only }) {
   await eachBrowser(report, only, async (name, browser, pages) => {
     await withCaller(report, `${name} JsSIP ws`, browser, pages, { library: "jssip", server: server.webSocket("ws") }, {
       "tone": (caller) => caller.tone(),
@@ -23,6 +23,7 @@ export async function runCombined(server, report, { only }) {
         "page closed": (caller) => closedPage(caller, server),
       });
     await report.check(`${name} web phone`, () => webPhone(browser, `http://${server.address("http")}/`));
+    await twoWebPhones(report, name, browser, binary);
   });
 }
 
@@ -44,6 +45,7 @@ export async function runFull(binary, report, { only }) {
       }
       await report.check(`${name} web phone over http ${place}`, () => webPhone(browser, `http://${server.address("http")}/`));
       await report.check(`${name} web phone over https ${place}`, () => webPhone(browser, `https://${server.address("https")}/`));
+      await twoWebPhones(report, `${name} ${place}`, browser, binary, options);
     });
     await report.check(`server ${place} stops with 0`, () => server.stop());
   }
@@ -116,58 +118,6 @@ async function reloadedPage(caller, server) {
   await caller.page.reload({ waitUntil: "load" });
   const elapsed = await server.metricBecomes("sidetone_calls", 0, GONE_MS);
   return `gone after ${(elapsed / 1000).toFixed(1)} s`;
-}
-
-/**
- * The page that the server itself serves, used as a person would. Over plain http from another address than
- * loopback there is no microphone, and the phone offers to listen only.
- */
-async function webPhone(browser, url) {
-  const page = await browser.page(url);
-  try {
-    const state = (wanted) => page.waitForFunction((word) => document.body.dataset.state === word, { timeout: PHONE_MS }, wanted);
-    const text = (id) => page.$eval(id, (element) => element.textContent);
-    await page.waitForFunction(() => document.body.dataset.server === "connected", { timeout: PHONE_MS });
-
-    await page.waitForSelector("#numbers button[data-number='9197']:enabled", { timeout: PHONE_MS });
-    await page.click("#numbers button[data-number='9197']");
-    const isSecure = await page.evaluate(() => window.isSecureContext);
-    if (!isSecure) await listenOnly(page);
-    await state("answered");
-    await page.waitForFunction(() => document.getElementById("heard").value > 40, { timeout: PHONE_MS });
-    await page.click("#keypad button[data-digit='5']");
-    await page.waitForFunction(() => /packet/.test(document.getElementById("negotiated").textContent), { timeout: PHONE_MS });
-    const negotiated = await text("#negotiated");
-    expect(/opus/i.test(negotiated), `the phone shows no codec: ${negotiated}`);
-    await page.click("#hang-up");
-    await state("ended");
-
-    await dial(page, "07010002000");
-    if (!isSecure) await listenOnly(page);
-    await state("answered");
-    await state("ended");
-    expect(/NORMAL_CLEARING/.test(await text("#notice-text")), `the phone says: ${await text("#notice-text")}`);
-
-    await dial(page, "404404");
-    if (!isSecure) await listenOnly(page);
-    await state("failed");
-    expect(/404/.test(await text("#notice-text")), `the phone says: ${await text("#notice-text")}`);
-    const errors = page.complaints.filter((complaint) => !/favicon/.test(complaint));
-    expect(errors.length === 0, `the browser complains: ${errors.join("; ")}`);
-  } finally {
-    await page.close();
-  }
-}
-
-async function listenOnly(page) {
-  await page.waitForSelector("#notice-action", { visible: true, timeout: PHONE_MS });
-  await page.click("#notice-action");
-}
-
-async function dial(page, number) {
-  await page.$eval("#number", (input) => { input.value = ""; });
-  await page.type("#number", number);
-  await page.keyboard.press("Enter");
 }
 
 /** Runs checks, in order, on one caller; a caller that cannot be had fails them all as one. */

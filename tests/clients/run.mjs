@@ -54,7 +54,7 @@ async function numbers() {
   const before = report.failures;
   try {
     for (const [part, run] of Object.entries(NUMBERS)) if (isWanted(part)) await run(server, report, { isFull });
-    if (!isFull && Object.keys(browsers).some(isWanted)) await runCombined(server, report, { only });
+    if (!isFull && Object.keys(browsers).some(isWanted)) await runCombined(server, binary, report, { only });
   } finally {
     await report.check("server stopped during a call says BYE and exits with 0", () => stopDuringCall(server));
   }

@@ -1,5 +1,5 @@
 // The real binary, started on free ports with a configuration of the test's own.
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -42,7 +42,7 @@ export async function startServer(binary, { address = "127.0.0.1", media = [], c
       }),
       timeout(START_MS, () => `the server was not ready within ${START_MS} ms:\n${log.join("")}`),
     ]);
-    return new Server(child, ready, folder, log, exited);
+    return new Server(binary, child, ready, folder, log, exited);
   } catch (error) {
     child.kill("SIGKILL");
     rmSync(folder, { recursive: true, force: true });
@@ -51,8 +51,14 @@ export async function startServer(binary, { address = "127.0.0.1", media = [], c
 }
 
 class Server {
-  constructor(child, ready, folder, log, exited) {
-    Object.assign(this, { child, ready, folder, log, exited });
+  constructor(binary, child, ready, folder, log, exited) {
+    Object.assign(this, { binary, child, ready, folder, log, exited });
+  }
+
+  /** What `sidetone token` prints for a user. */
+  token(user, ...options) {
+    const file = join(this.folder, "sidetone.toml");
+    return execFileSync(this.binary, ["token", "--config", file, "--user", user, ...options], { encoding: "utf8" }).trim();
   }
 
   /** `host:port` of the listener of a kind (udp, tcp, tls, http, https). */

@@ -1,5 +1,5 @@
 // What a call needs of this machine: microphone, loudspeaker, level meters and ringing.
-import { Level } from "./meter";
+import { HeardLevel, SaidLevel } from "./meter";
 import { openMicrophone, silence } from "./microphone";
 import { Sounds } from "./sounds";
 
@@ -13,8 +13,8 @@ export class CallAudio {
   private context: AudioContext | null = null;
   private ringer: Sounds | null = null;
   private microphone: MediaStream | null = null;
-  private said: Level | null = null;
-  private heard: Level | null = null;
+  private said: SaidLevel | null = null;
+  private heard: HeardLevel | null = null;
 
   constructor(private readonly speaker: HTMLAudioElement) {}
 
@@ -35,14 +35,14 @@ export class CallAudio {
   /** What `open` gave becomes the voice of the call, until `release`. */
   speak(microphone: MediaStream): void {
     this.microphone = microphone;
-    this.said = new Level(this.running(), microphone);
+    this.said = new SaidLevel(this.running(), microphone);
   }
 
   /** Plays what comes; rejects when the browser holds it back until the page is clicked. */
-  async play(stream: MediaStream): Promise<void> {
+  async play(stream: MediaStream, receiver: RTCRtpReceiver): Promise<void> {
     this.speaker.srcObject = stream;
     this.heard?.close();
-    this.heard = new Level(this.running(), stream);
+    this.heard = new HeardLevel(receiver);
     await this.speaker.play();
   }
 

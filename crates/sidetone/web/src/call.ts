@@ -30,7 +30,7 @@ export interface End {
 export interface CallEvents {
   /** Its state, hold or mute changed. */
   changed(call: Call): void;
-  heard(call: Call, stream: MediaStream): void;
+  heard(call: Call, stream: MediaStream, receiver: RTCRtpReceiver): void;
   finished(call: Call, end: End): void;
 }
 
@@ -136,8 +136,8 @@ export class Call {
   }
 
   private watchConnection(connection: RTCPeerConnection): void {
-    connection.addEventListener("track", ({ streams, track }) => {
-      this.events.heard(this, streams[0] ?? new MediaStream([track]));
+    connection.addEventListener("track", ({ streams, track, receiver }) => {
+      this.events.heard(this, streams[0] ?? new MediaStream([track]), receiver);
     });
   }
 

@@ -107,8 +107,8 @@ export class Conversation {
     }
   }
 
-  heard(stream: MediaStream): void {
-    this.audio.play(stream).catch(() => this.view.showNotice({
+  heard(stream: MediaStream, receiver: RTCRtpReceiver): void {
+    this.audio.play(stream, receiver).catch(() => this.view.showNotice({
       text: "The browser holds the sound back until you allow it.",
       isError: false,
       action: { text: "Let me hear", run: () => void this.audio.playAgain().then(() => this.view.showNotice(null)) },

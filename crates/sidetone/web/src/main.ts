@@ -23,7 +23,7 @@ const phone = new Phone({
     callIsUp(true);
     conversation.changed(call);
   },
-  heard: (_, stream) => conversation.heard(stream),
+  heard: (_, stream, receiver) => conversation.heard(stream, receiver),
   finished: (call, end) => {
     callIsUp(false);
     conversation.finished(call, end);
@@ -108,7 +108,8 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") conversation.end();
   else if (!isTyping && DIGITS.includes(event.key)) conversation.press(event.key);
 });
-for (const gesture of ["pointerdown", "keydown"]) {
+// Not at the press of a button: the page may move under it.
+for (const gesture of ["click", "keydown"]) {
   document.addEventListener(gesture, unlock, { capture: true });
 }
 window.addEventListener("online", () => phone.reconnect());

@@ -149,7 +149,7 @@ export class Phone {
     }
     const call = new Call(session, {
       changed: (call) => this.events.changed(call),
-      heard: (call, stream) => this.events.heard(call, stream),
+      heard: (call, stream, receiver) => this.events.heard(call, stream, receiver),
       finished: (call, end) => this.finish(call, end),
     });
     this.call = call;
