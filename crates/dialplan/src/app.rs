@@ -2,14 +2,31 @@
 
 mod answer;
 mod bridge;
+mod deflect;
 mod delay_echo;
 mod echo;
+mod endless_playback;
+mod execute_extension;
+mod export;
 mod gentones;
 mod hangup;
+mod info;
 mod log;
+mod play_and_get_digits;
 mod playback;
+mod pre_answer;
+mod read;
+mod record;
+mod record_session;
+mod redirect;
+mod respond;
+mod ring_ready;
 mod set;
 mod sleep;
+mod stop_record_session;
+mod transfer;
+mod unset;
+mod webhook;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,20 +40,37 @@ use crate::model::{Action, Globals};
 use crate::sound::SoundName;
 use crate::text::{Scope, Text, shorten};
 use crate::tone::ToneScript;
-use crate::variables::Variables;
+use crate::variables::{NAME_BYTES_MAX, Variables};
 
 /// Every application, by name.
 pub const APPLICATIONS: &[&Entry] = &[
     &answer::ENTRY,
     &bridge::ENTRY,
+    &deflect::ENTRY,
     &delay_echo::ENTRY,
     &echo::ENTRY,
+    &endless_playback::ENTRY,
+    &execute_extension::ENTRY,
+    &export::ENTRY,
     &gentones::ENTRY,
     &hangup::ENTRY,
+    &info::ENTRY,
     &log::ENTRY,
+    &play_and_get_digits::ENTRY,
     &playback::ENTRY,
+    &pre_answer::ENTRY,
+    &read::ENTRY,
+    &record::ENTRY,
+    &record_session::ENTRY,
+    &redirect::ENTRY,
+    &respond::ENTRY,
+    &ring_ready::ENTRY,
     &set::ENTRY,
     &sleep::ENTRY,
+    &stop_record_session::ENTRY,
+    &transfer::ENTRY,
+    &unset::ENTRY,
+    &webhook::ENTRY,
 ];
 
 /// The name of every application.
@@ -193,6 +227,23 @@ fn no_arguments(data: &Text, globals: &Globals) -> Result<(), String> {
     }
 }
 
+/// The name of a variable, if it is one.
+fn variable_name(name: &str) -> Result<String, String> {
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    let name = name.trim();
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_name_byte) {
+        return Err(format!("\"{}\" is not a name of a variable; write name=value", shorten(name)));
+    }
+    Ok(name.to_owned())
+}
+
+/// Sets a variable that an application makes; one that cannot be set is logged.
+fn set(call: &mut dyn Call, name: &str, value: &str) {
+    if let Err(error) = call.variables_mut().set(name, value) {
+        call.log(Level::Warning, &format!("{name} is not set: {error}"));
+    }
+}
+
 /// A whole number that is written in the plan, or comes from the call.
 #[derive(Debug)]
 pub(crate) enum Number {
@@ -259,6 +310,6 @@ mod tests {
     fn a_misspelt_name_is_close_to_the_right_one() {
         let names = ["answer", "playback", "delay_echo"];
         assert_eq!(suggest("Playbak", &names), "did you mean \"playback\"?");
-        assert_eq!(suggest("bridge", &names), "there are: answer, playback, delay_echo");
+        assert_eq!(suggest("conference", &names), "there are: answer, playback, delay_echo");
     }
 }

@@ -9,9 +9,10 @@ use crate::cause::Cause;
 use crate::facts::Facts;
 use crate::model::Action;
 use crate::moment::Moment;
-use crate::sound::SoundName;
-use crate::tone::ToneScript;
+use crate::play::Play;
+use crate::recording::{RecordRequest, Recorded};
 use crate::variables::Variables;
+use crate::webhook::WebhookRequest;
 
 /// A call as its dialplan sees it. The server implements it over dialogs and media; tests script it.
 ///
@@ -50,13 +51,44 @@ pub trait Call: Send {
     /// Lets time pass: silence is sent once the call is answered.
     async fn sleep(&mut self, duration: Duration) -> Result<(), Ended>;
 
-    /// Plays a sound to its end. The call is answered. A sound that turns out to be unplayable is logged and
-    /// skipped by the implementation.
-    async fn play(&mut self, sound: &SoundName) -> Result<(), Ended>;
+    /// Tells the caller that it rings: 180. Does nothing once the call is answered.
+    async fn ring(&mut self) -> Result<(), Ended>;
 
-    /// Plays tones to the end of the script; returns only when the call ends if the script repeats for ever.
-    /// The call is answered.
-    async fn tones(&mut self, script: &ToneScript) -> Result<(), Ended>;
+    /// Opens early media with 183 and returns when it may flow. Does nothing once the call is answered.
+    async fn pre_answer(&mut self) -> Result<(), Ended>;
+
+    /// Whether sound can be played: the call is answered, or early media is open.
+    fn has_early_media(&self) -> bool;
+
+    /// Refuses a call that is not answered with this status, from 300 to 699. `reason` may hold anything: it is
+    /// written as a value, such as a quoted string.
+    async fn respond(&mut self, status: u16, reason: Option<&str>) -> Ended;
+
+    /// Refuses a call that is not answered with 302 and these SIP URIs, at least one.
+    async fn redirect(&mut self, contacts: &[String]) -> Ended;
+
+    /// Plays to the end, or until a key of [`Play::stop_on`] is pressed, which is then returned and is not a digit
+    /// for [`Call::digit`] any more. Other keys that are pressed meanwhile are kept for it. Never returns if it
+    /// repeats for ever and no key is pressed. There is early media or an answer. A sound that turns out to be
+    /// unplayable is logged and skipped by the implementation.
+    async fn play(&mut self, play: &Play) -> Result<Option<char>, Ended>;
+
+    /// The next key that the caller pressed: one that was kept, or one that comes within `timeout`.
+    async fn digit(&mut self, timeout: Duration) -> Result<Option<char>, Ended>;
+
+    /// Records what the caller says, until what `request` says ends it. The call is answered. A recording that
+    /// cannot be made is logged by the implementation, and of no duration.
+    async fn record(&mut self, request: &RecordRequest) -> Result<Recorded, Ended>;
+
+    /// Records both sides of the call from now on; one that was begun before ends.
+    async fn start_recording(&mut self, request: &RecordRequest) -> Result<(), Ended>;
+
+    /// Ends what [`Call::start_recording`] began. Does nothing if there is none.
+    async fn stop_recording(&mut self) -> Result<(), Ended>;
+
+    /// Sends the facts and variables of the call to a URL, and returns the body of a 2xx answer, or in words why
+    /// there is none. Takes no longer than the deadline; the caller is served meanwhile.
+    async fn webhook(&mut self, request: &WebhookRequest) -> Result<Result<String, String>, Ended>;
 
     /// Sends what the caller says back to the caller, `delay` later (zero: at once), until the call ends.
     /// The call is answered.

@@ -116,6 +116,11 @@ impl<'a, 'b> Hunt<'a, 'b> {
         Hunt { situation, globals, queue: Vec::new(), lines: Vec::new(), notes }
     }
 
+    /// What was found.
+    pub(crate) fn into_queue(self) -> Vec<Queued> {
+        self.queue
+    }
+
     /// The extension that ends the search.
     fn search<'e>(
         &mut self,
@@ -180,7 +185,8 @@ impl<'a, 'b> Hunt<'a, 'b> {
             match (found, condition.combine) {
                 (Some(found), combine) => {
                     held += 1;
-                    if found.has_groups() || held == 1 {
+                    let is_better = found.has_groups() && !found.is_literal();
+                    if held == 1 || !captures.has_groups() || is_better {
                         captures = found;
                     }
                     if combine == Combine::Any {

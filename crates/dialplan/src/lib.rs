@@ -19,19 +19,23 @@
 mod bridge;
 mod call;
 mod cause;
+mod check;
 mod compile;
 mod dial;
 mod draft;
 mod error;
 mod explain;
 mod facts;
+mod gather;
 mod hunt;
 mod index;
 mod model;
 mod moment;
 mod network;
 mod pattern;
+mod play;
 mod read;
+mod recording;
 mod run;
 #[cfg(test)]
 mod script;
@@ -41,6 +45,7 @@ mod toml_read;
 mod toml_write;
 mod tone;
 mod variables;
+mod webhook;
 mod xml;
 
 pub mod app;
@@ -49,19 +54,23 @@ pub use app::application_names;
 pub use bridge::{BridgeOutcome, BridgeRequest, Destination, Target};
 pub use call::{Call, Ended, EndedBy, Level};
 pub use cause::Cause;
+pub use check::{Reachable, SoundCheck, Surroundings, UserCheck};
 pub use draft::{
     Break, Combine, Draft, DraftAction, DraftCondition, DraftContext, DraftExtension, DraftTest,
     Subject, Value,
 };
 pub use error::{Error, Fault, Finding, Location};
-pub use explain::{Failed, NoMatch, NoMatchReason};
+pub use explain::{Explanation, Failed, NoMatch, NoMatchReason};
 pub use facts::{Fact, Facts};
 pub use hunt::Situation;
 pub use model::{Action, Condition, Context, Extension, Globals, Number, Plan, Test};
 pub use moment::Moment;
 pub use pattern::{Captures, Pattern};
+pub use play::{Play, Playable};
 pub use read::{Includes, Limits, LoadOptions, Source};
+pub use recording::{RecordRequest, Recorded};
 pub use run::{Outcome, Route, run};
 pub use sound::SoundName;
 pub use tone::{Repeat, Tone, ToneScript};
 pub use variables::{NAME_BYTES_MAX, VALUE_BYTES_MAX, VARIABLES_MAX, VariableError, Variables};
+pub use webhook::WebhookRequest;

@@ -254,6 +254,28 @@ impl Test {
         groups.max().unwrap_or_default()
     }
 
+    /// Whether every call passes: an expression such as `.*`.
+    pub(crate) fn takes_all(&self) -> bool {
+        let Tested::Field { values, .. } = &self.subject else { return false };
+        values.iter().any(|value| match value {
+            Match::Pattern(pattern) => pattern.takes_all(),
+            Match::Literal(_) | Match::Variable(_) => false,
+        })
+    }
+
+    /// Whether a call to this number could pass.
+    pub(crate) fn may_take(&self, number: &str) -> bool {
+        let Tested::Field { field: Field::Fact(Fact::DestinationNumber), values } = &self.subject
+        else {
+            return true;
+        };
+        values.iter().any(|value| match value {
+            Match::Literal(literal) => literal == number,
+            Match::Pattern(pattern) => pattern.is_match(number),
+            Match::Variable(_) => true,
+        })
+    }
+
     /// The fact that is tested and the values it may have, if these can be counted.
     pub(crate) fn plain_values(&self) -> Option<(Fact, Vec<String>)> {
         let Tested::Field { field: Field::Fact(fact), values } = &self.subject else { return None };

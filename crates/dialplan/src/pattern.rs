@@ -95,9 +95,8 @@ impl Pattern {
         }
         let regex = match &self.engine {
             Engine::Plain { is_group, .. } => {
-                return Some(Captures {
-                    groups: vec![value.to_owned(); 1 + usize::from(*is_group)],
-                });
+                let groups = vec![value.to_owned(); 1 + usize::from(*is_group)];
+                return Some(Captures { groups, is_literal: false });
             }
             Engine::Regex { regex, .. } => regex,
         };
@@ -107,7 +106,7 @@ impl Pattern {
                 .map_or(Cow::Borrowed(""), |group| String::from_utf8_lossy(group.as_bytes()))
                 .into_owned()
         };
-        Some(Captures { groups: found.iter().map(group).collect() })
+        Some(Captures { groups: found.iter().map(group).collect(), is_literal: false })
     }
 
     /// The values that an expression such as `^9196$`, `^(9196)$` or `^(9195|9196)$` stands for; empty if it is
@@ -117,6 +116,14 @@ impl Pattern {
             Engine::Plain { values, .. } => values.clone(),
             Engine::Regex { .. } => Vec::new(),
         }
+    }
+
+    /// Whether it is found in every value, as far as that is easily said.
+    pub(crate) fn takes_all(&self) -> bool {
+        let body = self.source.strip_prefix('^').unwrap_or(&self.source);
+        let body = body.strip_suffix('$').unwrap_or(body);
+        let body = body.strip_prefix('(').and_then(|b| b.strip_suffix(')')).unwrap_or(body);
+        matches!(body, "" | ".*") && self.source != "^$"
     }
 
     /// Beginnings one of which every value has in which the expression is found, if there are such.
@@ -177,15 +184,22 @@ impl Eq for Pattern {}
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Captures {
     groups: Vec<String>,
+    /// There was no expression.
+    is_literal: bool,
 }
 
 impl Captures {
     /// Of a condition that has no expression.
-    pub(crate) const NONE: Captures = Captures { groups: Vec::new() };
+    pub(crate) const NONE: Captures = Captures { groups: Vec::new(), is_literal: false };
 
     /// Of a value that is wanted as it is: all of it is `$0` and `$1`.
     pub(crate) fn whole(value: &str) -> Captures {
-        Captures { groups: vec![value.to_owned(), value.to_owned()] }
+        Captures { groups: vec![value.to_owned(), value.to_owned()], is_literal: true }
+    }
+
+    /// Whether a value was wanted as it is, and no expression found in it.
+    pub(crate) fn is_literal(&self) -> bool {
+        self.is_literal
     }
 
     /// Whether there is more than `$0`.

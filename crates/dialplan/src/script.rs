@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     Action, BridgeOutcome, BridgeRequest, Call, Cause, Ended, Facts, Globals, Level, LoadOptions,
-    Moment, Outcome, Plan, Repeat, SoundName, Source, ToneScript, Variables, run,
+    Moment, Outcome, Plan, Play, Playable, RecordRequest, Recorded, Repeat, Source, Variables,
+    WebhookRequest, run,
 };
 
 /// Every sound lasts this long.
@@ -22,6 +23,11 @@ pub(crate) struct ScriptedCall {
     pub actions: Vec<&'static str>,
     pub facts: Facts,
     pub now: Moment,
+    /// What a webhook answers.
+    pub webhook_answers: Result<String, String>,
+    /// When which keys are pressed, in order.
+    keys: Vec<(Instant, char)>,
+    is_early: bool,
     is_answered: bool,
     began: Instant,
     /// When the peer hangs up.
@@ -35,6 +41,8 @@ impl ScriptedCall {
         let facts = Facts {
             destination_number: "07010002000".to_owned(),
             caller_id_number: "199".to_owned(),
+            uuid: "a1b2".to_owned(),
+            context: "public".to_owned(),
             ..Facts::default()
         };
         let began = Instant::now();
@@ -46,6 +54,9 @@ impl ScriptedCall {
             actions: Vec::new(),
             facts,
             now: Moment::default(),
+            webhook_answers: Ok("[]".to_owned()),
+            keys: Vec::new(),
+            is_early: false,
             is_answered: false,
             began,
             ends: began + lasts,
@@ -75,6 +86,48 @@ impl ScriptedCall {
             () = sleep_until(self.ends) => Err(self.peer_hangs_up()),
             () = sleep(duration) => Ok(()),
         }
+    }
+
+    /// Lets time pass until one of these keys is pressed.
+    async fn pass_or_key(
+        &mut self,
+        duration: Duration,
+        stop_on: &[char],
+    ) -> Result<Option<char>, Ended> {
+        let deadline = Instant::now() + duration;
+        let found = self.keys.iter().position(|(at, key)| *at <= deadline && stop_on.contains(key));
+        let Some(found) = found else {
+            self.pass(duration).await?;
+            return Ok(None);
+        };
+        let (at, key) = self.keys.remove(found);
+        self.pass(at.saturating_duration_since(Instant::now())).await?;
+        Ok(Some(key))
+    }
+
+    async fn play_item(
+        &mut self,
+        item: &Playable,
+        offset: Duration,
+        play: &Play,
+    ) -> Result<Option<char>, Ended> {
+        let from =
+            if offset.is_zero() { String::new() } else { format!(" from {}", offset.as_millis()) };
+        let is_loud = play.volume_db != 0 && matches!(item, Playable::Sound(_));
+        let level = if is_loud { format!(" at {} dB", play.volume_db) } else { String::new() };
+        self.note(format_args!("play {item}{from}{level}"));
+        let lasts = match item {
+            Playable::Sound(_) => SOUND - offset,
+            Playable::Silence(duration) => duration.unwrap_or(Duration::from_secs(86_400)),
+            Playable::Tones(script) => match script.repeat() {
+                Repeat::Forever => return Err(self.last().await),
+                Repeat::Times(times) => {
+                    let once: u64 = script.tones().iter().map(crate::Tone::duration_ms).sum();
+                    Duration::from_millis(once) * times
+                }
+            },
+        };
+        self.pass_or_key(lasts, &play.stop_on).await
     }
 
     async fn last(&mut self) -> Ended {
@@ -136,22 +189,87 @@ impl Call for ScriptedCall {
         self.pass(duration).await
     }
 
-    async fn play(&mut self, sound: &SoundName) -> Result<(), Ended> {
-        assert!(self.is_answered, "sound before the answer");
-        self.note(format_args!("play {sound}"));
-        self.pass(SOUND).await
+    async fn ring(&mut self) -> Result<(), Ended> {
+        if !self.is_answered {
+            self.note("ring");
+        }
+        Ok(())
     }
 
-    async fn tones(&mut self, script: &ToneScript) -> Result<(), Ended> {
-        assert!(self.is_answered, "tones before the answer");
-        self.note(format_args!("tones {script}"));
-        match script.repeat() {
-            Repeat::Forever => Err(self.last().await),
-            Repeat::Times(times) => {
-                let once: u64 = script.tones().iter().map(crate::Tone::duration_ms).sum();
-                self.pass(Duration::from_millis(once) * times).await
+    async fn pre_answer(&mut self) -> Result<(), Ended> {
+        if !self.has_early_media() {
+            self.is_early = true;
+            self.note("pre_answer");
+        }
+        Ok(())
+    }
+
+    fn has_early_media(&self) -> bool {
+        self.is_answered || self.is_early
+    }
+
+    async fn respond(&mut self, status: u16, reason: Option<&str>) -> Ended {
+        self.note(format_args!("respond {status} {}", reason.unwrap_or_default()));
+        Ended::by_dialplan(Cause::from_sip_status(status))
+    }
+
+    async fn redirect(&mut self, contacts: &[String]) -> Ended {
+        self.note(format_args!("redirect {}", contacts.join(" ")));
+        Ended::by_dialplan(Cause::from_sip_status(302))
+    }
+
+    async fn play(&mut self, play: &Play) -> Result<Option<char>, Ended> {
+        assert!(self.has_early_media(), "sound before the answer");
+        assert!(!play.items.is_empty(), "nothing to play");
+        let mut rounds = 0;
+        loop {
+            for (at, item) in play.items.iter().enumerate() {
+                let begins = if rounds == 0 && at == 0 { play.offset } else { Duration::ZERO };
+                if let Some(key) = self.play_item(item, begins, play).await? {
+                    return Ok(Some(key));
+                }
+            }
+            rounds += 1;
+            if play.repeat == Repeat::Times(rounds) {
+                return Ok(None);
             }
         }
+    }
+
+    async fn digit(&mut self, timeout: Duration) -> Result<Option<char>, Ended> {
+        let deadline = Instant::now() + timeout;
+        let next = self.keys.first().copied().filter(|(at, _)| *at <= deadline);
+        let until = next.map_or(deadline, |(at, _)| at).max(Instant::now());
+        self.pass(until - Instant::now()).await?;
+        Ok(next.map(|_| self.keys.remove(0).1))
+    }
+
+    async fn record(&mut self, request: &RecordRequest) -> Result<Recorded, Ended> {
+        assert!(self.is_answered, "a recording before the answer");
+        let ms = |duration: Option<Duration>| {
+            duration.map_or_else(String::new, |duration| format!(" {}", duration.as_millis()))
+        };
+        let (limit, silence) = (ms(request.limit), ms(request.silence));
+        self.note(format_args!("record {}{limit}{silence}", request.name));
+        let began = Instant::now();
+        let limit = request.limit.unwrap_or(Duration::from_secs(86_400));
+        let key = self.pass_or_key(limit, &request.stop_on).await?;
+        Ok(Recorded { duration: began.elapsed(), key })
+    }
+
+    async fn start_recording(&mut self, request: &RecordRequest) -> Result<(), Ended> {
+        self.note(format_args!("start_recording {}", request.name));
+        Ok(())
+    }
+
+    async fn stop_recording(&mut self) -> Result<(), Ended> {
+        self.note("stop_recording");
+        Ok(())
+    }
+
+    async fn webhook(&mut self, request: &WebhookRequest) -> Result<Result<String, String>, Ended> {
+        self.note(format_args!("webhook {} {}", request.url, request.deadline.as_millis()));
+        Ok(self.webhook_answers.clone())
     }
 
     async fn echo(&mut self, delay: Duration) -> Ended {
@@ -184,6 +302,20 @@ pub(crate) async fn actions_on(mut call: ScriptedCall, actions: &[(&str, &str)])
     let route = plan.route("public", call.facts()).expect("the number is in the plan");
     run(&plan, &route, &mut call).await;
     call
+}
+
+/// Runs these actions on a call whose peer presses these keys, each with the milliseconds since the call began.
+pub(crate) async fn pressing(keys: &[(u64, char)], actions: &[(&str, &str)]) -> ScriptedCall {
+    let mut call = ScriptedCall::new(Duration::from_secs(86_400));
+    let at = |ms| call.began + Duration::from_millis(ms);
+    call.keys = keys.iter().map(|(ms, key)| (at(*ms), *key)).collect();
+    actions_on(call, actions).await
+}
+
+/// Routes and runs this call in the context `public`.
+pub(crate) async fn run_on(plan: &Plan, call: &mut ScriptedCall) {
+    let route = plan.route("public", &call.facts).expect("the number is in the plan");
+    run(plan, &route, call).await;
 }
 
 /// Runs these actions on a call whose peer hangs up after `lasts`.

@@ -209,6 +209,67 @@ impl Text {
         self.with(pieces)
     }
 
+    /// The words of the text: what stands between blanks that are written in it; quotes keep blanks.
+    pub(crate) fn words(&self) -> Vec<Text> {
+        let skeleton = self.skeleton();
+        let (mut words, mut start, mut is_quoted) = (Vec::new(), None, false);
+        for (at, character) in skeleton.char_indices() {
+            let is_blank = character.is_whitespace() && !is_quoted;
+            if character == '\'' {
+                is_quoted = !is_quoted;
+            }
+            match (is_blank, start) {
+                (false, None) => start = Some(at),
+                (true, Some(from)) => {
+                    words.push(self.part(from..at));
+                    start = None;
+                }
+                _ => {}
+            }
+        }
+        words.extend(start.map(|from| self.part(from..skeleton.len())));
+        words
+    }
+
+    /// The text without the quotes around it.
+    pub(crate) fn unquoted(&self) -> Text {
+        let skeleton = self.skeleton();
+        match skeleton.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
+            Some(_) => self.part(1..skeleton.len() - 1),
+            None => self.clone(),
+        }
+    }
+
+    /// Whether it is written with this character at the beginning.
+    pub(crate) fn begins_with(&self, character: char) -> bool {
+        self.skeleton().starts_with(character)
+    }
+
+    /// Whether all that a call fills in is the variable `name`.
+    pub(crate) fn only_fills_in(&self, name: &str, globals: &Globals) -> bool {
+        self.pieces.iter().all(|piece| match piece {
+            Piece::Literal(_) => true,
+            Piece::Variable { name: known, .. } => known == name || globals.get(known).is_some(),
+            Piece::Capture(_) => false,
+        })
+    }
+
+    /// The text with those variables filled in that are global.
+    pub(crate) fn with_globals(&self, globals: &Globals) -> Text {
+        let mut pieces = Vec::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(literal) => push_literal(&mut pieces, literal),
+                Piece::Variable { name, part } => match globals.get(name) {
+                    Some(value) => push_literal(&mut pieces, cut(value, *part)),
+                    None => pieces.push(piece.clone()),
+                },
+                Piece::Capture(_) => pieces.push(piece.clone()),
+            }
+        }
+        self.with(pieces)
+    }
+
     /// The text with `prefix` in front of it.
     pub(crate) fn after(mut self, prefix: &str) -> Text {
         if !prefix.is_empty() {

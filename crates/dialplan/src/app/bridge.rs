@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals, Lead, Next, Parsed};
+use super::export::exported;
+use super::{Application, Argument, Entry, Globals, Lead, Next, Parsed, set};
 use crate::bridge::{BridgeOutcome, BridgeRequest, Destination};
 use crate::call::{Call, Ended, Level};
 use crate::cause::Cause;
@@ -60,7 +61,10 @@ impl Application for Bridge {
             }
             BridgeOutcome::Failed { cause, status } => {
                 note(call, cause, cause);
-                set(call, "sip_invite_failure_status", status.map(|s| s.to_string()));
+                call.variables_mut().unset("sip_invite_failure_status");
+                if let Some(status) = status {
+                    set(call, "sip_invite_failure_status", &status.to_string());
+                }
                 if goes_on(call, cause) { Ok(Next::Action) } else { Err(call.hang_up(cause).await) }
             }
         }
@@ -79,6 +83,9 @@ impl Bridge {
             call.log(Level::Warning, &format!("bridge: {detail}"));
         }
         for destination in attempts.iter_mut().flatten() {
+            let exported = exported(call.variables());
+            let own = std::mem::replace(&mut destination.variables, exported);
+            destination.variables.extend(own);
             complete(destination, call);
         }
         let own = self.dial.variables(call, scope);
@@ -122,20 +129,9 @@ fn complete(destination: &mut Destination, call: &dyn Call) {
 }
 
 fn note(call: &mut dyn Call, disposition: Cause, hangup: Cause) {
-    set(call, "originate_disposition", Some(disposition.name().to_owned()));
-    set(call, "bridge_hangup_cause", Some(hangup.name().to_owned()));
-    set(call, "last_bridge_hangup_cause", Some(hangup.name().to_owned()));
-}
-
-fn set(call: &mut dyn Call, name: &str, value: Option<String>) {
-    match value {
-        None => call.variables_mut().unset(name),
-        Some(value) => {
-            if let Err(error) = call.variables_mut().set(name, &value) {
-                call.log(Level::Warning, &format!("{name} is not set: {error}"));
-            }
-        }
-    }
+    set(call, "originate_disposition", disposition.name());
+    set(call, "bridge_hangup_cause", hangup.name());
+    set(call, "last_bridge_hangup_cause", hangup.name());
 }
 
 /// Whether the actions after a bridge that failed are run. As in FreeSWITCH they always are if nobody answered.

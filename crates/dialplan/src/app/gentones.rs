@@ -2,14 +2,16 @@
 
 use async_trait::async_trait;
 
+use super::playback::open;
 use super::{Application, Argument, Entry, Globals, Next, Parsed};
 use crate::call::{Call, Ended};
+use crate::play::{Play, Playable};
 use crate::text::{Scope, Text};
 use crate::tone::ToneScript;
 
 pub(super) const ENTRY: Entry = Entry {
     name: "gentones",
-    summary: "Plays tones; answers first if need be.",
+    summary: "Plays tones; answers first unless pre_answer was run.",
     arguments: &[
         Argument {
             name: "script",
@@ -32,14 +34,16 @@ struct GenTones {
 fn parse(data: &Text, globals: &Globals) -> Parsed {
     let script =
         data.constant(globals).ok_or("a script may not come from the call; write it out")?;
-    Ok(Box::new(GenTones { script: ToneScript::parse(&script)? }))
+    let script = script.trim();
+    let script = script.strip_prefix("tone_stream://").unwrap_or(script);
+    Ok(Box::new(GenTones { script: ToneScript::parse(script)? }))
 }
 
 #[async_trait]
 impl Application for GenTones {
     async fn run(&self, call: &mut dyn Call, _: Scope<'_>) -> Result<Next, Ended> {
-        call.answer().await?;
-        call.tones(&self.script).await?;
+        open(call).await?;
+        call.play(&Play::once(vec![Playable::Tones(self.script.clone())])).await?;
         Ok(Next::Action)
     }
 
@@ -57,7 +61,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_script_is_played_once() {
         let call = actions(&[("gentones", "%(1000,500,1004)")]).await;
-        let expected = ["0 answer", "0 tones %(1000,500,1004)", "1500 hang_up NORMAL_CLEARING"];
+        let expected = ["0 answer", "0 play %(1000,500,1004)", "1500 hang_up NORMAL_CLEARING"];
         assert_eq!(call.log(), expected);
     }
 
@@ -73,7 +77,7 @@ mod tests {
             actions_until(Duration::from_secs(3600), &[("gentones", "%(1000,0,1004)|-1")]).await;
         assert_eq!(
             call.log(),
-            ["0 answer", "0 tones %(1000,0,1004)|-1", "3600000 ended by the peer"]
+            ["0 answer", "0 play %(1000,0,1004)|-1", "3600000 ended by the peer"]
         );
     }
 

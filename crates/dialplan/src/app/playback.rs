@@ -1,55 +1,83 @@
-//! `playback`: a sound file, from its beginning to its end.
+//! `playback`: sound files and tones, from beginning to end.
 
 use async_trait::async_trait;
 
 use super::{Application, Argument, Entry, Globals, Next, Parsed};
 use crate::call::{Call, Ended};
+use crate::play::{Play, keys};
 use crate::sound::SoundName;
 use crate::text::{Scope, Text};
+use crate::tone::ToneScript;
 
-/// FreeSWITCH plays to an unanswered call as early media. Here the call is answered: a caller hears the sound in
-/// every client, and `pre_answer` can be added without changing what this means.
+/// FreeSWITCH plays to an unanswered call as early media. Here the call is answered unless `pre_answer` opened early
+/// media: a caller then hears the sound in every client.
 pub(super) const ENTRY: Entry = Entry {
     name: "playback",
-    summary: "Plays a sound file to its end; answers first if need be.",
-    arguments: &[Argument {
-        name: "file",
-        reading: "a path below $${sounds_dir}, written in full or relative to it; it may not come from the call",
-    }],
+    summary: "Plays to the end, or until one of the keys in the variable playback_terminators (*) is pressed; \
+              answers first unless pre_answer was run.",
+    arguments: &[
+        Argument {
+            name: "options",
+            reading: "in front, {loops=2,volume=-6,offset=500}: how often (-1 for ever), dB, milliseconds into the \
+                      first sound",
+        },
+        Argument {
+            name: "what",
+            reading: "a file below $${sounds_dir}, tone_stream://SCRIPT as gentones takes it, or \
+                      silence_stream://MS; several are separated by \"!\"; file@@SAMPLES begins later; it may not \
+                      come from the call",
+        },
+    ],
     parse,
 };
 
 #[derive(Debug)]
 struct Playback {
-    sound: SoundName,
+    play: Play,
 }
 
 fn parse(data: &Text, globals: &Globals) -> Parsed {
-    let path = data
-        .constant(globals)
-        .ok_or("the name of a sound may not come from the call; write it out")?;
-    let sound = SoundName::parse(&path, globals.get("sounds_dir"))?;
-    Ok(Box::new(Playback { sound }))
+    Ok(Box::new(Playback { play: Play::parse(data, globals)? }))
 }
 
 #[async_trait]
 impl Application for Playback {
     async fn run(&self, call: &mut dyn Call, _: Scope<'_>) -> Result<Next, Ended> {
-        call.answer().await?;
-        call.play(&self.sound).await?;
+        play(&self.play, call).await?;
         Ok(Next::Action)
     }
 
     fn sounds(&self) -> Vec<&SoundName> {
-        vec![&self.sound]
+        self.play.sounds().collect()
     }
+
+    fn tones(&self) -> Vec<&ToneScript> {
+        self.play.tones().collect()
+    }
+}
+
+/// Plays with the keys that the call has for it, and notes the one that ended it.
+pub(super) async fn play(play: &Play, call: &mut dyn Call) -> Result<(), Ended> {
+    open(call).await?;
+    let stop_on = keys(call.variables().get("playback_terminators").unwrap_or("*"));
+    let key = call.play(&Play { stop_on, ..play.clone() }).await?;
+    call.variables_mut().unset("playback_terminator_used");
+    if let Some(key) = key {
+        super::set(call, "playback_terminator_used", &key.to_string());
+    }
+    Ok(())
+}
+
+/// Answers, unless early media is open.
+pub(super) async fn open(call: &mut dyn Call) -> Result<(), Ended> {
+    if call.has_early_media() { Ok(()) } else { call.answer().await }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use crate::script::{actions, actions_until, fault};
+    use crate::script::{actions, actions_until, fault, pressing};
 
     #[tokio::test(start_paused = true)]
     async fn it_answers_and_plays_to_the_end() {
@@ -58,6 +86,46 @@ mod tests {
         let expected =
             ["0 answer", "0 play common/a.wav", "2000 play b.wav", "4000 hang_up NORMAL_CLEARING"];
         assert_eq!(call.log(), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn several_follow_one_another_as_often_as_is_said() {
+        let data = "{loops=2,volume=-6,offset=500}a.wav!tone_stream://%(100,0,440)!silence_stream://300,1400";
+        let call = actions(&[("playback", data)]).await;
+        let expected = [
+            "0 answer",
+            "0 play a.wav from 500 at -6 dB",
+            "1500 play %(100,0,440)",
+            "1600 play silence 300",
+            "1900 play a.wav at -6 dB",
+            "3900 play %(100,0,440)",
+            "4000 play silence 300",
+            "4300 hang_up NORMAL_CLEARING",
+        ];
+        assert_eq!(call.log(), expected);
+        let call = actions(&[("playback", "file_string://a.wav@@8000!b.wav")]).await;
+        assert_eq!(call.log()[1], "0 play a.wav from 1000");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_pre_answer_it_is_early_media() {
+        let call = actions(&[("pre_answer", ""), ("playback", "a.wav")]).await;
+        assert_eq!(call.log(), ["0 pre_answer", "0 play a.wav", "2000 hang_up NORMAL_CLEARING"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_ends_it() {
+        let call =
+            pressing(&[(700, '5'), (900, '*')], &[("playback", "a.wav!b.wav"), ("log", "on")])
+                .await;
+        assert_eq!(call.log()[1..3], ["0 play a.wav", "900 log Info on"]);
+        assert_eq!(call.variables.get("playback_terminator_used"), Some("*"));
+        let list = [("set", "playback_terminators=#5"), ("playback", "a.wav")];
+        let call = pressing(&[(700, '5')], &list).await;
+        assert_eq!(call.log()[2], "700 hang_up NORMAL_CLEARING");
+        let list = [("set", "playback_terminators=none"), ("playback", "a.wav")];
+        let call = pressing(&[(700, '*')], &list).await;
+        assert_eq!(call.log()[2], "2000 hang_up NORMAL_CLEARING");
     }
 
     #[tokio::test(start_paused = true)]
@@ -86,5 +154,22 @@ mod tests {
         );
         let expected = "a part of the name of a sound is empty or starts with \".\"";
         assert_eq!(fault("playback", "a/../../b"), format!("playback \"a/../../b\": {expected}"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_read_is_refused() {
+        for (data, says) in [
+            ("{loops=x}a.wav", "loops=x: it takes a number of times"),
+            ("{volume=13}a.wav", "volume=13: it takes dB"),
+            ("{loop=2}a.wav", "there is no option loop; did you mean \"loops\"?"),
+            ("{loops=2", "a closing brace is missing"),
+            ("a.wav!", "the name of a sound is missing"),
+            ("a.wav!b.wav@@80", "only the first sound"),
+            ("a.wav@@x", "not a number of samples"),
+            ("silence_stream://soon", "takes milliseconds"),
+            ("tone_stream://x", "neither a tone"),
+        ] {
+            assert!(fault("playback", data).contains(says), "{data}: {}", fault("playback", data));
+        }
     }
 }

@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals, Next, Parsed};
+use super::{Application, Argument, Entry, Globals, Next, Parsed, variable_name};
 use crate::call::{Call, Ended, Level};
 use crate::facts::Facts;
-use crate::text::{Known, Scope, Text, shorten};
-use crate::variables::{NAME_BYTES_MAX, Variables};
+use crate::text::{Known, Scope, Text};
+use crate::variables::Variables;
 
 pub(super) const ENTRY: Entry = Entry {
     name: "set",
@@ -19,35 +19,38 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 #[derive(Debug)]
-struct Set {
+pub(super) struct Set {
     name: String,
     value: Option<Text>,
 }
 
 fn parse(data: &Text, globals: &Globals) -> Parsed {
-    let (name, value) = match data.split_once('=') {
-        Some((name, value)) => (name, Some(value)),
-        None => (data.clone(), None),
-    };
-    let name =
-        name.constant(globals).ok_or("the name of the variable may not come from the call")?;
-    let name = name.trim().to_owned();
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_name_byte) {
-        return Err(format!(
-            "\"{}\" is not a name of a variable; write name=value",
-            shorten(&name)
-        ));
-    }
-    Ok(Box::new(Set { name, value }))
-}
-
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)
+    Ok(Box::new(Set::parse(data, globals, "")?))
 }
 
 impl Set {
+    /// Reads `name=value`; the name may begin with `prefix`.
+    pub(super) fn parse(data: &Text, globals: &Globals, prefix: &str) -> Result<Set, String> {
+        let (name, value) = match data.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (data.clone(), None),
+        };
+        let name =
+            name.constant(globals).ok_or("the name of the variable may not come from the call")?;
+        let plain = name.trim().strip_prefix(prefix).map_or_else(
+            || variable_name(&name),
+            |rest| variable_name(rest).map(|rest| format!("{prefix}{rest}")),
+        );
+        Ok(Set { name: plain?, value })
+    }
+
+    /// The name of the variable.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Sets the variable, or says why it cannot be.
-    fn set(
+    pub(super) fn set(
         &self,
         facts: &Facts,
         variables: &mut Variables,

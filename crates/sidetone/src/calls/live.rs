@@ -2,10 +2,15 @@
 
 mod application;
 mod events;
+mod playing;
+mod recording;
+mod refusing;
 mod situation;
+mod webhook;
 
 pub(super) use events::Step;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,6 +38,8 @@ pub(super) struct LiveCall {
     flow: Flow,
     offer: Bytes,
     invited_at: Instant,
+    /// Keys that the caller pressed and nobody asked for yet.
+    keys: VecDeque<char>,
     /// When the last packet of the last play was sent.
     played_at: Option<Instant>,
     /// What ended the call, when it was not the dialplan.
@@ -69,6 +76,7 @@ impl LiveCall {
             flow,
             offer,
             invited_at: at,
+            keys: VecDeque::new(),
             played_at: None,
             end: None,
             caller_reason: None,

@@ -1,27 +1,21 @@
 //! What the dialplan's applications do to a call.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use dialplan::{
-    BridgeOutcome, BridgeRequest, Call, Cause, Ended, Facts, Level, Moment, SoundName, ToneScript,
-    Variables,
+    BridgeOutcome, BridgeRequest, Call, Cause, Ended, Facts, Level, Moment, Play, RecordRequest,
+    Recorded, Variables, WebhookRequest,
 };
-use media::codec::Codec;
-use media::prompt::Track;
-use media::shard::{Command, PlayEnd, Repeat};
+use media::shard::Command;
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::LiveCall;
 use super::situation::moment;
-use crate::calls::Shared;
 use crate::calls::leg::Notice;
-use crate::tones;
 
 impl LiveCall {
-    fn command_caller(&mut self, command: Command) -> Result<(), Ended> {
+    pub(super) fn command_caller(&mut self, command: Command) -> Result<(), Ended> {
         self.caller.command_media(command).map_err(|end| self.ended(end))
     }
 
@@ -34,34 +28,6 @@ impl LiveCall {
             .await?;
         }
         Ok(())
-    }
-
-    /// Plays a track of the leg's codec, again from its start if the codec changes meanwhile.
-    async fn play_track(&mut self, playable: Playable<'_>) -> Result<(), Ended> {
-        loop {
-            let Some(codec) = self.caller.codec() else {
-                return Ok(());
-            };
-            let (track, repeat) = match playable.track(&self.shared, codec) {
-                Ok(found) => found,
-                Err(error) => {
-                    warn!(call_id = self.facts.uuid, %error, "sound skipped");
-                    return Ok(());
-                }
-            };
-            let token = self.caller.next_play();
-            self.command_caller(Command::Play { track, repeat, token })?;
-            let end = self
-                .wait(None, |notice| match notice {
-                    Notice::PlayDone(done, end) if *done == token => Some(*end),
-                    _ => None,
-                })
-                .await?;
-            if end != Some(PlayEnd::CodecMismatch) {
-                self.played_at = Some(Instant::now());
-                return Ok(());
-            }
-        }
     }
 }
 
@@ -124,14 +90,55 @@ impl Call for LiveCall {
         self.wait(Some(deadline), |_| None::<()>).await.map(|_| ())
     }
 
-    async fn play(&mut self, sound: &SoundName) -> Result<(), Ended> {
-        self.answer().await?;
-        self.play_track(Playable::Sound(sound)).await
+    async fn ring(&mut self) -> Result<(), Ended> {
+        if !self.caller.is_heard() {
+            self.caller.ring().await;
+        }
+        Ok(())
     }
 
-    async fn tones(&mut self, script: &ToneScript) -> Result<(), Ended> {
-        self.answer().await?;
-        self.play_track(Playable::Tones(script)).await
+    async fn pre_answer(&mut self) -> Result<(), Ended> {
+        match self.caller.progress(None).await {
+            // Whoever wants our offer hears nothing before the answer.
+            Ok(_) => Ok(()),
+            Err(refused) => Err(self.refuse(refused).await),
+        }
+    }
+
+    fn has_early_media(&self) -> bool {
+        self.caller.is_heard()
+    }
+
+    async fn respond(&mut self, status: u16, reason: Option<&str>) -> Ended {
+        self.refuse_with(status, reason).await
+    }
+
+    async fn redirect(&mut self, contacts: &[String]) -> Ended {
+        self.redirect_to(contacts).await
+    }
+
+    async fn play(&mut self, play: &Play) -> Result<Option<char>, Ended> {
+        self.play_all(play).await
+    }
+
+    async fn digit(&mut self, timeout: Duration) -> Result<Option<char>, Ended> {
+        self.next_key(timeout).await
+    }
+
+    async fn record(&mut self, request: &RecordRequest) -> Result<Recorded, Ended> {
+        self.record_caller(request).await
+    }
+
+    async fn start_recording(&mut self, request: &RecordRequest) -> Result<(), Ended> {
+        self.record_both(request).await
+    }
+
+    async fn stop_recording(&mut self) -> Result<(), Ended> {
+        self.stop_recording_both().await
+    }
+
+    async fn webhook(&mut self, request: &WebhookRequest) -> Result<Result<String, String>, Ended> {
+        self.ask_webhook(request).await
     }
 
     async fn echo(&mut self, delay: Duration) -> Ended {
@@ -161,28 +168,6 @@ impl Call for LiveCall {
         }
         self.hang_up_caller(cause).await;
         Ended::by_dialplan(cause)
-    }
-}
-
-enum Playable<'a> {
-    Sound(&'a SoundName),
-    Tones(&'a ToneScript),
-}
-
-impl Playable<'_> {
-    /// What was encoded when the plan was loaded, so that this only looks it up.
-    fn track(&self, shared: &Shared, codec: Codec) -> Result<(Arc<Track>, Repeat), media::Error> {
-        match self {
-            Playable::Sound(name) => {
-                let track = shared.prompts.prompt(name.as_str())?.track(codec)?;
-                Ok((track, Repeat::Once))
-            }
-            Playable::Tones(script) => {
-                let track = shared.prompts.tone(&tones::script(script), codec)?;
-                let repeat = tones::repeats(&track, tones::duration(script));
-                Ok((track, repeat))
-            }
-        }
     }
 }
 

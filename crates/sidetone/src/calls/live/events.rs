@@ -31,6 +31,7 @@ impl LiveCall {
         loop {
             match self.step(pending::<()>(), deadline).await? {
                 Step::Caller(notice) => {
+                    self.keep_key(&notice);
                     if let Some(found) = wanted(&notice) {
                         return Ok(Some(found));
                     }

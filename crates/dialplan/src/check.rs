@@ -1,0 +1,265 @@
+//! What is wrong with a plan as a whole although each line of it can be read.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::app::{Lead, suggest};
+use crate::draft::{Break, Combine};
+use crate::error::{Fault, Finding, Findings};
+use crate::facts::Fact;
+use crate::model::{Action, Condition, Context, Extension, Plan, Test};
+use crate::sound::SoundName;
+use crate::text::{Text, shorten};
+
+/// What a plan is checked against.
+pub struct Surroundings<'a> {
+    /// The context of callers who have not shown a password.
+    pub public_context: &'a str,
+    /// Whether there is a user of this name; `None` if users are not known.
+    pub user: Option<&'a UserCheck<'a>>,
+    /// Whether there is such a sound, or in words why it cannot be played.
+    pub sound: &'a SoundCheck<'a>,
+}
+
+/// Finds a user by name.
+pub type UserCheck<'a> = dyn Fn(&str) -> Option<Reachable> + 'a;
+
+/// Finds a sound.
+pub type SoundCheck<'a> = dyn Fn(&SoundName) -> Result<(), String> + 'a;
+
+/// Who may call a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reachable {
+    /// Everyone, also from a public context.
+    ByAll,
+    /// Only callers who have shown a password.
+    ByUsers,
+}
+
+impl std::fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Surroundings")
+            .field("public_context", &self.public_context)
+            .finish()
+    }
+}
+
+impl Plan {
+    /// Looks for what can never work or must not be: extensions that are never reached, ways to nowhere, circles,
+    /// a public context that leads to users who are not public or out of this server, missing sounds.
+    pub fn check(&self, surroundings: &Surroundings<'_>) -> Vec<Finding> {
+        let mut checker = Checker { plan: self, surroundings, findings: Findings::default() };
+        for context in &self.contexts {
+            checker.unreachable(context);
+        }
+        checker.leads();
+        checker.public();
+        for (sound, location) in self.sounds() {
+            if let Err(detail) = (surroundings.sound)(sound) {
+                checker.findings.add(location, Fault::Plan { detail });
+            }
+        }
+        checker.findings.into_list()
+    }
+}
+
+struct Checker<'a> {
+    plan: &'a Plan,
+    surroundings: &'a Surroundings<'a>,
+    findings: Findings,
+}
+
+impl Checker<'_> {
+    /// Finds extensions behind one that takes every call they could match.
+    fn unreachable(&mut self, context: &Context) {
+        let mut all: Option<&Arc<Extension>> = None;
+        let mut taken: Vec<(&Arc<Extension>, Fact, BTreeSet<String>)> = Vec::new();
+        for extension in &context.extensions {
+            let wanted = extension.conditions.first().and_then(first_values);
+            let by = all.or_else(|| {
+                let (fact, values) = wanted.as_ref()?;
+                let mut left: BTreeSet<&String> = values.iter().collect();
+                let mut last = None;
+                for (before, _, taken) in taken.iter().filter(|(_, known, _)| known == fact) {
+                    if left.iter().any(|value| taken.contains(*value)) {
+                        last = Some(*before);
+                    }
+                    left.retain(|value| !taken.contains(*value));
+                }
+                last.filter(|_| left.is_empty())
+            });
+            if let Some(by) = by {
+                let detail = format!(
+                    "the extension \"{}\" is never reached: \"{}\" ({}) takes every call that it could; move it in \
+                     front or remove it",
+                    shorten(&extension.name),
+                    shorten(&by.name),
+                    by.location
+                );
+                self.findings.add(&extension.location, Fault::Plan { detail });
+                continue;
+            }
+            match takes(extension) {
+                Some(Taken::All) => all = Some(extension),
+                Some(Taken::Values(fact, values)) => taken.push((extension, fact, values)),
+                None => {}
+            }
+        }
+    }
+
+    /// Follows every transfer whose number is written out.
+    fn leads(&mut self) {
+        for context in &self.plan.contexts {
+            for extension in &context.extensions {
+                for action in extension.actions() {
+                    for lead in action.compiled.leads() {
+                        if let Lead::Extension { number, context: to } = lead {
+                            self.lead(extension, context, action, number, to);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn lead(
+        &mut self,
+        extension: &Arc<Extension>,
+        context: &Context,
+        action: &Action,
+        number: &Text,
+        to: Option<&str>,
+    ) {
+        let name = to.unwrap_or(&context.name);
+        let Some(found) = self.plan.context(name) else {
+            let names: Vec<&str> = self.plan.contexts.iter().map(|c| c.name.as_str()).collect();
+            let hint = suggest(name, &names);
+            return self
+                .findings
+                .add(&action.location, Fault::UnknownContext { context: shorten(name), hint });
+        };
+        let Some(number) = number.constant(&self.plan.globals) else { return };
+        // The index knows nothing of other facts than the number here, so that it cannot be asked.
+        let mut possible = found.extensions.iter().filter(|known| can_take(known, &number));
+        let first = possible.next();
+        if first.is_none() {
+            let detail = format!(
+                "{} \"{}\" leads nowhere: no extension of \"{}\" takes the number",
+                action.application,
+                shorten(&number),
+                shorten(name)
+            );
+            return self.findings.add(&action.location, Fault::Plan { detail });
+        }
+        let is_circle = first.is_some_and(|first| Arc::ptr_eq(first, extension))
+            && takes(extension).is_some()
+            && is_first_lead(extension, action);
+        if is_circle {
+            let detail = format!(
+                "{} \"{}\" leads back to the extension \"{}\" it stands in: the call goes round in circles",
+                action.application,
+                shorten(&number),
+                shorten(&extension.name)
+            );
+            self.findings.add(&action.location, Fault::Plan { detail });
+        }
+    }
+
+    /// Follows the public context as far as it leads.
+    fn public(&mut self) {
+        let mut names = vec![self.surroundings.public_context.to_owned()];
+        let mut at = 0;
+        while let Some(name) = names.get(at).cloned() {
+            at += 1;
+            let Some(context) = self.plan.context(&name) else { continue };
+            for action in context.extensions.iter().flat_map(|extension| extension.actions()) {
+                for lead in action.compiled.leads() {
+                    match lead {
+                        Lead::Extension { context: Some(to), .. }
+                            if !names.iter().any(|n| n == to) =>
+                        {
+                            names.push(to.to_owned());
+                        }
+                        Lead::Extension { .. } => {}
+                        Lead::Uri => self.exposed(action, "out of this server"),
+                        Lead::User(user) => self.public_user(action, user),
+                    }
+                }
+            }
+        }
+    }
+
+    fn public_user(&mut self, action: &Action, user: &Text) {
+        // One that the call brings in is checked when it is called.
+        let Some(find) = self.surroundings.user else { return };
+        let Some(user) = user.constant(&self.plan.globals) else { return };
+        let name = user.split('@').next().unwrap_or_default();
+        if find(name) == Some(Reachable::ByUsers) {
+            self.exposed(action, &format!("to the user \"{}\", who is not public", shorten(name)));
+        }
+    }
+
+    fn exposed(&mut self, action: &Action, way: &str) {
+        let context = shorten(self.surroundings.public_context);
+        let detail = format!(
+            "{} \"{}\": the public context \"{context}\" leads {way}; anyone could call there without a password; \
+             move it to a context of users",
+            action.application,
+            shorten(&action.data)
+        );
+        self.findings.add(&action.location, Fault::Plan { detail });
+    }
+}
+
+/// What an extension takes from those behind it.
+enum Taken {
+    All,
+    Values(Fact, BTreeSet<String>),
+}
+
+/// The calls that never go past an extension, if that is easily said: it has one condition with at most one test.
+fn takes(extension: &Extension) -> Option<Taken> {
+    let [condition] = &extension.conditions[..] else { return None };
+    if extension.continues || !condition.nested.is_empty() {
+        return None;
+    }
+    match &condition.tests[..] {
+        [] => Some(Taken::All),
+        // Whether it holds or not, it ends the search.
+        [_] if !condition.anti_actions.is_empty() => Some(Taken::All),
+        [test] if test.takes_all() => Some(Taken::All),
+        [test] => {
+            let (fact, values) = test.plain_values()?;
+            Some(Taken::Values(fact, values.into_iter().collect()))
+        }
+        _ => None,
+    }
+}
+
+/// The values that the first condition wants, if the extension does nothing without them.
+fn first_values(condition: &Condition) -> Option<(Fact, Vec<String>)> {
+    let is_needed = condition.anti_actions.is_empty()
+        && matches!(condition.breaks, Break::OnFalse | Break::Always)
+        && (condition.combine == Combine::All || condition.tests.len() == 1);
+    condition.tests.iter().find_map(Test::plain_values).filter(|_| is_needed)
+}
+
+/// Whether the call comes to this action without anything before that could take it elsewhere or wait.
+fn is_first_lead(extension: &Extension, action: &Action) -> bool {
+    let before = extension.actions().into_iter().take_while(|known| !std::ptr::eq(*known, action));
+    let mut before = before.map(|known| known.application);
+    before.all(|application| {
+        matches!(application, "set" | "log" | "export" | "unset" | "info" | "answer")
+    })
+}
+
+/// Whether the conditions that must hold can hold for a number.
+fn can_take(extension: &Extension, number: &str) -> bool {
+    let needed = extension.conditions.iter().filter(|condition| {
+        condition.anti_actions.is_empty()
+            && condition.breaks == Break::OnFalse
+            && condition.combine == Combine::All
+    });
+    needed.flat_map(|condition| &condition.tests).all(|test| test.may_take(number))
+}
