@@ -204,10 +204,10 @@ fn read_point(part: Part, text: &str) -> Option<i64> {
         |text: &str| text.parse::<i64>().ok().filter(|number| (0..10_000).contains(number));
     match part {
         Part::WeekDay => {
-            let position = |day: &&str| {
+            let position = |day: &str| {
                 text.len() >= 3 && day.eq_ignore_ascii_case(text.get(..3).unwrap_or(""))
             };
-            let by_name = DAYS.iter().position(|day| position(&day));
+            let by_name = DAYS.iter().position(|day| position(day));
             by_name
                 .map(|day| day as i64 + 1)
                 .or_else(|| number(text).filter(|day| (1..=7).contains(day)))

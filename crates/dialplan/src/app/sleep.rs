@@ -28,9 +28,8 @@ fn parse(data: &Text, globals: &Globals) -> Parsed {
 #[async_trait]
 impl Application for Sleep {
     async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<Next, Ended> {
-        match self.duration_ms.value(DURATION_MS_MAX, call, scope) {
-            Some(duration_ms) => call.sleep(Duration::from_millis(duration_ms)).await?,
-            None => {}
+        if let Some(duration_ms) = self.duration_ms.value(DURATION_MS_MAX, call, scope) {
+            call.sleep(Duration::from_millis(duration_ms)).await?;
         }
         Ok(Next::Action)
     }
