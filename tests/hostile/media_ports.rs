@@ -72,11 +72,14 @@ fn every_packet_of_a_stranger_is_counted_once_and_he_hears_nothing() {
     let server = start("");
     let live = Live::start(&server);
     let before = Metrics::of(&server);
-    // Another host, and another port of the caller's host: well-formed, in a row.
-    for ip in [[127, 0, 0, 2], [127, 0, 0, 1]] {
+    // Another host that goes on with the caller's own stream, and another port of the caller's host
+    // with a stream of its own: well-formed, in a row.
+    for (ip, ssrc) in [([127, 0, 0, 2], 0x0bad_cafe_u32), ([127, 0, 0, 1], 0x0bad_beef)] {
         let stranger = stranger(ip);
         for n in 0..250 {
-            stranger.send_to(&rtp(n), live.call.rtp).unwrap();
+            let mut packet = rtp(n);
+            packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
+            stranger.send_to(&packet, live.call.rtp).unwrap();
             std::thread::sleep(Duration::from_millis(2));
         }
         assert_eq!(received(&stranger), 0, "{ip:?} hears the call");

@@ -3,9 +3,10 @@
 //! The address in the session description comes first; behind it, an address with the IP of that or
 //! of the signalling (a NAT gave it another port); last, any address, after a few packets in a row.
 //! Media never moves to a worse address than the one that spoke, with one exception: a peer whose
-//! network changed under it goes on from another address with the very next packets of its stream.
-//! Once the old address has fallen silent, that is followed within a tenth of a second; who does not
-//! hear the stream cannot guess its SSRC and its numbers.
+//! NAT changed under it goes on from another port with the very next packets of its stream. Once the
+//! old port has fallen silent, that is followed within a tenth of a second; who does not hear the
+//! stream cannot guess its SSRC and its numbers. Another host may have heard it, and has to be
+//! signalled, unless the peer was never known by anything but its stream.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -149,10 +150,12 @@ impl PlainSource {
         });
         let is_port_only = rank == Rank::KnownHost && locked.rank == Rank::KnownHost;
         let (silent_after, packets) = match (goes_on, rank) {
-            (true, Rank::Stranger) => (MOVED_FAR_AFTER, PROBATION_PACKETS),
+            (true, Rank::Stranger) if locked.rank == Rank::Stranger => {
+                (MOVED_FAR_AFTER, PROBATION_PACKETS)
+            }
             (true, Rank::KnownHost | Rank::Signalled) => (MOVED_AFTER, MOVED_PACKETS),
             (false, _) if is_port_only => (SILENT_AFTER, PROBATION_PACKETS),
-            (false, _) => return Some(Verdict::Refuse),
+            (true, Rank::Stranger) | (false, _) => return Some(Verdict::Refuse),
         };
         let is_silent = now.saturating_duration_since(locked.last_packet) >= silent_after;
         // The packets that come while it is not known yet whether the old address is silent count.
@@ -205,8 +208,8 @@ impl PlainSource {
 const PROBATION_PACKETS: u8 = 5;
 /// A learned address may give way to another port of the same host after this long without it.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
-/// A stream that goes on from another port of a known host, and from another host, is followed once
-/// the address in use has been silent for so long.
+/// A stream that goes on from another port of a known host, and one of a stranger from another host,
+/// is followed once the address in use has been silent for so long.
 const MOVED_AFTER: Duration = Duration::from_millis(60);
 const MOVED_FAR_AFTER: Duration = Duration::from_millis(100);
 /// Packets in a row after which a stream that goes on from a known host is followed.
@@ -332,10 +335,13 @@ mod tests {
 
     #[test]
     fn a_peer_that_moves_is_followed_within_200_ms() {
-        for (moved, packets) in [("192.0.2.1:9999", 3), ("203.0.113.9:1", 5)] {
+        let learned = "203.0.113.8:7";
+        for (first, moved, packets) in
+            [(SIGNALLED, "192.0.2.1:9999", 3), (learned, "203.0.113.9:1", 5)]
+        {
             let mut fixture = Fixture::new();
             for _ in 0..10 {
-                fixture.goes_on(SIGNALLED, 20);
+                fixture.goes_on(first, 20);
             }
             for _ in 1..packets {
                 assert_eq!(fixture.goes_on(moved, 20), Verdict::Probation);
@@ -343,8 +349,18 @@ mod tests {
             assert_eq!(fixture.goes_on(moved, 20), Verdict::Move, "{moved}");
             assert_eq!(fixture.goes_on(moved, 20), Verdict::Accept);
             assert_eq!(fixture.destination(), moved);
-            // And back.
-            assert_eq!(fixture.goes_on(SIGNALLED, 20), Verdict::Move);
+        }
+    }
+
+    #[test]
+    fn a_stranger_who_goes_on_with_the_stream_of_a_signalled_peer_gets_nothing() {
+        for known in [SIGNALLED, "192.0.2.1:4002", "198.51.100.1:9"] {
+            let mut fixture = Fixture::new();
+            fixture.goes_on(known, 20);
+            for _ in 0..100 {
+                assert_eq!(fixture.goes_on("203.0.113.9:1", 20), Verdict::Refuse, "{known}");
+            }
+            assert_eq!(fixture.destination(), known);
         }
     }
 
@@ -354,7 +370,7 @@ mod tests {
         for n in 0..500 {
             assert_ne!(fixture.goes_on(SIGNALLED, 10), Verdict::Refuse);
             let copied = if n % 2 == 0 { "192.0.2.1:9999" } else { "203.0.113.9:1" };
-            assert_eq!(fixture.goes_on(copied, 10), Verdict::Probation);
+            assert_ne!(fixture.goes_on(copied, 10), Verdict::Move);
         }
         assert_eq!(fixture.destination(), SIGNALLED);
     }
