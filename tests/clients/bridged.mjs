@@ -21,7 +21,7 @@ const CALLEES = [
   { scenario: "callee_updates", talkMs: 2500 },
   { scenario: "early_media", rings: "CALL_PROGRESS" },
   { scenario: "forked", talkMs: 1500 },
-  // An ACK that comes again is the same message, which SIPp would take for a repetition.
+  // What comes again is the same message, which SIPp would otherwise answer by repeating itself.
   { scenario: "lost_ack", talkMs: 1500, options: ["-nr"] },
   { scenario: "interval_too_small" },
   { scenario: "moved", then: "callee" },
@@ -43,7 +43,7 @@ const SLOW_CALLEES = [
 /** What SIPp does when it calls; the other end is SIPp too. */
 const CALLERS = [
   { scenario: "bridged_late_offer" },
-  { scenario: "bridged_lost_ack" },
+  { scenario: "bridged_lost_ack", options: ["-nr"] },
   { scenario: "bridged_changes" },
   { scenario: "bridged_short_session", isRefused: true },
   { scenario: "too_many_hops", isRefused: true },
@@ -104,9 +104,9 @@ async function talk(phone, call, port) {
 }
 
 /** SIPp calls SIPp. */
-async function isCalled(server, { scenario, isRefused = false }) {
+async function isCalled(server, { scenario, isRefused = false, options }) {
   const callee = await Sipp.open(server, "callee");
-  const caller = await Sipp.open(server, scenario, { number: `uri-${callee.port}` });
+  const caller = await Sipp.open(server, scenario, { number: `uri-${callee.port}`, options });
   try {
     await Promise.all([caller.run(), ...(isRefused ? [] : [callee.run()])]);
   } finally {

@@ -8,6 +8,8 @@ import { expect } from "./lib/report.mjs";
 
 /** One user per kind; tests take other kinds for their other ends. */
 const USERS = { jssip: "199", sipjs: "198", baresip: "3001", linphone: "3002" };
+/** Users of desk phones that take no call without SRTP. */
+const SECURE_USERS = { baresip: "3101", linphone: "3102" };
 const TONES = { jssip: 410, sipjs: 530, baresip: 590, linphone: 650 };
 const OTHER = { jssip: "baresip", sipjs: "linphone", baresip: "sipjs", linphone: "jssip" };
 /** The server's own grace in these tests is 2 s; the rest is for noticing and counting. */
@@ -40,6 +42,7 @@ export async function runMatrix(server, report, { title = "" } = {}) {
       await part(scene);
       await endpoints.closeAll();
     }
+    await firefox(scene);
     await report.check(`${title}nothing is left of the calls`, () => server.metricBecomes("sidetone_calls", 0, GONE_MS));
   } finally {
     await endpoints.closeAll();
@@ -179,7 +182,8 @@ async function variants({ report, endpoints, title }) {
     const phones = {};
     const isReady = await report.check(`${title}${words}: everybody registers`, () => Promise.all(KINDS.map(async (kind) => {
       const options = PAGES.includes(kind) ? {} : variant;
-      phones[kind] = await endpoints.start(kind, { user: USERS[kind], toneHz: TONES[kind], ...options });
+      const users = options.encryption === "srtp-mand" ? SECURE_USERS : USERS;
+      phones[kind] = await endpoints.start(kind, { user: users[kind], toneHz: TONES[kind], ...options });
     })));
     const calls = [["jssip", "baresip"], ["sipjs", "linphone"], ["baresip", "jssip"], ["linphone", "sipjs"],
       ["baresip", "linphone"], ["linphone", "baresip"]];
@@ -240,6 +244,37 @@ async function singles({ server, report, endpoints, title }) {
     const { isAnswered, status } = await phone.outcome();
     expect(!isAnswered && status === 480, `a page that has gone: the caller got ${status}, expected 480`);
   });
+}
+
+/** Firefox calls and is called, by a desk phone and by Chromium. */
+async function firefox({ server, report, endpoints, title }) {
+  const { program, launch } = browsers.firefox;
+  if (program === null) {
+    report.note("firefox is not here and is left out");
+    return;
+  }
+  const browser = await launch(program);
+  const others = new Endpoints(server, browser, endpoints.pages);
+  try {
+    for (const library of PAGES) {
+      for (const kind of ["baresip", "linphone", "jssip"]) {
+        await report.check(`${title}firefox ${library} and ${kind} call each other`, async () => {
+          const [page, phone] = await Promise.all([
+            others.start(library, { user: "197", toneHz: 470 }),
+            endpoints.start(kind, { user: USERS[kind], toneHz: TONES[kind] }),
+          ]);
+          await withTraces([page, phone], async () => {
+            await combinedCall(page, phone, { leaver: phone });
+            await combinedCall(phone, page, { holder: phone, leaver: page });
+          });
+        });
+        await Promise.all([others.closeAll(), endpoints.closeAll()]);
+      }
+    }
+  } finally {
+    await others.closeAll();
+    await browser.close();
+  }
 }
 
 /** One side goes away without a word; the other gets a BYE. */

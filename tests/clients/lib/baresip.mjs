@@ -277,6 +277,7 @@ class Baresip {
       "auplay_srate 48000",
       "auplay_channels 2",
       "rtp_stats no",
+      "rtp_ports 26000-31998",
       "statmode_default off",
       "call_max_calls 4",
       `snd_path ${join(this.folder, "heard")}`,

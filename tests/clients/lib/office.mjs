@@ -4,14 +4,23 @@ import { fileURLToPath } from "node:url";
 
 const PLAN = fileURLToPath(new URL("../../../config/default-dialplan.xml", import.meta.url));
 
-/** Two users for each kind of endpoint, one to call and one to be called, and some for single tests. */
-export const USERS = ["199", "197", "198", "196", "3001", "3003", "3002", "3004", "3009"];
+/** Two users for each kind of endpoint, one to call and one to be called, and one for single tests. */
+const USERS = ["199", "197", "198", "196", "3001", "3003", "3002", "3004", "3009"];
+/** Phones that take no call without SRTP. */
+const SECURE_USERS = ["3101", "3102"];
 
 export const passwordOf = (user) => `${user}pass`;
 
 /** Options of `startServer` for this scene; `host` is where SIPp listens. */
 export function office(host = "127.0.0.1") {
-  return { users: Object.fromEntries(USERS.map((user) => [user, passwordOf(user)])), dialplan: dialplan(host) };
+  const lines = (user) => [
+    `password = "${passwordOf(user)}"`,
+    ...(SECURE_USERS.includes(user) ? [`media = "srtp"`] : []),
+  ];
+  return {
+    users: Object.fromEntries([...USERS, ...SECURE_USERS].map((user) => [user, lines(user)])),
+    dialplan: dialplan(host),
+  };
 }
 
 /** The dialplan in the binary, with more ways to a user in its context `internal`. */

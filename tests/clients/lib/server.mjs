@@ -10,7 +10,7 @@ const STOP_MS = 10_000;
 
 /**
  * Starts `sidetone run` and resolves when it is ready.
- * `address` is where it listens, `media` and `calls` are lines of TOML for those tables, `users` are passwords by
+ * `address` is where it listens, `media` and `calls` are lines of TOML for those tables, `users` are such lines by
  * name, and `dialplan` is XML in place of the one in the binary.
  */
 export async function startServer(binary, { address = "127.0.0.1", media = [], calls = [], users = {}, dialplan = null } = {}) {
@@ -127,12 +127,13 @@ function configuration({ address, folder, media, calls, users, hasPlan }) {
     `dir = "${folder}"`,
     "[media]",
     "webrtc_port = 0",
+    "rtp_port_max = 19999",
     ...media,
     "[calls]",
     "webrtc_silence_s = 2",
     ...calls,
     ...(hasPlan ? ["[dialplan]", `file = "dialplan.xml"`] : []),
-    ...Object.entries(users).flatMap(([name, password]) => [`[users.${name}]`, `password = "${password}"`]),
+    ...Object.entries(users).flatMap(([name, lines]) => [`[users.${name}]`, ...lines]),
     "[registrar]",
     "flow_grace_s = 2",
     "[log]",
