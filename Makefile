@@ -2,7 +2,7 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run build lint test test-clients test-tools docs bench clean
+.PHONY: run build lint test simulate test-clients test-tools docs bench clean
 
 ## Installs what the build needs, builds, and starts on this machine: make run ARGS="--listen 192.0.2.1"
 run: build
@@ -28,6 +28,10 @@ test: test-tools
 test-clients: test-tools
 	cargo build --release --package sidetone
 	tests/clients/lib/namespace.sh node tests/clients/run.mjs --binary $(TARGET)/release/sidetone --full
+
+## Thousands of random calls on virtual time; SIDETONE_SEED=N repeats one.
+simulate:
+	SIDETONE_SEEDS=$(or $(SEEDS),5000) cargo test --package sidetone --test calls chance
 
 test-tools:
 	tests/install.sh test

@@ -4,10 +4,14 @@
 //! clock are simulated. A failure prints the seed that repeats it: `SIDETONE_SEED=… cargo test`.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod agent;
+mod bridged;
+mod chance;
 mod dialing;
 mod link;
 mod lossy;
 mod media;
+mod mock;
 mod orderly;
 mod phone;
 mod simulation;

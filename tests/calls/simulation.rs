@@ -1,24 +1,27 @@
 //! A server whose network and clock are simulated, and phones that call it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use sidetone::calls::{Dialer, Policy, Shared, Trail};
-use sidetone::config::Config;
+use sidetone::calls::{Dialer, MediaLegs, Policy, Shared, Trail};
+use sidetone::config::{CodecName, Config, UserSection};
 use sidetone::health::Health;
 use sidetone::metrics::Metrics;
-use sidetone::registrar::{Registrar, Writer};
+use sidetone::registrar::{Registrar, StoredBinding, Writer};
 use sidetone::signaling::{self, Signaling, Wire};
 use sidetone::users::Users;
 use tokio::sync::{mpsc, watch};
 use transport::net::{NetError, NetEvent, SendError};
 use transport::routing::NextHop;
-use transport::{Flow, FlowId, Framing, Host, Limits, Message, TransportKind};
+use transport::{Flow, FlowId, Framing, Host, Limits, Message, Method, TransportKind};
 
+use crate::agent;
 use crate::link::{Faults, Link};
 use crate::media::{Media, Port};
+use crate::mock::{MockMedia, MockPort};
 use crate::phone::{Ends, Phone};
 
 pub struct Simulation {
@@ -26,7 +29,10 @@ pub struct Simulation {
     faults: Faults,
     events: mpsc::Sender<NetEvent>,
     wire: SimulatedWire,
-    media: Arc<Media>,
+    media: Option<Arc<Media>>,
+    mock: Option<Arc<MockMedia>>,
+    registrar: Arc<Registrar>,
+    users: Arc<Users>,
     pub health: Arc<Health>,
     pub dialer: Dialer,
     pub stop: watch::Sender<bool>,
@@ -36,10 +42,25 @@ pub struct Simulation {
 
 /// Sends each datagram over the link of the phone it is addressed to.
 #[derive(Clone, Default)]
-struct SimulatedWire(Arc<Mutex<HashMap<SocketAddr, Link<Bytes>>>>);
+struct SimulatedWire(Arc<Mutex<HashMap<SocketAddr, Link<Bytes>>>>, Arc<Mutex<Finals>>);
+
+/// The final responses to each INVITE, by Call-ID and CSeq: their status and To tag.
+pub type Finals = HashMap<(String, u32), HashSet<(u16, String)>>;
+
+fn note_final(bytes: &Bytes, finals: &Mutex<Finals>) {
+    let message = Message::parse(bytes.clone(), Framing::Datagram, &Limits::default()).unwrap();
+    let Some(status) = message.status().filter(|status| *status >= 200) else { return };
+    if *message.method() != Method::Invite {
+        return;
+    }
+    let key = (message.call_id().to_owned(), message.cseq().unwrap().number);
+    let tag = message.to_tag().unwrap_or_default().into_owned();
+    finals.lock().unwrap().entry(key).or_default().insert((status, tag));
+}
 
 impl Wire for SimulatedWire {
     fn send(&self, flow: &Flow, bytes: Bytes) -> Result<(), SendError> {
+        note_final(&bytes, &self.1);
         match self.0.lock().unwrap().get(&flow.remote) {
             Some(link) => link.send(bytes),
             None => return Err(SendError::NoFlow),
@@ -61,22 +82,60 @@ impl Wire for SimulatedWire {
 }
 
 impl Simulation {
-    /// A server on the default dialplan.
+    /// A server on the default dialplan, with a media shard.
     pub fn new(seed: u64, faults: Faults) -> Self {
-        let config = Config::default();
-        let (plan, prompts) = sidetone::plan::load(&config).unwrap();
         let media = Media::start(seed, SERVER_RTP);
+        let port = Arc::new(Port(media.clone()));
+        let simulation = Simulation::start(seed, faults, config(), "public", port);
+        Simulation { media: Some(media), ..simulation }
+    }
+
+    /// A server whose users anybody may call, each at some phones by their numbers, and whose media
+    /// is not there.
+    pub fn office(
+        seed: u64,
+        faults: Faults,
+        users: &[(String, Vec<u16>)],
+        mock: &Arc<MockMedia>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut config = config();
+        config.dialplan.file = Some(folder().join("plan.xml"));
+        for (name, _) in users {
+            let user = UserSection {
+                password: Some("secret".to_owned()),
+                public: true,
+                ..UserSection::default()
+            };
+            config.users.insert(name.clone(), user);
+        }
+        change(&mut config);
+        let port = Arc::new(MockPort(mock.clone()));
+        let simulation = Simulation::start(seed, faults, config, "internal", port);
+        simulation.register(users);
+        Simulation { mock: Some(mock.clone()), ..simulation }
+    }
+
+    fn start(
+        seed: u64,
+        faults: Faults,
+        config: Config,
+        context: &str,
+        media: Arc<dyn MediaLegs>,
+    ) -> Self {
+        let (plan, prompts) = sidetone::plan::load(&config).unwrap();
         let health = Arc::new(Health::new(100));
+        let registrar = Arc::new(Registrar::new((&config).into(), Writer::none()));
         let (stop, stopped) = watch::channel(false);
         let (dialer, inbox) = Dialer::new();
         let shared = Shared {
             plan,
-            public_context: "public".to_owned(),
-            users: Users::default().fixed(),
-            registrar: Arc::new(Registrar::new((&config).into(), Writer::none())),
+            public_context: context.to_owned(),
+            users: Users::new(&config).unwrap().fixed(),
+            registrar: registrar.clone(),
             prompts,
             hold_music: config.sounds.hold_music.clone(),
-            media: Arc::new(Port(media.clone())),
+            media,
             dialer: dialer.clone(),
             capabilities: Default::default(),
             metrics: Arc::new(Metrics::new(100).unwrap()),
@@ -90,7 +149,42 @@ impl Simulation {
         let (events, inbound) = mpsc::channel(64);
         let signaling = Signaling::new(settings, wire.clone(), shared, inbox);
         let signaling = tokio::spawn(signaling.run(inbound));
-        Simulation { seed, faults, events, wire, media, health, dialer, stop, signaling, phones: 0 }
+        let users = Arc::new(Users::new(&config).unwrap());
+        Simulation {
+            seed,
+            faults,
+            events,
+            wire,
+            media: None,
+            mock: None,
+            registrar,
+            users,
+            health,
+            dialer,
+            stop,
+            signaling,
+            phones: 0,
+        }
+    }
+
+    /// Has the phones registered as contacts of the users, the first ones with the highest q.
+    fn register(&self, users: &[(String, Vec<u16>)]) {
+        let contacts = users.iter().flat_map(|(user, phones)| {
+            phones.iter().zip(0..).map(move |(phone, rank)| contact(user, *phone, rank))
+        });
+        let flow =
+            |local, remote| Some(Flow { id: FlowId(7), kind: TransportKind::Udp, local, remote });
+        let now = tokio::time::Instant::now();
+        self.registrar.restore(contacts.collect(), &self.users, flow, now);
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// What each INVITE was answered, by whoever was answered by the server.
+    pub fn finals(&self) -> Finals {
+        self.wire.1.lock().unwrap().clone()
     }
 
     /// A phone with links of its own to the server.
@@ -104,7 +198,11 @@ impl Simulation {
         self.wire.0.lock().unwrap().insert(local, to_phone);
         tokio::spawn(deliver(at_server, self.events.clone(), local));
         let rtp_address = SocketAddr::new(local.ip(), 20_000 + 2 * index);
-        let (rtp_to_server, rtp_from_server) = self.media.connect(rtp_address, self.faults, seed);
+        let (rtp_to_server, rtp_from_server) = self
+            .media
+            .as_ref()
+            .expect("this simulation has no media")
+            .connect(rtp_address, self.faults, seed);
         let ends = Ends { to_server, from_server, rtp_to_server, rtp_from_server };
         Phone::new(index, SERVER, ends, seed)
     }
@@ -121,7 +219,46 @@ impl Simulation {
 
     /// Whether nothing of any call is left: no task, no media leg.
     pub fn is_idle(&self) -> bool {
-        self.health.calls() == 0 && self.media.legs() == 0
+        let media = self.media.as_ref().map_or(0, |media| media.legs());
+        let mock = self.mock.as_ref().map_or(0, |mock| mock.legs());
+        self.health.calls() == 0 && media + mock == 0
+    }
+}
+
+/// A configuration of which little is to be encoded at each start.
+fn config() -> Config {
+    let mut config = Config::default();
+    config.media.codecs = vec![CodecName::Pcmu];
+    config.sounds.dir = Some(folder().join("sounds"));
+    config.sounds.hold_music = "hold.wav".to_owned();
+    config
+}
+
+/// Where the sources of these tests are.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/calls")
+}
+
+fn contact(user: &str, phone: u16, rank: u16) -> StoredBinding {
+    let address = agent::address(phone);
+    StoredBinding {
+        user: user.to_owned(),
+        key: format!("{phone}"),
+        expires_unix_s: u64::from(u32::MAX),
+        uri: format!("sip:{user}@{address}"),
+        transport: "udp".to_owned(),
+        local: Some(SERVER),
+        remote: Some(address),
+        path: Vec::new(),
+        q_milli: 1000 - rank,
+        instance: None,
+        reg_id: None,
+        is_by_instance: false,
+        is_outbound: false,
+        is_behind_nat: false,
+        user_agent: String::new(),
+        call_id: format!("{phone}@phone"),
+        cseq: 1,
     }
 }
 
@@ -140,12 +277,28 @@ async fn deliver(
     }
 }
 
-/// The seeds of a test: the one in `SIDETONE_SEED`, or `count` fixed ones.
+/// The seeds of a test: the one in `SIDETONE_SEED`, else as many as `SIDETONE_SEEDS` says, else
+/// `count`.
 pub fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("SIDETONE_SEED") {
-        Ok(seed) => vec![seed.parse().expect("SIDETONE_SEED is a number")],
-        Err(_) => (1..=count).collect(),
+    let number = |name| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    };
+    match number("SIDETONE_SEED") {
+        Some(seed) => vec![seed],
+        None => (1..=number("SIDETONE_SEEDS").unwrap_or(count)).collect(),
     }
+}
+
+/// Runs a simulation for each seed, on all processors.
+pub fn run_all<F: Future<Output = ()>>(seeds: &[u64], simulate: impl Fn(u64) -> F + Copy + Send) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            let seeds = seeds.iter().skip(first).step_by(threads);
+            scope.spawn(move || seeds.for_each(|seed| run(*seed, simulate)));
+        }
+    });
 }
 
 /// Runs a simulation on virtual time and names its seed when it fails.
@@ -167,6 +320,6 @@ pub fn run<F: Future<Output = ()>>(seed: u64, simulate: impl FnOnce(u64) -> F) {
     runtime.block_on(simulate(seed));
 }
 
-const SERVER: SocketAddr =
+pub const SERVER: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5060);
 const SERVER_RTP: std::net::IpAddr = SERVER.ip();

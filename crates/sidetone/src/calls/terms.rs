@@ -1,7 +1,7 @@
 //! On which terms a leg may carry media: what its user may use, and what its transport allows.
 
 use media::codec::Codec;
-use media::sdp::{Capabilities, Security};
+use media::sdp::{Capabilities, Negotiated, Security};
 use transport::TransportKind;
 
 use super::Shared;
@@ -44,6 +44,17 @@ impl Terms {
         let rank = |codec: &Codec| others.iter().position(|other| other == codec);
         capabilities.codecs.sort_by_key(|codec| rank(codec).unwrap_or(usize::MAX));
         self
+    }
+}
+
+impl Terms {
+    /// What was agreed on, without DTMF events for who wants tones.
+    pub(super) fn limit(&self, mut negotiated: Negotiated) -> Negotiated {
+        if self.dtmf == DtmfMode::Inband {
+            negotiated.dtmf = None;
+            negotiated.local_dtmf = None;
+        }
+        negotiated
     }
 }
 

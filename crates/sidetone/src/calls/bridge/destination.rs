@@ -112,23 +112,14 @@ impl LiveCall {
     /// The INVITE to a place, without our offer.
     pub(super) fn dial(&self, place: &Place, destination: &Destination) -> Dial {
         let mark = self.shared.trail.mark(&self.facts.context, &self.facts.destination_number);
-        let caller = self.facts.user.as_deref();
-        let caller = caller.and_then(|name| self.shared.users().share(name));
-        let own = |field: fn(&User) -> &Option<String>| {
-            caller.as_ref().and_then(|user| field(user).clone())
-        };
-        let number = destination.caller_id_number.clone();
-        let number = number.or_else(|| own(|user| &user.caller_id_number));
-        let number = number.or_else(|| caller.as_ref().map(|user| user.name.clone()));
-        let name = destination.caller_id_name.clone();
-        let name = name.or_else(|| own(|user| &user.caller_id_name));
-        let name = name.unwrap_or_else(|| self.facts.caller_id_name.clone());
+        let name = destination.caller_id_name.as_ref().unwrap_or(&self.facts.caller_id_name);
+        let number = destination.caller_id_number.as_ref();
         Dial {
             uri: place.uri.clone(),
             routes: place.routes.clone(),
             flow: place.flow,
-            from_user: number.unwrap_or_else(|| self.facts.caller_id_number.clone()),
-            from_name: Some(name).filter(|name| !name.is_empty()),
+            from_user: number.unwrap_or(&self.facts.caller_id_number).clone(),
+            from_name: Some(name.clone()).filter(|name| !name.is_empty()),
             to_user: place.user.as_ref().map(|user| user.name.clone()),
             max_forwards: self.max_forwards.saturating_sub(1),
             description: String::new(),

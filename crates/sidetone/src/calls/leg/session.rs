@@ -16,7 +16,8 @@ use crate::metrics::EndCause;
 impl Leg {
     /// Agrees on the offer of the INVITE.
     pub(in crate::calls) fn agree(&mut self, offer: Body) -> Result<(), Refused> {
-        self.negotiated = Some(offer::agree(&offer, &self.terms.capabilities, None)?);
+        let agreed = offer::agree(&offer, &self.terms.capabilities, None)?;
+        self.negotiated = Some(self.terms.limit(agreed));
         self.offered_codecs = offer::codecs(&offer, &self.terms.capabilities);
         self.offer = Some(offer);
         Ok(())
@@ -29,10 +30,15 @@ impl Leg {
 
     /// Agrees on another codec of the offer, if it has it and no answer has been given yet.
     pub(in crate::calls) fn prefer(&mut self, codec: Codec) -> Result<(), LegEnd> {
-        let is_open = self.early_answer.is_none() && self.codec() != Some(codec);
+        let is_open = self.early_answer.is_none()
+            && self.codec() != Some(codec)
+            && self.offered_codecs.contains(&codec);
         let Some(offer) = self.offer.as_ref().filter(|_| is_open) else { return Ok(()) };
         match offer::agree(offer, &self.terms.capabilities, Some(codec)) {
-            Ok(negotiated) if negotiated.codec == codec => self.update_media(negotiated),
+            Ok(negotiated) if negotiated.codec == codec => {
+                let negotiated = self.terms.limit(negotiated);
+                self.update_media(negotiated)
+            }
             Ok(_) | Err(_) => Ok(()),
         }
     }
@@ -167,6 +173,7 @@ impl Leg {
         };
         match offer::agree(&offer, &self.capabilities(), self.codec()) {
             Ok(negotiated) => {
+                let negotiated = self.terms.limit(negotiated);
                 self.update_media(negotiated)?;
                 self.session_version += 1;
                 let description = self.describe();
@@ -222,7 +229,7 @@ impl Leg {
         if let Err(Refused { reason, .. }) = &agreed {
             warn!(call_id = self.call_id, side = ?self.side, reason, "answer refused");
         }
-        agreed
+        agreed.map(|negotiated| self.terms.limit(negotiated))
     }
 
     /// A leg stays plain or WebRTC, as it was opened.

@@ -1,0 +1,397 @@
+//! Calls of two legs, one behaviour at a time: the server's signalling and calls are the real ones,
+//! its media remembers what it was told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sidetone::config::{Config, DtmfMode, RingContacts};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use transport::Name;
+
+use crate::agent::{self, Part, Script, Seen, address, rtp_port};
+use crate::link::PERFECT;
+use crate::mock::{MockMedia, Mode};
+use crate::simulation::{self, SERVER, Simulation};
+
+/// An office whose users `one` and `two` have a phone each, 1 and 2, and `both` has 3 and 4.
+struct Office {
+    simulation: Simulation,
+    mock: Arc<MockMedia>,
+    end: Instant,
+}
+
+impl Office {
+    fn new(seed: u64, change: impl FnOnce(&mut Config)) -> Self {
+        let mock = MockMedia::new(seed, SERVER.ip(), 0);
+        let users = [("one", vec![1]), ("two", vec![2]), ("both", vec![3, 4]), ("away", vec![])];
+        let users: Vec<_> =
+            users.into_iter().map(|(name, phones)| (name.to_owned(), phones)).collect();
+        let simulation = Simulation::office(seed, PERFECT, &users, &mock, change);
+        Office { simulation, mock, end: Instant::now() + Duration::from_secs(300) }
+    }
+
+    fn phone(&mut self, index: u16, script: Script) -> JoinHandle<Seen> {
+        agent::start(&mut self.simulation, index, script, self.end)
+    }
+
+    fn caller(&mut self, number: &str) -> JoinHandle<Seen> {
+        self.phone(0, calls(number))
+    }
+
+    async fn pass(&self, seconds: u64) {
+        sleep(Duration::from_secs(seconds)).await;
+    }
+
+    /// Waits for the end of everything; fails if anything of a call is left.
+    async fn close(self) {
+        sleep(self.end - Instant::now() + Duration::from_secs(1)).await;
+        assert!(self.simulation.is_idle(), "something of a call is left");
+    }
+
+    fn modes(&self, one: u16, other: u16) -> (Option<Mode>, Option<Mode>) {
+        let mode = |index| self.mock.mode_of(rtp_port(index)).map(|(mode, _)| mode);
+        (mode(one), mode(other))
+    }
+
+    fn is_joined(&self, one: u16, other: u16) -> bool {
+        let goes = |from, to| {
+            let mode = self.mock.mode_of(rtp_port(from));
+            mode.is_some_and(|(_, whom)| whom == Some(rtp_port(to)))
+        };
+        goes(one, other) && goes(other, one)
+    }
+}
+
+fn calls(number: &str) -> Script {
+    Script::of(Part::Calls { number: number.to_owned(), at: Duration::ZERO, patience: None })
+}
+
+fn answers(after_s: u64) -> Script {
+    let after = Duration::from_secs(after_s);
+    Script::of(Part::Answers { after, has_early_media: false })
+}
+
+fn refuses(status: u16) -> Script {
+    Script::of(Part::Refuses { after: Duration::from_secs(1), status, contact: None })
+}
+
+fn seconds(seconds: u64) -> Option<Duration> {
+    Some(Duration::from_secs(seconds))
+}
+
+fn status_of(seen: &Seen) -> Option<u16> {
+    match seen.end {
+        Some(dialog::Cause::Refused { status, .. }) => Some(status),
+        _ => None,
+    }
+}
+
+fn run<F: Future<Output = ()>>(test: impl FnOnce(u64) -> F) {
+    simulation::run(1, test);
+}
+
+#[test]
+fn two_phones_are_joined_and_the_end_of_one_ends_the_other() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let caller = office.caller("one");
+        let callee = office.phone(1, Script { hang_up: seconds(5), ..answers(2) });
+        office.pass(4).await;
+        assert!(office.is_joined(0, 1));
+        office.pass(5).await;
+        assert!(office.simulation.is_idle());
+        office.close().await;
+        let (caller, callee) = (caller.await.unwrap(), callee.await.unwrap());
+        assert_eq!((caller.answered, caller.ended), (1, 1));
+        assert_eq!(caller.end_reason.as_deref(), Some("Q.850;cause=16;text=\"bye\""));
+        assert!(caller.rang && callee.ended == 1);
+    });
+}
+
+#[test]
+fn the_first_answer_wins_and_the_others_hear_that_it_was_elsewhere() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let caller = office.caller("both");
+        let slow = office.phone(3, answers(10));
+        let fast = office.phone(4, Script { hang_up: seconds(20), ..answers(2) });
+        office.pass(4).await;
+        assert!(office.is_joined(0, 4));
+        office.close().await;
+        let slow = slow.await.unwrap();
+        assert_eq!(slow.answered, 0);
+        let elsewhere = "SIP;cause=200;text=\"Call completed elsewhere\"";
+        assert_eq!(slow.end_reason.as_deref(), Some(elsewhere));
+        assert_eq!((fast.await.unwrap().answered, caller.await.unwrap().answered), (1, 1));
+    });
+}
+
+#[test]
+fn contacts_are_called_in_order_of_their_q_where_that_is_wanted() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |config| {
+            config.calls.ring_contacts = RingContacts::InOrder;
+            config.calls.ring_step_s = 5;
+        });
+        let caller = office.caller("both");
+        let first = office.phone(3, Script::of(Part::Rings));
+        let second = office.phone(4, Script { hang_up: seconds(5), ..answers(1) });
+        office.pass(3).await;
+        assert_eq!(office.mock.legs(), 1, "the second one is not called yet");
+        office.pass(5).await;
+        assert!(office.is_joined(0, 4));
+        office.close().await;
+        assert_eq!(first.await.unwrap().ended, 1);
+        assert_eq!((second.await.unwrap().answered, caller.await.unwrap().answered), (1, 1));
+    });
+}
+
+#[test]
+fn whoever_refuses_tells_the_caller_why() {
+    for (number, phone, expected) in [
+        ("one", Some(refuses(486)), 486),
+        ("one", Some(refuses(603)), 603),
+        ("one", Some(refuses(404)), 404),
+        ("one", Some(refuses(503)), 500),
+        ("one", Some(refuses(407)), 403),
+        ("one", Some(Script::of(Part::Rings)), 480),
+        ("one", None, 408),
+        ("away", None, 480),
+    ] {
+        run(|seed| async move {
+            let mut office = Office::new(seed, |_| {});
+            let caller = office.caller(number);
+            let _phone = phone.map(|script| office.phone(1, script));
+            office.close().await;
+            assert_eq!(status_of(&caller.await.unwrap()), Some(expected), "{number}");
+        });
+    }
+}
+
+#[test]
+fn a_group_rings_together_and_turns_are_taken() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let caller = office.caller("turns");
+        let _rings = office.phone(1, Script::of(Part::Rings));
+        let _answers = office.phone(2, Script { hang_up: seconds(3), ..answers(2) });
+        office.pass(4).await;
+        assert_eq!(office.mock.legs(), 1, "the second one is not called yet");
+        office.pass(5).await;
+        assert!(office.is_joined(0, 2));
+        office.close().await;
+        assert_eq!(caller.await.unwrap().answered, 1);
+    });
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let caller = office.caller("group");
+        let _busy = office.phone(1, refuses(486));
+        let _answers = office.phone(2, Script { hang_up: seconds(3), ..answers(2) });
+        office.pass(4).await;
+        assert!(office.is_joined(0, 2));
+        office.close().await;
+        assert_eq!(caller.await.unwrap().answered, 1);
+    });
+}
+
+#[test]
+fn the_dialplan_goes_on_where_nobody_answers() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let caller = office.phone(0, Script { hang_up: seconds(5), ..calls("goes_on") });
+        let _busy = office.phone(1, refuses(486));
+        office.close().await;
+        assert_eq!(caller.await.unwrap().answered, 1, "the echo answers");
+    });
+}
+
+#[test]
+fn a_caller_who_gives_up_takes_the_others_with_it() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let patience = seconds(5);
+        let part = Part::Calls { number: "both".to_owned(), at: Duration::ZERO, patience };
+        let caller = office.phone(0, Script::of(part));
+        let phones = [3, 4].map(|index| office.phone(index, Script::of(Part::Rings)));
+        office.pass(10).await;
+        assert!(office.simulation.is_idle());
+        office.close().await;
+        assert_eq!(caller.await.unwrap().end, Some(dialog::Cause::Cancelled));
+        for phone in phones {
+            assert_eq!(phone.await.unwrap().ended, 1);
+        }
+    });
+}
+
+#[test]
+fn who_is_put_on_hold_hears_music_until_it_is_taken_off() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let hold = Some((Duration::from_secs(2), Duration::from_secs(6)));
+        let caller = office.caller("one");
+        let callee = office.phone(1, Script { hold, hang_up: seconds(20), ..answers(1) });
+        office.pass(2).await;
+        assert!(office.is_joined(0, 1));
+        office.pass(2).await;
+        assert_eq!(office.modes(0, 1), (Some(Mode::Plays), Some(Mode::Idle)));
+        office.pass(6).await;
+        assert!(office.is_joined(0, 1), "taken off hold");
+        office.close().await;
+        assert_eq!(callee.await.unwrap().offers_answered, [200, 200]);
+        assert_eq!(caller.await.unwrap().ended, 1);
+    });
+}
+
+#[test]
+fn two_who_hold_each_other_hear_nothing_and_then_each_other() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let hold = |at, most| Some((Duration::from_secs(at), Duration::from_secs(most)));
+        let _caller = office.phone(0, Script { hold: hold(2, 4), ..calls("one") });
+        let script = Script { hold: hold(3, 6), hang_up: seconds(20), ..answers(0) };
+        let _callee = office.phone(1, script);
+        office.pass(4).await;
+        assert_eq!(office.modes(0, 1), (Some(Mode::Idle), Some(Mode::Idle)));
+        office.pass(4).await;
+        assert_eq!(office.modes(0, 1), (Some(Mode::Plays), Some(Mode::Idle)));
+        office.pass(4).await;
+        assert!(office.is_joined(0, 1));
+        office.close().await;
+    });
+}
+
+#[test]
+fn sound_before_the_answer_reaches_the_caller() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let caller = office.caller("one");
+        let part = Part::Answers { after: Duration::from_secs(5), has_early_media: true };
+        let _callee = office.phone(1, Script { hang_up: seconds(5), ..Script::of(part) });
+        office.pass(2).await;
+        assert!(office.is_joined(0, 1), "before the answer");
+        office.pass(5).await;
+        assert!(office.is_joined(0, 1), "after the answer");
+        office.close().await;
+        assert_eq!(caller.await.unwrap().answered, 1);
+    });
+}
+
+#[test]
+fn a_phone_that_dies_ends_the_call_after_its_silence() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let caller = office.caller("one");
+        let _callee = office.phone(1, Script { death: seconds(10), ..answers(1) });
+        office.pass(40).await;
+        assert!(!office.simulation.is_idle());
+        office.pass(30).await;
+        assert!(office.simulation.is_idle());
+        office.close().await;
+        assert_eq!(caller.await.unwrap().ended, 1);
+    });
+}
+
+#[test]
+fn rfc3261_8_1_3_4_a_redirection_is_followed() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |config| config.dialplan.context = "public".to_owned());
+        let caller = office.caller("one");
+        let part = |contact: String| Part::Refuses {
+            after: Duration::from_secs(1),
+            status: 302,
+            contact: Some(contact),
+        };
+        let _first = office.phone(1, Script::of(part(format!("sip:two@{}", SERVER.ip()))));
+        let _second = office.phone(2, Script { hang_up: seconds(5), ..answers(1) });
+        office.pass(4).await;
+        assert!(office.is_joined(0, 2));
+        office.close().await;
+        assert_eq!(caller.await.unwrap().answered, 1);
+    });
+}
+
+#[test]
+fn a_redirection_in_a_circle_or_to_the_outside_is_not_followed() {
+    for contact in [format!("sip:one@{}", SERVER.ip()), format!("sip:x@{}", address(2))] {
+        run(|seed| async move {
+            let mut office = Office::new(seed, |_| {});
+            let caller = office.caller("one");
+            let contact = Some(contact);
+            let part = Part::Refuses { after: Duration::from_secs(1), status: 302, contact };
+            let first = office.phone(1, Script::of(part));
+            let outside = office.phone(2, answers(1));
+            office.close().await;
+            assert_eq!(status_of(&caller.await.unwrap()), Some(410));
+            assert_eq!((first.await.unwrap().invites, outside.await.unwrap().invites), (1, 0));
+        });
+    }
+}
+
+#[test]
+fn rfc3261_16_3_a_call_that_comes_back_to_its_number_is_482() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let caller = office.caller("one");
+        // What is sent to the phone comes back from elsewhere, to the number that was called.
+        let (_, mut from_server) = office.simulation.line(address(1));
+        let (to_server, mut answers) = office.simulation.line(address(9));
+        let mirror = tokio::spawn(async move {
+            while let Some(bytes) = from_server.recv().await {
+                let text = String::from_utf8(bytes.to_vec()).unwrap();
+                let (phone, elsewhere) = (address(1), address(9));
+                let back = text
+                    .replace(&format!("sip:one@{phone} "), &format!("sip:one@{SERVER} "))
+                    .replace(&format!("UDP {SERVER};"), &format!("UDP {elsewhere};"))
+                    .replace("z9hG4bK", "z9hG4bKback");
+                to_server.send(back.into());
+            }
+        });
+        let answer = loop {
+            let text = String::from_utf8(answers.recv().await.unwrap().to_vec()).unwrap();
+            let status = text.strip_prefix("SIP/2.0 ").unwrap()[..3].to_owned();
+            if status != "100" {
+                break status;
+            }
+        };
+        assert_eq!(answer, "482");
+        office.close().await;
+        mirror.abort();
+        assert_eq!(caller.await.unwrap().ended, 1);
+    });
+}
+
+#[test]
+fn an_invite_says_how_many_hops_are_left_and_where_it_has_been() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let caller = office.caller("one");
+        let callee = office.phone(1, refuses(486));
+        office.close().await;
+        let invite = callee.await.unwrap().invite.expect("an INVITE came");
+        assert_eq!(invite.number(Name::MaxForwards), Some(69));
+        assert!(invite.header(Name::SidetoneTrail).is_some());
+        assert_eq!(caller.await.unwrap().ended, 1);
+    });
+}
+
+#[test]
+fn digits_reach_who_wants_them_as_info() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |config| {
+            if let Some(user) = config.users.get_mut("one") {
+                user.dtmf = DtmfMode::Info;
+            }
+        });
+        let caller = office.caller("one");
+        let callee = office.phone(1, Script { hang_up: seconds(10), ..answers(1) });
+        office.pass(3).await;
+        office.mock.press(rtp_port(0), '7');
+        office.close().await;
+        let infos = callee.await.unwrap().infos;
+        assert_eq!(infos.len(), 1);
+        assert_eq!(infos[0].content_type, "application/dtmf-relay");
+        assert_eq!(&*infos[0].bytes, b"Signal=7\r\nDuration=100\r\n");
+        assert!(caller.await.unwrap().infos.is_empty());
+    });
+}
