@@ -51,7 +51,7 @@ pub fn run() -> Vec<Micro> {
                     .finish()
             })
         }),
-        measure("match the last of 1000 extensions", || {
+        measure("match the last of 10000 extensions", || {
             plan.as_ref().map(|plan| plan.route("public", black_box(&facts)).is_ok())
         }),
     ]
@@ -146,7 +146,7 @@ fn plan() -> Option<Plan> {
     Plan::load(&[source], &LoadOptions::default()).ok()
 }
 
-const NUMBERS: u32 = 1000;
+const NUMBERS: u32 = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -167,11 +167,11 @@ mod tests {
 
     #[test]
     fn the_dialplan_that_is_measured_matches_its_last_number_only_by_its_last_extension() {
-        let facts = Facts { destination_number: "999".to_owned(), ..Facts::default() };
+        let facts = Facts { destination_number: "9999".to_owned(), ..Facts::default() };
         let plan = plan().unwrap();
-        assert_eq!(plan.context("public").unwrap().extensions.len(), 1000);
+        assert_eq!(plan.context("public").unwrap().extensions.len(), 10_000);
         assert!(plan.route("public", &facts).is_ok());
-        let facts = Facts { destination_number: "1000".to_owned(), ..Facts::default() };
+        let facts = Facts { destination_number: "10000".to_owned(), ..Facts::default() };
         assert!(plan.route("public", &facts).is_err());
     }
 }

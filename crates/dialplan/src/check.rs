@@ -202,13 +202,13 @@ impl Checker<'_> {
 
     fn exposed(&mut self, action: &Action, way: &str) {
         let context = shorten(self.surroundings.public_context);
-        let detail = format!(
-            "{} \"{}\": the public context \"{context}\" leads {way}; anyone could call there without a password; \
-             move it to a context of users",
-            action.application,
-            shorten(&action.data)
-        );
-        self.findings.add(&action.location, Fault::Plan { detail });
+        let fault = Fault::Exposed {
+            application: action.application,
+            data: shorten(&action.data),
+            context,
+            way: way.to_owned(),
+        };
+        self.findings.add(&action.location, fault);
     }
 }
 

@@ -139,6 +139,21 @@ pub enum Fault {
         /// The application.
         application: &'static str,
     },
+    /// A way from the public context to someone who did not allow it.
+    #[error(
+        "{application} \"{data}\": the public context \"{context}\" leads {way}; anyone could call there without a \
+         password; move it to a context of users"
+    )]
+    Exposed {
+        /// The application.
+        application: &'static str,
+        /// Its data.
+        data: String,
+        /// The public context.
+        context: String,
+        /// Where it leads.
+        way: String,
+    },
     /// Something about the plan as a whole: it can never do what it says.
     #[error("{detail}")]
     Plan {

@@ -32,6 +32,7 @@ use crate::metrics::{Metrics, Refusal};
 use crate::registrar::Registrar;
 use crate::users::Users;
 
+pub(crate) use live::moment;
 pub use media::{MediaLeg, MediaLegs};
 pub(crate) use port::Order;
 pub use port::{Dial, Dialer, Inbox, SipCommand, SipEvent, SipPort};

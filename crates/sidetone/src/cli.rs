@@ -1,5 +1,6 @@
 //! The command line.
 
+mod dialplan;
 mod secrets;
 
 use std::net::IpAddr;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Config;
 
+pub use dialplan::{CheckArguments, ExplainArguments, PlanCommandError, applications};
 pub use secrets::{Error, HashPasswordArguments, TokenArguments};
 
 /// A SIP B2BUA with its own media plane: answers browsers and phones, plays prompts, in one binary.
@@ -25,6 +27,12 @@ pub struct Arguments {
 pub enum Command {
     /// Answer calls until Ctrl-C or SIGTERM.
     Run(RunArguments),
+    /// Say what is wrong with a configuration and its dialplan, all of it.
+    Check(CheckArguments),
+    /// Say which extension a call reaches and what would run, or why none.
+    Explain(ExplainArguments),
+    /// List the applications of the dialplan.
+    Applications,
     /// Print what to keep in the configuration in place of a user's password.
     HashPassword(HashPasswordArguments),
     /// Print a token that stands in for a password for some time.

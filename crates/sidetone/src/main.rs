@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use sidetone::cli::{Arguments, Command, RunArguments};
+use sidetone::cli::{Arguments, Command, RunArguments, applications};
 use sidetone::config::Config;
 use sidetone::{Server, banner, logging};
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,6 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run(&arguments),
+        Command::Check(arguments) => arguments.check().map(say).map_err(Into::into),
+        Command::Explain(arguments) => arguments.explain().map(say).map_err(Into::into),
+        Command::Applications => {
+            say(applications());
+            Ok(())
+        }
         Command::HashPassword(arguments) => arguments.section().map(say).map_err(Into::into),
         Command::Token(arguments) => arguments.token().map(say).map_err(Into::into),
     };

@@ -1,9 +1,11 @@
 //! The dialplan and the sounds it plays, loaded as a whole before the first call.
 
+mod includes;
+
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use dialplan::{Globals, LoadOptions, Location, Plan, Source};
+use dialplan::{Globals, LoadOptions, Location, Plan, Reachable, Source, Surroundings};
 use media::codec::Codec;
 use media::prompt::{PromptSettings, PromptStore};
 
@@ -80,7 +82,7 @@ pub fn codecs(config: &Config) -> Vec<Codec> {
 /// # Errors
 /// The first thing that is wrong. Nothing is loaded then.
 pub fn load(config: &Config) -> Result<(Plan, PromptStore), PlanError> {
-    let plan = load_plan(config)?;
+    let plan = read(config)?;
     if let Some(path) = config.sounds.dir.as_ref().filter(|dir| std::fs::read_dir(dir).is_err()) {
         return Err(PlanError::NoSounds { path: path.clone() });
     }
@@ -125,7 +127,53 @@ pub fn check_contexts(plan: &Plan, users: &Users, config: &Config) -> Result<(),
     }
 }
 
-fn load_plan(config: &Config) -> Result<Plan, PlanError> {
+/// Whether the dialplan can do what it says: see [`Plan::check`].
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn check(plan: &Plan, users: &Users, config: &Config) -> Result<(), PlanError> {
+    let prompts = PromptStore::new(config.sounds.dir.clone(), embedded_sound, settings(config));
+    let sound = |name: &dialplan::SoundName| {
+        prompts.prompt(name.as_str()).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let findings = findings(plan, users, config, &sound);
+    if findings.is_empty() { Ok(()) } else { Err(dialplan::Error { findings }.into()) }
+}
+
+/// Refuses a plan whose public context leads to someone who did not allow it; what else could be better is logged.
+/// Sounds are not looked at.
+///
+/// # Errors
+/// Every way that leads there.
+pub fn check_exposure(plan: &Plan, users: &Users, config: &Config) -> Result<(), PlanError> {
+    let (exposed, others): (Vec<_>, Vec<_>) = findings(plan, users, config, &|_| Ok(()))
+        .into_iter()
+        .partition(|finding| matches!(finding.fault, dialplan::Fault::Exposed { .. }));
+    for finding in others {
+        tracing::warn!(%finding, "dialplan");
+    }
+    if exposed.is_empty() { Ok(()) } else { Err(dialplan::Error { findings: exposed }.into()) }
+}
+
+fn findings(
+    plan: &Plan,
+    users: &Users,
+    config: &Config,
+    sound: &dialplan::SoundCheck<'_>,
+) -> Vec<dialplan::Finding> {
+    let user = |name: &str| {
+        let is_public = users.get(name)?.public;
+        Some(if is_public { Reachable::ByAll } else { Reachable::ByUsers })
+    };
+    let public_context = config.dialplan.context.as_str();
+    plan.check(&Surroundings { public_context, user: Some(&user), sound })
+}
+
+/// Reads the dialplan.
+///
+/// # Errors
+/// Everything that is wrong in its files.
+pub fn read(config: &Config) -> Result<Plan, PlanError> {
     let source = match &config.dialplan.file {
         Some(path) => Source {
             file: path.display().to_string(),
@@ -143,7 +191,12 @@ fn load_plan(config: &Config) -> Result<Plan, PlanError> {
         config.sounds.dir.as_ref().map_or("sounds".into(), |dir| dir.display().to_string());
     globals.set("sounds_dir", folder);
     let context = config.dialplan.context.clone();
-    let options = LoadOptions { context: context.clone(), globals, ..LoadOptions::default() };
+    let options = LoadOptions {
+        context: context.clone(),
+        globals,
+        includes: includes::includes(),
+        ..LoadOptions::default()
+    };
     let plan = Plan::load(&[source], &options)?;
     if plan.context(&context).is_none() {
         return Err(PlanError::NoContext { context });

@@ -97,6 +97,7 @@ impl Server {
         let users = Arc::new(Users::new(&config)?);
         let (plan, prompts) = load_plan(&config).await?;
         plan::check_contexts(&plan, &users, &config)?;
+        plan::check_exposure(&plan, &users, &config)?;
         let numbers: Vec<Number> = plan
             .numbers(&config.dialplan.context)
             .into_iter()

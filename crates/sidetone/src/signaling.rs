@@ -10,6 +10,7 @@
 
 mod admission;
 mod dialing;
+mod facts;
 mod identity;
 mod legs;
 mod registration;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dialog::Body;
 use dialplan::{Cause, Ended, EndedBy, Facts, Situation, Variables};
-use situation::moment;
+pub(crate) use situation::moment;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use transport::{Flow, Name};

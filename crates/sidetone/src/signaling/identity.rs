@@ -21,6 +21,7 @@ use std::time::{Instant, SystemTime};
 use dialplan::Facts;
 use transport::{Flow, Message, Method, Name, ResponseWriter};
 
+use super::facts::further;
 use super::{Signaling, Wire};
 use crate::auth::{Denial, Identity, Verdict};
 use crate::metrics::{AuthResult, Refusal, RegistrationResult};
@@ -205,6 +206,7 @@ fn facts(invite: &Message, flow: &Flow, users: &Users) -> Facts {
         network_addr: Some(flow.remote.ip()),
         transport: flow.kind.label().to_owned(),
         sip_call_id: invite.call_id().to_owned(),
+        further: further(invite, flow),
         ..Facts::default()
     }
 }

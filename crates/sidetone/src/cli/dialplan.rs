@@ -1,0 +1,169 @@
+//! `sidetone check`, `sidetone explain` and `sidetone applications`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use dialplan::{Facts, Situation, Variables};
+
+use crate::calls::moment;
+use crate::config::{Config, ConfigError};
+use crate::plan::{self, PlanError};
+use crate::users::{UserError, Users};
+
+/// Arguments of `sidetone check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// Configuration of the server; the embedded default without it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Arguments of `sidetone explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArguments {
+    /// Configuration of the server; the embedded default without it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Number of the caller.
+    #[arg(long, value_name = "NUMBER", default_value = "")]
+    pub from: String,
+    /// Number that is called.
+    #[arg(long, value_name = "NUMBER")]
+    pub to: String,
+    /// Context the call starts in; without it the first one of --user, or the public one.
+    #[arg(long)]
+    pub context: Option<String>,
+    /// User who has shown a password.
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Address the call comes from.
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Option<IpAddr>,
+}
+
+/// Why a configuration or a dialplan cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanCommandError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A user cannot be used.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// The dialplan cannot be used.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The number leads nowhere.
+    #[error("{0}")]
+    NoMatch(dialplan::Explanation),
+}
+
+impl CheckArguments {
+    /// Checks the configuration with its users and its dialplan as a whole.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the dialplan, or the first thing elsewhere.
+    pub fn check(&self) -> Result<String, PlanCommandError> {
+        let config = load(self.config.as_ref())?;
+        let users = Users::new(&config)?;
+        let plan = plan::read(&config)?;
+        plan::check_contexts(&plan, &users, &config)?;
+        plan::check(&plan, &users, &config)?;
+        plan::load(&config)?;
+        let contexts = plan.contexts();
+        let extensions: usize = contexts.iter().map(|context| context.extensions.len()).sum();
+        Ok(format!("nothing is wrong: {} contexts, {extensions} extensions", contexts.len()))
+    }
+}
+
+impl ExplainArguments {
+    /// Says which extension a call reaches and what would run, or which condition of each failed.
+    ///
+    /// # Errors
+    /// The configuration cannot be used, or no extension matches.
+    pub fn explain(&self) -> Result<String, PlanCommandError> {
+        let config = load(self.config.as_ref())?;
+        let users = Users::new(&config)?;
+        let plan = plan::read(&config)?;
+        let of_user = self.user.as_deref().and_then(|user| users.get(user)?.contexts.first());
+        let context = self.context.as_ref().or(of_user).unwrap_or(&config.dialplan.context).clone();
+        let facts = Facts {
+            destination_number: self.to.clone(),
+            destination_user: users.get(&self.to).map(|user| user.name.clone()),
+            caller_id_number: self.from.clone(),
+            network_addr: self.address,
+            user: self.user.clone(),
+            context: context.clone(),
+            ..Facts::default()
+        };
+        let mut variables = Variables::default();
+        let mut situation = Situation { facts: &facts, variables: &mut variables, now: moment() };
+        let explanation = plan.explain(&context, &mut situation);
+        if explanation.is_match {
+            Ok(explanation.to_string())
+        } else {
+            Err(PlanCommandError::NoMatch(explanation))
+        }
+    }
+}
+
+/// Every application of the dialplan, with what it takes.
+#[must_use]
+pub fn applications() -> String {
+    let mut text = String::new();
+    for entry in dialplan::app::APPLICATIONS {
+        text.push_str(&format!("{}\n    {}\n", entry.name, entry.summary));
+        for argument in entry.arguments {
+            text.push_str(&format!("    {}: {}\n", argument.name, argument.reading));
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn load(path: Option<&PathBuf>) -> Result<Config, ConfigError> {
+    path.map_or_else(|| Ok(Config::default()), |path| Config::load(path))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+    use super::*;
+
+    fn explain(to: &str) -> Result<String, String> {
+        let arguments = ExplainArguments {
+            config: None,
+            from: "199".to_owned(),
+            to: to.to_owned(),
+            context: Some("public".to_owned()),
+            user: None,
+            address: None,
+        };
+        arguments.explain().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_number_of_the_guide_is_explained() {
+        let text = explain("07010002000").unwrap();
+        assert!(text.starts_with("TRUNK_WEBRTC_TEST (default-dialplan.xml:"), "{text}");
+        assert!(text.contains("what runs:\n    log ALERT ==== TRUNK CALL"), "{text}");
+        let refused = explain("555").unwrap_err();
+        assert!(refused.contains("destination_number \"555\" is not ^9196$"), "{refused}");
+    }
+
+    #[test]
+    fn the_embedded_default_is_right() {
+        let said = CheckArguments { config: None }.check().unwrap();
+        assert!(said.starts_with("nothing is wrong: 2 contexts"), "{said}");
+    }
+
+    #[test]
+    fn every_application_is_listed() {
+        let text = applications();
+        for name in dialplan::application_names() {
+            assert!(text.lines().any(|line| line == name), "{name}");
+        }
+    }
+}
