@@ -193,12 +193,15 @@ fn open(
     Ok((leg, Phone { socket, server, codec, said: Arc::clone(said) }))
 }
 
+/// With events for digits, as phones have them: for want of those the audio is searched for tones.
 fn negotiated(codec: Codec, phone: SocketAddr) -> Result<Negotiated, Error> {
     let payload_type = codec.descriptor().offered_payload_type;
     let offer = format!(
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-         m=audio {} RTP/AVP {payload_type}\r\na=rtpmap:{payload_type} {codec}\r\n",
-        phone.port()
+         m=audio {} RTP/AVP {payload_type} 101\r\na=rtpmap:{payload_type} {codec}\r\n\
+         a=rtpmap:101 telephone-event/{}\r\n",
+        phone.port(),
+        codec.clock_rate_hz()
     );
     let offer = sdp::parse(offer.as_bytes()).map_err(Error::media)?;
     sdp::negotiate(&offer, &Capabilities::default()).map_err(Error::media)
