@@ -161,15 +161,12 @@ impl Receiver {
         Self { buffers: vec![PacketBuffer::new(); BATCH].into(), names: vec![name; BATCH].into() }
     }
 
-    /// Receives up to `most` datagrams, [`BATCH`] at the most, without waiting; returns how many
-    /// came.
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        let most = most.min(BATCH);
+    /// Receives up to [`BATCH`] datagrams without waiting; returns how many came.
+    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let mut parts = [EMPTY_PART; BATCH];
         let mut messages = [EMPTY_MESSAGE; BATCH];
         let pool = self.buffers.iter_mut().zip(&mut self.names);
-        for (((buffer, name), part), message) in pool.zip(&mut parts).zip(&mut messages).take(most)
-        {
+        for (((buffer, name), part), message) in pool.zip(&mut parts).zip(&mut messages) {
             let space = buffer.space();
             part.iov_base = space.as_mut_ptr().cast();
             part.iov_len = space.len();
@@ -184,7 +181,7 @@ impl Receiver {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 messages.as_mut_ptr(),
-                most as u32,
+                BATCH as u32,
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
             )
@@ -194,6 +191,31 @@ impl Receiver {
             buffer.set_len(message.msg_len as usize);
         }
         Ok(received)
+    }
+
+    /// Receives one datagram without waiting: cheaper than a batch where no second one is to be
+    /// expected.
+    pub(super) fn receive_one(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let (Some(buffer), Some(name)) = (self.buffers.first_mut(), self.names.first_mut()) else {
+            return Ok(());
+        };
+        let space = buffer.space();
+        let mut name_len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        // SAFETY: the buffer and the name belong to `self` and are as long as is said; the length of
+        // the name is a variable of this function.
+        let received = unsafe {
+            libc::recvfrom(
+                socket.as_raw_fd(),
+                space.as_mut_ptr().cast(),
+                space.len(),
+                libc::MSG_DONTWAIT,
+                std::ptr::from_mut(name).cast(),
+                &raw mut name_len,
+            )
+        };
+        let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        buffer.set_len(received);
+        Ok(())
     }
 
     /// The datagram at a place of the last batch and where it came from.
@@ -286,7 +308,7 @@ mod tests {
             let mut receiver = Receiver::new();
             let mut received = Vec::new();
             while received.len() < 10 {
-                let count = receiver.receive(b.as_fd(), BATCH).unwrap();
+                let count = receiver.receive(b.as_fd()).unwrap();
                 for at in 0..count {
                     let (from, buffer) = receiver.datagram(at).unwrap();
                     assert_eq!(from, a.local_addr().unwrap());
@@ -294,8 +316,14 @@ mod tests {
                 }
             }
             assert_eq!(received, payloads);
-            let error = receiver.receive(b.as_fd(), BATCH).unwrap_err();
+            let error = receiver.receive(b.as_fd()).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            let error = receiver.receive_one(b.as_fd()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            a.send_to(b"one", b.local_addr().unwrap()).unwrap();
+            receiver.receive_one(b.as_fd()).unwrap();
+            let (from, buffer) = receiver.datagram(0).unwrap();
+            assert_eq!((from, buffer.datagram()), (a.local_addr().unwrap(), &b"one"[..]));
         }
     }
 

@@ -218,7 +218,7 @@ impl ShardThread {
     fn receive_shared(&mut self, socket: u8) {
         for _ in 0..BATCHES_PER_TURN {
             let Some(shared) = self.outbox.shared().get(usize::from(socket)) else { return };
-            let Ok(count) = self.receiver.receive(shared.as_fd(), BATCH) else { return };
+            let Ok(count) = self.receiver.receive(shared.as_fd()) else { return };
             let now = Instant::now();
             self.received += count;
             for at in 0..count {
@@ -234,6 +234,7 @@ impl ShardThread {
         }
     }
 
+    /// A leg's own socket has one datagram as a rule; the next wait tells of another.
     fn receive_own(
         &mut self,
         key: LegKey,
@@ -241,13 +242,12 @@ impl ShardThread {
         socket: impl Fn(&PortPair) -> Option<&Socket>,
     ) {
         let Some(socket) = self.outbox.pair(key).and_then(socket) else { return };
-        let Ok(count) = self.receiver.receive(socket.as_fd(), DATAGRAMS_PER_TURN) else { return };
-        let now = Instant::now();
-        self.received += count;
-        for at in 0..count {
-            if let Some((from, buffer)) = self.receiver.datagram(at) {
-                self.shard.handle_packet(path, from, buffer, now, &mut self.outbox);
-            }
+        if self.receiver.receive_one(socket.as_fd()).is_err() {
+            return;
+        }
+        self.received += 1;
+        if let Some((from, buffer)) = self.receiver.datagram(0) {
+            self.shard.handle_packet(path, from, buffer, Instant::now(), &mut self.outbox);
         }
     }
 
@@ -418,8 +418,6 @@ impl Token {
 const INDEX_BITS: u32 = (1 << 28) - 1;
 /// Batches taken from one shared socket before others have their turn.
 const BATCHES_PER_TURN: usize = 4;
-/// Datagrams taken from one leg's socket before others have their turn.
-const DATAGRAMS_PER_TURN: usize = 16;
 /// Sockets read before what is due is done.
 const TOKENS_PER_TURN: usize = 64;
 /// Datagrams that come less often than this do not wait for one another.

@@ -397,9 +397,13 @@ impl Shard {
         self.arm(key);
     }
 
-    /// Listens for digits in the audio of a peer that sends no events.
+    /// Listens for digits in the audio of a peer that sends no events. Nobody asks for them while it
+    /// hears itself.
     fn listen(&mut self, key: LegKey, meta: &Meta, datagram: &[u8], now: Instant) {
         let Some(leg) = self.leg(key) else { return };
+        if matches!(leg.mode, Mode::Echo | Mode::DelayedEcho(_)) {
+            return;
+        }
         let Some(listener) = &mut leg.cold.listener else { return };
         let payload = datagram.get(meta.payload.clone()).unwrap_or_default();
         let before = listener.poll_timeout();
