@@ -1,6 +1,6 @@
 //! What is wrong with a plan as a whole although each line of it can be read.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::app::{Lead, suggest};
@@ -74,20 +74,14 @@ impl Checker<'_> {
     /// Finds extensions behind one that takes every call they could match.
     fn unreachable(&mut self, context: &Context) {
         let mut all: Option<&Arc<Extension>> = None;
-        let mut taken: Vec<(&Arc<Extension>, Fact, BTreeSet<String>)> = Vec::new();
+        let mut taken: HashMap<(Fact, String), &Arc<Extension>> = HashMap::new();
         for extension in &context.extensions {
             let wanted = extension.conditions.first().and_then(first_values);
             let by = all.or_else(|| {
                 let (fact, values) = wanted.as_ref()?;
-                let mut left: BTreeSet<&String> = values.iter().collect();
-                let mut last = None;
-                for (before, _, taken) in taken.iter().filter(|(_, known, _)| known == fact) {
-                    if left.iter().any(|value| taken.contains(*value)) {
-                        last = Some(*before);
-                    }
-                    left.retain(|value| !taken.contains(*value));
-                }
-                last.filter(|_| left.is_empty())
+                let by = |value: &String| taken.get(&(*fact, value.clone())).copied();
+                let by: Option<Vec<_>> = values.iter().map(by).collect();
+                by?.pop()
             });
             if let Some(by) = by {
                 let detail = format!(
@@ -102,7 +96,11 @@ impl Checker<'_> {
             }
             match takes(extension) {
                 Some(Taken::All) => all = Some(extension),
-                Some(Taken::Values(fact, values)) => taken.push((extension, fact, values)),
+                Some(Taken::Values(fact, values)) => {
+                    for value in values {
+                        taken.entry((fact, value)).or_insert(extension);
+                    }
+                }
                 None => {}
             }
         }
@@ -215,7 +213,7 @@ impl Checker<'_> {
 /// What an extension takes from those behind it.
 enum Taken {
     All,
-    Values(Fact, BTreeSet<String>),
+    Values(Fact, Vec<String>),
 }
 
 /// The calls that never go past an extension, if that is easily said: it has one condition with at most one test.
@@ -231,7 +229,7 @@ fn takes(extension: &Extension) -> Option<Taken> {
         [test] if test.takes_all() => Some(Taken::All),
         [test] => {
             let (fact, values) = test.plain_values()?;
-            Some(Taken::Values(fact, values.into_iter().collect()))
+            Some(Taken::Values(fact, values))
         }
         _ => None,
     }

@@ -101,7 +101,7 @@ impl Facts {
 }
 
 /// A fact that a condition can look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fact {
     /// [`Facts::destination_number`].
     DestinationNumber,
