@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use dialog::state::State;
 use dialog::{Action, Body, Event, Failure, Leg, Purpose, Settings};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
@@ -214,7 +215,8 @@ impl Legs {
 
     /// No leg waits any longer for an ACK: the process stops.
     pub(super) fn stop_waiting(&mut self, now: Instant) {
-        for (key, entry) in &mut self.table {
+        let waits = |leg: &Leg| matches!(leg.state(), State::Answered | State::AnsweredToEnd);
+        for (key, entry) in self.table.iter_mut().filter(|(_, entry)| waits(&entry.leg)) {
             entry.leg.stop_waiting(now);
             self.changed.push(*key);
         }
@@ -420,7 +422,7 @@ impl Entry {
     fn tell(&mut self, event: SipEvent, now: Instant) {
         let Some(events) = &self.events else { return };
         if let Err(error) = events.try_send(event)
-            && !matches!(self.leg.state(), dialog::state::State::Terminated)
+            && self.leg.state() != State::Terminated
         {
             if !events.is_closed() {
                 warn!(%error, "a call does not take its events; ending it");
