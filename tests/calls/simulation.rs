@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use rustls::{ClientConfig, RootCertStore};
 use sidetone::calls::{Dialer, MediaLegs, Policy, Shared, Trail};
 use sidetone::config::{CodecName, Config, UserSection};
 use sidetone::health::Health;
@@ -13,6 +14,7 @@ use sidetone::metrics::Metrics;
 use sidetone::registrar::{Registrar, StoredBinding, Writer};
 use sidetone::signaling::{self, Signaling, Wire};
 use sidetone::users::Users;
+use sidetone::webhook::{SigningKey, Webhooks};
 use tokio::sync::{mpsc, watch};
 use transport::net::{NetError, NetEvent, SendError};
 use transport::routing::NextHop;
@@ -128,6 +130,9 @@ impl Simulation {
         let registrar = Arc::new(Registrar::new((&config).into(), Writer::none()));
         let (stop, stopped) = watch::channel(false);
         let (dialer, inbox) = Dialer::new();
+        sidetone::install_crypto_provider();
+        let tls = ClientConfig::builder().with_root_certificates(RootCertStore::empty());
+        let tls = tls.with_no_client_auth();
         let shared = Shared {
             plan,
             public_context: context.to_owned(),
@@ -136,6 +141,7 @@ impl Simulation {
             prompts,
             hold_music: config.sounds.hold_music.clone(),
             media,
+            webhooks: Webhooks::new(&tls, SigningKey::unknown()),
             dialer: dialer.clone(),
             capabilities: Default::default(),
             metrics: Arc::new(Metrics::new(100).unwrap()),

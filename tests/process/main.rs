@@ -6,6 +6,7 @@ mod commands;
 mod phone;
 mod registering;
 mod server;
+mod webhooks;
 
 use std::time::{Duration, Instant};
 

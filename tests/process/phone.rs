@@ -77,7 +77,21 @@ impl Phone {
         answer
     }
 
+    /// Calls, and gives up once `until` returns; takes the 487.
+    pub fn invite_cancelled(&mut self, number: &str, until: impl FnOnce()) {
+        self.begin(number, "0 101");
+        until();
+        self.send("CANCEL", self.cseq, "");
+        let answer = self.final_response();
+        assert!(answer.starts_with("SIP/2.0 487 "), "{answer}");
+    }
+
     fn invite(&mut self, number: &str, formats: &str) -> String {
+        self.begin(number, formats);
+        self.final_response()
+    }
+
+    fn begin(&mut self, number: &str, formats: &str) {
         self.number = number.to_owned();
         self.cseq += 1;
         let local = self.media.local_addr().unwrap();
@@ -89,9 +103,18 @@ impl Phone {
              a=rtpmap:101 telephone-event/8000\r\n"
         );
         self.send("INVITE", self.cseq, &sdp);
+    }
+
+    /// The final response to the INVITE.
+    fn final_response(&mut self) -> String {
+        let is_final = |message: &str| {
+            message.starts_with("SIP/2.0 ")
+                && !message.starts_with("SIP/2.0 1")
+                && message.contains(" INVITE\r\n")
+        };
         loop {
             let message = self.receive(Duration::from_secs(5)).expect("no answer to INVITE");
-            if message.starts_with("SIP/2.0 ") && !message.starts_with("SIP/2.0 1") {
+            if is_final(&message) {
                 return message;
             }
         }
@@ -190,10 +213,12 @@ impl Phone {
             format!(";tag={}", self.remote_tag)
         };
         let Phone { number, call_id, .. } = self;
+        // A CANCEL has the branch of the request that it cancels (RFC 3261 §9.1).
+        let branch = if method == "CANCEL" { "INVITE" } else { method };
         let content = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         let message = format!(
             "{method} sip:{number}@server SIP/2.0\r\n\
-             Via: SIP/2.0/{token} {local};rport;branch=z9hG4bK{call_id}{cseq}{method}\r\n\
+             Via: SIP/2.0/{token} {local};rport;branch=z9hG4bK{call_id}{cseq}{branch}\r\n\
              Max-Forwards: 70\r\nFrom: <sip:phone@server>;tag=p\r\n\
              To: <sip:{number}@server>{tag}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
              Contact: <sip:phone@{local}>\r\n{content}Content-Length: {}\r\n\r\n{body}",

@@ -79,6 +79,13 @@ impl Facts {
         }
     }
 
+    /// Every fact by name, those of [`Facts::further`] among them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        let known = FACTS.iter().map(|(name, fact)| (*name, self.read(*fact)));
+        let further = self.further.iter();
+        known.chain(further.map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_str()))))
+    }
+
     /// Reads one fact, empty if it is not known for this call.
     pub(crate) fn read(&self, fact: Fact) -> Cow<'_, str> {
         Cow::Borrowed(match fact {

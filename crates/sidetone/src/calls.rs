@@ -31,6 +31,7 @@ use crate::health::Health;
 use crate::metrics::{Metrics, Refusal};
 use crate::registrar::Registrar;
 use crate::users::Users;
+use crate::webhook::Webhooks;
 
 pub(crate) use live::moment;
 pub use media::{MediaLeg, MediaLegs};
@@ -55,6 +56,8 @@ pub struct Shared {
     pub hold_music: String,
     /// Where media legs are opened.
     pub media: Arc<dyn MediaLegs>,
+    /// Asks webhooks of the dialplan.
+    pub webhooks: Webhooks,
     /// Where calls are made.
     pub dialer: Dialer,
     /// What may be negotiated.

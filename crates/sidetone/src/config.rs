@@ -7,6 +7,7 @@ mod external;
 mod identity;
 mod listen;
 mod load;
+mod webhook;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub use external::{ExternalAddress, ExternalPorts};
 pub use identity::{Auth, DtmfMode, MediaProfile, Registrar, TransportName, UserSection};
 pub use listen::{Address, Listen, ListenKind};
 pub use load::ConfigError;
+pub use webhook::Webhook;
 
 /// All that can be configured. `Config::default()` is the embedded default.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -48,6 +50,8 @@ pub struct Config {
     pub sounds: Sounds,
     /// Which dialplan is loaded.
     pub dialplan: Dialplan,
+    /// Webhooks of the dialplan.
+    pub webhook: Webhook,
     /// Metrics and health.
     pub control: Control,
     /// Bounds of everything that grows.
@@ -305,6 +309,7 @@ impl Default for Config {
             calls: Calls::default(),
             sounds: Sounds::default(),
             dialplan: Dialplan::default(),
+            webhook: Webhook::default(),
             control: Control::default(),
             limits: Limits::default(),
             log: Log::default(),
@@ -482,6 +487,7 @@ mod tests {
             ("[media]\nwebrtc_port = 12000\n", "webrtc_port"),
             ("[web]\nping_interval_s = 0\n", "ping_interval_s"),
             ("[sip]\nsession_expires_min_s = 10\n", "session_expires_min_s"),
+            ("[webhook]\nsecret = 'short'\n", "webhook.secret"),
         ] {
             let error = Config::parse(text, "x.toml".as_ref()).unwrap_err().to_string();
             assert!(error.contains(says) && !error.contains('\n'), "{text}: {error}");

@@ -32,6 +32,7 @@ pub mod signaling;
 mod tones;
 mod trust;
 pub mod users;
+pub mod webhook;
 
 pub use config::Config;
 pub use server::{Server, StartError};

@@ -23,6 +23,7 @@ pub use collected::Collected;
 use families::Families;
 pub use labels::{
     AuthResult, CallResult, Direction, EndCause, MediaStage, Refusal, RegistrationResult,
+    WebhookResult,
 };
 
 /// The families that signalling and calls count in.
@@ -53,6 +54,8 @@ pub struct Metrics {
     rtp_round_trip: Histogram,
     dtmf_digits: IntCounterVec,
     dialplan_actions: IntCounterVec,
+    webhook_requests: IntCounterVec,
+    webhook_duration: Histogram,
     tls_certificate_expiry: Gauge,
     ready: GaugeVec,
 }
@@ -181,6 +184,16 @@ impl Metrics {
                 "Dialplan applications run.",
                 &["application"],
             )?,
+            webhook_requests: f.counters(
+                "sidetone_webhook_requests_total",
+                "Webhooks asked, by what came of it after one retry.",
+                &["result"],
+            )?,
+            webhook_duration: f.histogram(
+                "sidetone_webhook_duration_seconds",
+                "How long a webhook took, one retry included.",
+                &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0],
+            )?,
             tls_certificate_expiry: f.float_gauge(
                 "sidetone_tls_certificate_expiry_timestamp_seconds",
                 "End of the validity of the certificate now served; 0 when none is.",
@@ -258,6 +271,9 @@ impl Metrics {
         }
         for application in dialplan::app::APPLICATIONS.iter().map(|entry| entry.name) {
             self.dialplan_actions.with_label_values(&[application]);
+        }
+        for result in WebhookResult::ALL {
+            self.webhook_requests.with_label_values(&[result.label()]);
         }
         for reason in READY_REASONS {
             self.ready.with_label_values(&[reason]);
@@ -387,6 +403,12 @@ impl Metrics {
     /// A dialplan application began.
     pub fn application(&self, name: &str) {
         self.dialplan_actions.with_label_values(&[name]).inc();
+    }
+
+    /// A webhook was asked.
+    pub fn webhook(&self, result: WebhookResult, took: Duration) {
+        self.webhook_requests.with_label_values(&[result.label()]).inc();
+        self.webhook_duration.observe(took.as_secs_f64());
     }
 
     /// The certificate that is served ends then, seconds since 1970.

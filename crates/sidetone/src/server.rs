@@ -10,6 +10,7 @@ use dialplan::Plan;
 use media::net::{MediaConfig, MediaPlane, PortMap};
 use media::prompt::PromptStore;
 use media::sdp::{Capabilities, Security};
+use rustls::ClientConfig;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
@@ -35,6 +36,7 @@ use crate::registrar::{
 use crate::signaling::{self, Signaling};
 use crate::trust;
 use crate::users::{UserError, Users};
+use crate::webhook::{SigningKey, Webhooks};
 
 /// A server that answers calls until it is shut down.
 #[derive(Debug)]
@@ -105,7 +107,9 @@ impl Server {
             .collect();
 
         let (events, inbound) = mpsc::channel(INBOUND_MAX);
-        let network = Network::new(net_config(&config, open_files, calls_max), events);
+        let tls_client = trust::tls_client();
+        let net_config = net_config(&config, open_files, calls_max, Arc::clone(&tls_client));
+        let network = Network::new(net_config, events);
         let stop_on_error = StopOnError(Some(network.clone()));
         let configured = config.listen.iter().flat_map(|listen| listen.address.sockets());
         let configured: Vec<IpAddr> = configured.map(|(address, _)| address.ip()).collect();
@@ -140,6 +144,7 @@ impl Server {
             prompts,
             hold_music: config.sounds.hold_music.clone(),
             media: Arc::new(media.clone()),
+            webhooks: webhooks(&config, &tls_client),
             dialer,
             capabilities: Capabilities {
                 codecs: plan::codecs(&config),
@@ -272,7 +277,21 @@ fn open_store(folder: Option<&Path>) -> Result<(Writer, Vec<StoredBinding>), Sto
     Ok((Writer::start(store)?, stored))
 }
 
-fn net_config(config: &Config, open_files: u64, calls_max: usize) -> NetConfig {
+/// Without a secret to sign with, requests go out all the same; the program that they ask can tell.
+fn webhooks(config: &Config, tls: &ClientConfig) -> Webhooks {
+    let key = SigningKey::of(config).unwrap_or_else(|error| {
+        warn!(%error, "nobody can check the signatures of webhooks");
+        SigningKey::unknown()
+    });
+    Webhooks::new(tls, key)
+}
+
+fn net_config(
+    config: &Config,
+    open_files: u64,
+    calls_max: usize,
+    tls_client: Arc<ClientConfig>,
+) -> NetConfig {
     let limits = &config.limits;
     let connections_max = limits::connections_max(limits.connections_max, open_files, calls_max);
     let ping_interval = Duration::from_secs(config.web.ping_interval_s);
@@ -287,7 +306,7 @@ fn net_config(config: &Config, open_files: u64, calls_max: usize) -> NetConfig {
         ping_interval,
         pong_timeout: ping_interval / 2,
         origins: config.web.origins.clone(),
-        tls_client: Some(trust::tls_client()),
+        tls_client: Some(tls_client),
         ..NetConfig::default()
     }
 }

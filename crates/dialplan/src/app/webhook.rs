@@ -10,8 +10,11 @@ use crate::webhook::{WebhookRequest, read_answer};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "webhook",
-    summary: "Sends the facts and variables of the call to a URL as JSON and runs the list of actions that it answers \
-              with; the fallback list is run if there is no such answer in time.",
+    summary: "Sends the call to a URL, POST with {\"facts\": {…}, \"variables\": {…}} as JSON, and runs the list of actions \
+              that it answers with, such as [\"answer\", \"playback hello.wav\"]; the fallback list is run if there is no \
+              such answer in time. A server that cannot be reached or says 408, 425, 429 or 5xx is asked once more; \
+              redirections are not followed. The headers webhook-id, webhook-timestamp and webhook-signature sign the \
+              request with webhook.secret of the configuration, as Standard Webhooks says.",
     arguments: &[
         Argument {
             name: "url", reading: "http://… or https://…; it may not come from the call"

@@ -208,6 +208,10 @@ impl Config {
             ),
             (limits.registrations_max == 0, "limits.registrations_max must be at least 1"),
             (
+                !self.webhook.is_fit(),
+                "webhook.secret must have at least 24 bytes; `openssl rand -hex 32` makes one",
+            ),
+            (
                 !(1..=HOUR_S).contains(&self.web.ping_interval_s),
                 "web.ping_interval_s must be from 1 to 3600",
             ),

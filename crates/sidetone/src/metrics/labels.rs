@@ -1,5 +1,7 @@
 //! The closed sets of labels.
 
+use crate::webhook::WebhookError;
+
 /// Why an INVITE was refused before a call was made of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -116,6 +118,25 @@ pub enum MediaStage {
     FirstPacketIn,
     /// The first packet out, from opening the leg.
     FirstPacketOut,
+}
+
+/// What came of a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookResult {
+    /// A 2xx answer; the dialplan may still find nothing in it that can be run.
+    Answered,
+    /// Another status, a redirection among them.
+    Status,
+    /// No answer in time.
+    Timeout,
+    /// No connection.
+    Connection,
+    /// An answer that is too long or no text, or a URL that cannot be asked.
+    Unusable,
+    /// Too many requests were on their way.
+    Busy,
+    /// The call ended meanwhile.
+    Abandoned,
 }
 
 /// Which way a message went.
@@ -263,6 +284,45 @@ impl EndCause {
             EndCause::Shutdown => "shutdown",
             EndCause::TooLong => "too_long",
             EndCause::Failure => "failure",
+        }
+    }
+}
+
+impl WebhookResult {
+    pub(super) const ALL: [WebhookResult; 7] = [
+        WebhookResult::Answered,
+        WebhookResult::Status,
+        WebhookResult::Timeout,
+        WebhookResult::Connection,
+        WebhookResult::Unusable,
+        WebhookResult::Busy,
+        WebhookResult::Abandoned,
+    ];
+
+    /// Of an answer.
+    #[must_use]
+    pub fn of(answer: &Result<String, WebhookError>) -> Self {
+        match answer {
+            Ok(_) => WebhookResult::Answered,
+            Err(WebhookError::Status(_)) => WebhookResult::Status,
+            Err(WebhookError::Timeout) => WebhookResult::Timeout,
+            Err(WebhookError::Connection(_)) => WebhookResult::Connection,
+            Err(WebhookError::Busy) => WebhookResult::Busy,
+            Err(WebhookError::Url | WebhookError::TooLong | WebhookError::NotText) => {
+                WebhookResult::Unusable
+            }
+        }
+    }
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            WebhookResult::Answered => "answered",
+            WebhookResult::Status => "status",
+            WebhookResult::Timeout => "timeout",
+            WebhookResult::Connection => "connection",
+            WebhookResult::Unusable => "unusable",
+            WebhookResult::Busy => "busy",
+            WebhookResult::Abandoned => "abandoned",
         }
     }
 }
