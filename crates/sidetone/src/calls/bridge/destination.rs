@@ -23,6 +23,8 @@ pub(super) struct Place {
     /// Who is called there, if it is a user of ours.
     pub user: Option<Arc<User>>,
     kind: TransportKind,
+    /// It has refused media that may be in the clear: it is offered SRTP and nothing else.
+    pub is_srtp_only: bool,
     /// 0 to 1000; the highest is tried first where they are tried in order.
     pub q_milli: u16,
 }
@@ -31,14 +33,15 @@ impl Place {
     fn of_contact(user: &Arc<User>, contact: Contact) -> Self {
         let Contact { uri, flow, transport, path, q_milli, .. } = contact;
         let user = Some(Arc::clone(user));
-        Place { uri, routes: path, flow, user, kind: transport, q_milli }
+        Place { uri, routes: path, flow, user, kind: transport, is_srtp_only: false, q_milli }
     }
 
     /// A URI whose host is to be looked up.
     fn of_uri(uri: &Uri) -> Self {
         let kind = uri.transport().unwrap_or(TransportKind::Udp);
         let uri = uri.as_str().to_owned();
-        Place { uri, routes: Vec::new(), flow: None, user: None, kind, q_milli: 1000 }
+        let (routes, is_srtp_only) = (Vec::new(), false);
+        Place { uri, routes, flow: None, user: None, kind, is_srtp_only, q_milli: 1000 }
     }
 
     pub(super) fn peer(&self) -> Peer {
@@ -48,6 +51,16 @@ impl Place {
             local: self.flow.map(|flow| flow.local.ip()),
             remote: self.flow.map(|flow| flow.remote.ip()).or_else(remote),
         }
+    }
+
+    /// The same place, to be offered what it may have missed: a phone that demands SRTP refuses an
+    /// offer of RTP that SRTP may take the place of (RTP/AVP with keys). `None` if it was offered
+    /// that, or must not be.
+    pub(super) fn demanding_srtp(&self) -> Option<Place> {
+        let media = self.user.as_ref().map_or(MediaProfile::Auto, |user| user.media);
+        let is_open = media == MediaProfile::Auto && self.kind.is_secure();
+        (is_open && !self.is_srtp_only && !self.is_webrtc())
+            .then(|| Place { is_srtp_only: true, ..self.clone() })
     }
 
     /// Whether our offer is best made as WebRTC: as the user wants it or, without such a wish, to

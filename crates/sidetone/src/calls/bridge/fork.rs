@@ -99,7 +99,8 @@ impl<'a> Fork<'a> {
         starts_at: Instant,
         call: &LiveCall,
     ) {
-        if !self.visited.insert(format!("{destination} {}", place.uri)) {
+        let srtp = if place.is_srtp_only { "srtp" } else { "" };
+        if !self.visited.insert(format!("{destination} {srtp} {}", place.uri)) {
             return;
         }
         if self.branches.len() >= self.branches_max {

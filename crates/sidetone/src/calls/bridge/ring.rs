@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dialplan::{Cause, Ended, EndedBy};
+use media::sdp::Security;
 use media::shard::{Command, PlayEnd, Repeat};
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -10,7 +11,7 @@ use tracing::{debug, warn};
 use super::failure::{Failure, cause_of};
 use super::fork::{Fork, State};
 use crate::calls::LegPlace;
-use crate::calls::leg::{Callee, Leg, LegEnd, Notice};
+use crate::calls::leg::{Callee, Leg, LegEnd, LegRefusal, Notice};
 use crate::calls::live::{LiveCall, Step};
 use crate::calls::offer::Refused;
 use crate::calls::terms::Terms;
@@ -82,8 +83,11 @@ impl LiveCall {
         let taken = LegPlace::take(&self.shared.health).map_err(overloaded)?;
         let (place, shared) = (&branch.place, &self.shared);
         let (user, peer) = (place.user.as_deref(), place.peer());
-        let terms = Terms::new(shared, user, peer.kind)
+        let mut terms = Terms::new(shared, user, peer.kind)
             .offering(place.is_webrtc(), self.caller.offered_codecs());
+        if place.is_srtp_only {
+            terms.capabilities.security = Security::Required;
+        }
         let callee = Callee {
             name: destination.target.to_string(),
             peer,
@@ -230,8 +234,11 @@ impl LiveCall {
         };
         debug!(call_id = self.facts.uuid, index, cause = cause.name(), status = ?failure.status, "a call to another failed");
         let destination = fork.branches.get(index).map(|branch| branch.destination);
-        let is_final = failure.status.is_some_and(|status| status >= 600);
-        let is_followed = refusal.is_some_and(|refusal| self.redirect(fork, index, &refusal));
+        let mut is_final = failure.status.is_some_and(|status| status >= 600);
+        let is_followed = refusal.is_some_and(|refusal| {
+            self.redirect(fork, index, &refusal) || self.offer_srtp(fork, index, &refusal)
+        });
+        is_final &= !is_followed;
         let leg = match is_followed {
             true => fork.branches.get_mut(index).and_then(|branch| branch.end()),
             false => fork.failed(index, failure),
@@ -243,6 +250,19 @@ impl LiveCall {
             fork.cancel_destination(destination).await;
         }
         self.check_early(fork).await
+    }
+
+    /// Calls a place once more where it may have wanted SRTP (488 and 606 refuse a description: RFC
+    /// 3261 §21.4.26, §21.6.4).
+    fn offer_srtp(&self, fork: &mut Fork<'_>, index: usize, refusal: &LegRefusal) -> bool {
+        let branch = fork.branches.get(index).filter(|_| matches!(refusal.status, 488 | 606));
+        let again =
+            branch.and_then(|branch| Some((branch.place.demanding_srtp()?, branch.destination)));
+        again.is_some_and(|(place, destination)| {
+            let before = fork.branches.len();
+            fork.add(place, destination, 0, Instant::now(), self);
+            fork.branches.len() > before
+        })
     }
 
     /// A caller who heard a branch that is over hears a ringback tone, if somebody still rings.
