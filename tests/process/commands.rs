@@ -43,7 +43,7 @@ impl Server {
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sidetone"));
         command.args(arguments).env("STATE_DIRECTORY", &self.folder).stdin(Stdio::null());
         command

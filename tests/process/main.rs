@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod phone;
 mod registering;
+mod reloading;
 mod server;
 mod webhooks;
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -18,7 +18,13 @@ pub struct Server {
 impl Server {
     /// Starts the server with `config` over free ports and waits until it answers calls.
     pub fn start(config: &str) -> Self {
+        Server::start_with_files(config, |_| {})
+    }
+
+    /// The same, with files beside the configuration.
+    pub fn start_with_files(config: &str, write: impl FnOnce(&Path)) -> Self {
         let folder = folder();
+        write(&folder);
         let listen: String = ["udp", "tcp", "http"]
             .map(|kind| format!("[[listen]]\nkind = '{kind}'\naddress = 'localhost:0'\n"))
             .concat();
@@ -103,11 +109,20 @@ impl Server {
         }
     }
 
+    /// Address of the control port.
+    pub fn control(&self) -> &str {
+        self.ready["control"].as_str().unwrap()
+    }
+
     /// Status and body of a page of the control port.
     pub fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.ready["control"].as_str().unwrap()).unwrap();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        self.request("GET", path, "Host: localhost\r\n")
+    }
+
+    /// Status and body of what the control port answers.
+    pub fn request(&self, method: &str, path: &str, lines: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.control()).unwrap();
+        let request = format!("{method} {path} HTTP/1.1\r\n{lines}Connection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

@@ -50,11 +50,12 @@ impl Plan {
     /// a public context that leads to users who are not public or out of this server, missing sounds.
     pub fn check(&self, surroundings: &Surroundings<'_>) -> Vec<Finding> {
         let mut checker = Checker { plan: self, surroundings, findings: Findings::default() };
+        // First, since findings are bounded, and this one is a danger.
+        checker.public();
         for context in &self.contexts {
             checker.unreachable(context);
         }
         checker.leads();
-        checker.public();
         for (sound, location) in self.sounds() {
             if let Err(detail) = (surroundings.sound)(sound) {
                 checker.findings.add(location, Fault::Plan { detail });

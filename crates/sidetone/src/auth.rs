@@ -109,6 +109,16 @@ impl Authenticator {
         }
     }
 
+    /// Judges by another configuration from now. Nonces stay good unless they were made for another
+    /// realm or lifetime; nobody comes twice with what was used.
+    pub fn renew(&mut self, config: &config::Auth, token_key: TokenKey, now: Instant) {
+        let mut renewed = Authenticator::new(config, token_key, now);
+        if renewed.nonces.is_like(&self.nonces) {
+            std::mem::swap(&mut renewed.nonces, &mut self.nonces);
+        }
+        *self = renewed;
+    }
+
     /// The context of calls whose token names no user.
     #[must_use]
     pub fn token_context(&self) -> Option<&str> {

@@ -39,25 +39,26 @@ pub(crate) use port::Order;
 pub use port::{Dial, Dialer, Inbox, SipCommand, SipEvent, SipPort};
 pub use trail::Trail;
 
-/// What all calls share.
-#[derive(Debug)]
+/// What all calls share. A reload puts another one in its place: a call goes on with the one that
+/// it started with.
+#[derive(Debug, Clone)]
 pub struct Shared {
     /// The dialplan.
     pub plan: Plan,
     /// Context of callers who are not authenticated.
     pub public_context: String,
-    /// Users by name; a reload swaps them whole.
-    pub users: watch::Receiver<Arc<Users>>,
+    /// Users by name.
+    pub users: Arc<Users>,
     /// Where users are reached.
     pub registrar: Arc<Registrar>,
     /// Sounds and tones.
-    pub prompts: PromptStore,
+    pub prompts: Arc<PromptStore>,
     /// The sound that who is on hold hears.
     pub hold_music: String,
     /// Where media legs are opened.
     pub media: Arc<dyn MediaLegs>,
     /// Asks webhooks of the dialplan.
-    pub webhooks: Webhooks,
+    pub webhooks: Arc<Webhooks>,
     /// Where calls are made.
     pub dialer: Dialer,
     /// What may be negotiated.
@@ -72,14 +73,6 @@ pub struct Shared {
     pub trail: Trail,
     /// Turns true when the process is stopped.
     pub stop: watch::Receiver<bool>,
-}
-
-impl Shared {
-    /// The users as they are now.
-    #[must_use]
-    pub fn users(&self) -> Arc<Users> {
-        Arc::clone(&self.users.borrow())
-    }
 }
 
 /// What ends a call by itself, and whom a call may call.

@@ -1,28 +1,34 @@
 //! The certificate of the TLS and HTTPS listeners: the configured one, or one made here.
 
+mod served;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::config::Config;
 
+pub use served::{Files, Served};
+
 /// What the TLS listeners serve.
 #[derive(Debug, Clone)]
 pub struct Certificate {
-    /// Configuration of the listeners, TLS 1.2 and 1.3.
-    pub tls: Arc<ServerConfig>,
+    /// The chain and its key, which belong together.
+    pub key: Arc<CertifiedKey>,
     /// End of its validity, seconds since 1970.
     pub not_after_unix_s: i64,
     /// File it was read from.
     pub path: PathBuf,
     /// Whether Sidetone made it, so that browsers ask before they accept it.
     pub is_self_made: bool,
+    /// The files as they were just before they were read.
+    pub files: Files,
 }
 
 /// Why there is no certificate to serve: one sentence with what to do.
@@ -88,7 +94,7 @@ impl Certificate {
             return Ok(loaded);
         }
         let folder = state_dir(config).ok_or(CertificateError::NoStateDir)?;
-        let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
+        let (certificate, key) = self_made(&folder);
         if is_still_good(&certificate, names)
             && let Ok(kept) = load(&certificate, &key, true)
         {
@@ -97,6 +103,10 @@ impl Certificate {
         make(&folder, &certificate, &key, names)?;
         load(&certificate, &key, true)
     }
+}
+
+fn self_made(folder: &Path) -> (PathBuf, PathBuf) {
+    (folder.join("tls.crt"), folder.join("tls.key"))
 }
 
 /// The folder that keeps what must outlive the process.
@@ -128,6 +138,7 @@ fn load(
         key,
         reason,
     };
+    let files = Files::now(certificate, key);
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|e| bad_pem(certificate, "certificate", "certificate", e.to_string()))?;
@@ -140,12 +151,11 @@ fn load(
     let not_after_unix_s = parsed.validity().not_after.timestamp();
     let private = PrivateKeyDer::from_pem_file(key)
         .map_err(|e| bad_pem(key, "private key", "key", e.to_string()))?;
-    let tls =
-        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private).map_err(
-            |e| CertificateError::Pair { path: certificate.to_owned(), reason: e.to_string() },
-        )?;
     let path = certificate.to_owned();
-    Ok(Certificate { tls: Arc::new(tls), not_after_unix_s, path, is_self_made })
+    let provider = rustls::crypto::ring::default_provider();
+    let key = CertifiedKey::from_der(chain, private, &provider)
+        .map_err(|e| CertificateError::Pair { path: path.clone(), reason: e.to_string() })?;
+    Ok(Certificate { key: Arc::new(key), not_after_unix_s, path, is_self_made, files })
 }
 
 /// Whether the kept certificate is valid for another month and names every address.

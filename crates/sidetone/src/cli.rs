@@ -1,6 +1,7 @@
 //! The command line.
 
 mod dialplan;
+mod reload;
 mod secrets;
 
 use std::net::IpAddr;
@@ -8,9 +9,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 
 pub use dialplan::{CheckArguments, ExplainArguments, PlanCommandError, applications};
+pub use reload::{ReloadArguments, ReloadCommandError};
 pub use secrets::{Error, HashPasswordArguments, TokenArguments};
 
 /// A SIP B2BUA with its own media plane: answers browsers and phones, plays prompts, in one binary.
@@ -27,6 +29,8 @@ pub struct Arguments {
 pub enum Command {
     /// Answer calls until Ctrl-C or SIGTERM.
     Run(RunArguments),
+    /// Let the running server take its changed configuration; live calls go on.
+    Reload(ReloadArguments),
     /// Say what is wrong with a configuration and its dialplan, all of it.
     Check(CheckArguments),
     /// Say which extension a call reaches and what would run, or why none.
@@ -40,7 +44,7 @@ pub enum Command {
 }
 
 /// Arguments of `sidetone run`.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct RunArguments {
     /// TOML file that overrides the embedded default key by key.
     #[arg(long, value_name = "FILE")]
@@ -55,6 +59,19 @@ pub struct RunArguments {
 }
 
 impl RunArguments {
+    /// Reads the configuration as it is now, with what was given on the command line over it.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        let mut config = match &self.config {
+            Some(path) => Config::load(path)?,
+            None => Config::default(),
+        };
+        self.apply(&mut config);
+        Ok(config)
+    }
+
     /// Applies what was given on the command line over the configuration.
     pub fn apply(&self, config: &mut Config) {
         if self.listen.is_empty() {

@@ -7,6 +7,7 @@ mod external;
 mod identity;
 mod listen;
 mod load;
+mod renewal;
 mod webhook;
 
 use std::net::{IpAddr, SocketAddr};
@@ -25,7 +26,8 @@ pub use webhook::Webhook;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Folder that keeps the self-made certificate. Unset: `$STATE_DIRECTORY`, else
+    /// Folder that keeps the self-made certificate, registrations, and the secrets of tokens and of
+    /// the control port. Unset: `$STATE_DIRECTORY`, else
     /// `$XDG_STATE_HOME/sidetone`, else `~/.local/state/sidetone`.
     pub state_dir: Option<PathBuf>,
     /// Addresses that SIP and the web phone are served on.
@@ -223,7 +225,8 @@ pub struct Dialplan {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Control {
-    /// Address of `/metrics`, `/livez` and `/readyz`.
+    /// Address of `/metrics`, `/livez` and `/readyz`, and of `/v1/reload`, which asks for the token in
+    /// `state_dir`.
     pub address: SocketAddr,
 }
 

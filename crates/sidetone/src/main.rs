@@ -1,17 +1,18 @@
 //! The binary: arguments, configuration, run until a signal.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use sidetone::cli::{Arguments, Command, RunArguments, applications};
-use sidetone::config::Config;
-use sidetone::{Server, banner, logging};
+use sidetone::{Config, Server, banner, logging};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run(&arguments),
+        Command::Reload(arguments) => arguments.reload().map(say).map_err(Into::into),
         Command::Check(arguments) => arguments.check().map(say).map_err(Into::into),
         Command::Explain(arguments) => arguments.explain().map(say).map_err(Into::into),
         Command::Applications => {
@@ -31,11 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &RunArguments) -> Result<(), Box<dyn std::error::Error>> {
-    let mut config = match &arguments.config {
-        Some(path) => Config::load(path)?,
-        None => Config::default(),
-    };
-    arguments.apply(&mut config);
+    let config = arguments.load()?;
     let _log = logging::start(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(config, arguments))
@@ -44,8 +41,11 @@ fn run(arguments: &RunArguments) -> Result<(), Box<dyn std::error::Error>> {
 async fn serve(config: Config, arguments: &RunArguments) -> Result<(), Box<dyn std::error::Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let had_terminal = std::io::stdin().is_terminal();
+    let reread = arguments.clone();
     let mut server = tokio::select! {
-        started = Server::start(config) => started?,
+        started = Server::start(config, Arc::new(move || reread.load())) => started?,
         _ = interrupt.recv() => std::process::exit(130),
         _ = terminate.recv() => std::process::exit(143),
     };
@@ -53,10 +53,19 @@ async fn serve(config: Config, arguments: &RunArguments) -> Result<(), Box<dyn s
         banner::write_ready_file(server.addresses(), path)?;
     }
     say(banner::Banner(server.addresses()));
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        () = server.failed() => return Err("signalling failed; this is a fault of Sidetone".into()),
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            // A terminal that is gone reads as none.
+            _ = hangup.recv() => match had_terminal && !std::io::stdin().is_terminal() {
+                true => break,
+                false => reload(&server),
+            },
+            () = server.failed() => {
+                return Err("signalling failed; this is a fault of Sidetone".into());
+            }
+        }
     }
     say("Ending live calls; press Ctrl-C again to stop at once.");
     tokio::select! {
@@ -64,6 +73,12 @@ async fn serve(config: Config, arguments: &RunArguments) -> Result<(), Box<dyn s
         _ = interrupt.recv() => std::process::exit(130),
         _ = terminate.recv() => std::process::exit(143),
     }
+}
+
+/// What becomes of it is in the log.
+fn reload(server: &Server) {
+    let reloader = server.reloader();
+    tokio::spawn(async move { reloader.reload().await });
 }
 
 /// A reader that is gone is no reason to stop.

@@ -9,7 +9,7 @@ mod families;
 mod labels;
 mod network;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
@@ -57,6 +57,9 @@ pub struct Metrics {
     webhook_requests: IntCounterVec,
     webhook_duration: Histogram,
     tls_certificate_expiry: Gauge,
+    tls_reloads: IntCounterVec,
+    config_reload_successful: IntGauge,
+    config_reload_success_time: Gauge,
     ready: GaugeVec,
 }
 
@@ -198,6 +201,19 @@ impl Metrics {
                 "sidetone_tls_certificate_expiry_timestamp_seconds",
                 "End of the validity of the certificate now served; 0 when none is.",
             )?,
+            tls_reloads: f.counters(
+                "sidetone_tls_reloads_total",
+                "Certificates read again, by whether they could be served.",
+                &["result"],
+            )?,
+            config_reload_successful: f.gauge(
+                "sidetone_config_last_reload_successful",
+                "Whether the last configuration, of the start or a reload, was applied (1) or refused (0).",
+            )?,
+            config_reload_success_time: f.float_gauge(
+                "sidetone_config_last_reload_success_timestamp_seconds",
+                "Unix time of the last configuration that was applied.",
+            )?,
             ready: f.float_gauges(
                 "sidetone_ready",
                 "1 for the state the node is in; it takes new calls when that is ok.",
@@ -207,11 +223,15 @@ impl Metrics {
         };
         f.constants()?;
         metrics.calls_limit.set(i64::try_from(calls_max).unwrap_or(i64::MAX));
+        metrics.config_reload(true);
         metrics.start_at_zero();
         Ok(metrics)
     }
 
     fn start_at_zero(&self) {
+        for result in ["ok", "failed"] {
+            self.tls_reloads.with_label_values(&[result]);
+        }
         for direction in ["in", "out"] {
             for method in Method::KNOWN.iter().map(Method::label).chain(["other"]) {
                 for kind in TransportKind::ALL {
@@ -415,6 +435,21 @@ impl Metrics {
     pub fn certificate_expiry(&self, unix_s: i64) {
         #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a double")]
         self.tls_certificate_expiry.set(unix_s as f64);
+    }
+
+    /// A certificate was read again, and is served or not.
+    pub fn certificate_reload(&self, is_served: bool) {
+        let result = if is_served { "ok" } else { "failed" };
+        self.tls_reloads.with_label_values(&[result]).inc();
+    }
+
+    /// A configuration was applied or refused.
+    pub fn config_reload(&self, is_applied: bool) {
+        self.config_reload_successful.set(i64::from(is_applied));
+        if is_applied {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            self.config_reload_success_time.set(now.as_secs_f64());
+        }
     }
 
     /// The state that `/readyz` reports.

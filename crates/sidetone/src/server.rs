@@ -6,12 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use dialplan::Plan;
 use media::net::{MediaConfig, MediaPlane, PortMap};
-use media::prompt::PromptStore;
-use media::sdp::{Capabilities, Security};
 use rustls::ClientConfig;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use tracing::{info, warn};
@@ -19,20 +16,21 @@ use transport::Limits;
 use transport::net::{HttpHandler, Listen, NetConfig, NetError, Network};
 
 use crate::address::{MediaAddress, Outside, media_addresses};
-use crate::auth::TokenKey;
 use crate::banner::Addresses;
-use crate::calls::{Dialer, Policy, Shared, Trail};
-use crate::certificate::{self, Certificate, CertificateError};
+use crate::calls::{Dialer, Shared, Trail};
+use crate::certificate::{self, Certificate, CertificateError, Served};
 use crate::config::{self, Config, ListenKind};
 use crate::health::Health;
 use crate::http;
-use crate::http::phone::Number;
+use crate::http::access::{Access, ControlToken};
 use crate::limits;
+use crate::loaded::Loaded;
 use crate::metrics::{Collected, Metrics};
-use crate::plan::{self, PlanError};
+use crate::plan::PlanError;
 use crate::registrar::{
     LocationStore, MemoryStore, Registrar, SqliteStore, StoreError, StoredBinding, Writer,
 };
+use crate::reload::{Reloader, Running, Source};
 use crate::signaling::{self, Signaling};
 use crate::trust;
 use crate::users::{UserError, Users};
@@ -48,8 +46,8 @@ pub struct Server {
     stop: watch::Sender<bool>,
     signaling: JoinHandle<()>,
     control: JoinHandle<()>,
-    users: watch::Sender<Arc<Users>>,
-    registrar: Arc<Registrar>,
+    watch: JoinHandle<()>,
+    reloader: Arc<Reloader>,
 }
 
 /// Why the server does not start: one sentence that says where and what to do.
@@ -85,26 +83,20 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Starts everything; when it returns, calls are answered. Must run on a Tokio runtime.
+    /// Starts everything; when it returns, calls are answered. A reload reads `source`. Must run on
+    /// a Tokio runtime.
     ///
     /// # Errors
     /// The first part that cannot start; everything started before it is stopped.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(config: Config, source: Source) -> Result<Self, StartError> {
         crate::install_crypto_provider();
         let open_files = limits::raise_open_files().unwrap_or_else(|error| {
             warn!(%error, "the open-file limit cannot be raised");
             ASSUMED_OPEN_FILES
         });
         let calls_max = limits::calls_max(config.limits.calls_max, open_files);
-        let users = Arc::new(Users::new(&config)?);
-        let (plan, prompts) = load_plan(&config).await?;
-        plan::check_contexts(&plan, &users, &config)?;
-        plan::check_exposure(&plan, &users, &config)?;
-        let numbers: Vec<Number> = plan
-            .numbers(&config.dialplan.context)
-            .into_iter()
-            .map(|number| Number { number: number.number, name: number.extension })
-            .collect();
+        let loaded = Loaded::load(&config).await?;
+        let (numbers, numbers_now) = watch::channel(loaded.numbers.clone());
 
         let (events, inbound) = mpsc::channel(INBOUND_MAX);
         let tls_client = trust::tls_client();
@@ -114,9 +106,11 @@ impl Server {
         let configured = config.listen.iter().flat_map(|listen| listen.address.sockets());
         let configured: Vec<IpAddr> = configured.map(|(address, _)| address.ip()).collect();
         let outside = Outside::find(&config, &configured).await;
-        let certificate = obtain_certificate(&config, &outside)?;
-        let phone = http::phone::router(numbers.clone(), config.web.phone);
-        let listen = listen_all(&network, &config, certificate.as_ref(), &phone)?;
+        let names = certificate_names(&config, &outside);
+        let certificate = obtain_certificate(&config, &names)?;
+        let served = certificate.as_ref().map(Served::new);
+        let phone = http::phone::router(numbers_now, config.web.phone);
+        let listen = listen_all(&network, &config, served.as_ref(), &phone)?;
         let bound: Vec<IpAddr> = listen.iter().map(|(_, address)| address.ip()).collect();
         let media_addresses = media_addresses(&config, &bound, &outside);
         let media = start_media(&config, &media_addresses, calls_max)?;
@@ -127,43 +121,52 @@ impl Server {
         if let Some(certificate) = &certificate {
             metrics.certificate_expiry(certificate.not_after_unix_s);
         }
-        let control_router =
-            http::control::router(Arc::clone(&metrics), collected, Arc::clone(&health));
-        let (control_address, control) =
-            start_control(config.control.address, control_router).await?;
-
-        let registrar = registrar(&config, &users, &network).await;
-        let (users, users_now) = watch::channel(users);
+        let control = Control::bind(config.control.address).await?;
+        let registrar = registrar(&config, &loaded.users, &network).await;
         let (stop, stopped) = watch::channel(false);
         let (dialer, inbox) = Dialer::new();
-        let shared = Shared {
-            plan,
-            public_context: config.dialplan.context.clone(),
-            users: users_now,
+        let reloader = Arc::new(Reloader {
+            source,
+            running: Mutex::new(Running {
+                config: config.clone(),
+                files: certificate.as_ref().map(|certificate| certificate.files.clone()),
+            }),
+            dialer: dialer.clone(),
             registrar: Arc::clone(&registrar),
-            prompts,
-            hold_music: config.sounds.hold_music.clone(),
+            numbers,
+            served,
+            names,
+            metrics: Arc::clone(&metrics),
+        });
+        let router = http::control::router(
+            Arc::clone(&metrics),
+            collected,
+            Arc::clone(&health),
+            Arc::clone(&reloader),
+            Access::new(control.address, control_token(&config)),
+        );
+        let (control_address, control) = control.start(router);
+        let shared = Shared {
+            plan: loaded.plan,
+            public_context: loaded.public_context,
+            users: loaded.users,
+            registrar,
+            prompts: loaded.prompts,
+            hold_music: loaded.hold_music,
             media: Arc::new(media.clone()),
-            webhooks: webhooks(&config, &tls_client),
+            webhooks: Arc::new(webhooks(&config, &tls_client)),
             dialer,
-            capabilities: Capabilities {
-                codecs: plan::codecs(&config),
-                security: Security::Optional,
-                ..Default::default()
-            },
+            capabilities: loaded.capabilities,
             metrics,
             health: Arc::clone(&health),
-            policy: Policy::from(&config),
+            policy: loaded.policy,
             trail: Trail::default(),
             stop: stopped,
         };
         let signaling = signaling::Config {
             advertised: media_addresses.iter().map(|a| (a.bound, a.advertised)).collect(),
             listeners: listen.iter().map(|(kind, address)| (kind.transport(), *address)).collect(),
-            token_key: TokenKey::of(&config).unwrap_or_else(|error| {
-                warn!(%error, "tokens are not taken");
-                TokenKey::unknown()
-            }),
+            token_key: loaded.token_key,
             ..signaling::Config::from(&config)
         };
         let signaling = Signaling::new(signaling, network.clone(), shared, inbox);
@@ -174,13 +177,14 @@ impl Server {
             media: media_addresses,
             webrtc: media.webrtc_addresses().concat(),
             rtp_ports: config.media.rtp_port_min..=config.media.rtp_port_max,
-            numbers,
+            numbers: loaded.numbers,
             is_self_made_certificate: certificate.is_some_and(|made| made.is_self_made),
             has_phone: config.web.phone,
         };
         stop_on_error.disarm();
+        let watch = tokio::spawn(Arc::clone(&reloader).watch_certificate());
         info!(calls_max, open_files, "started");
-        Ok(Server { addresses, network, media, health, stop, signaling, control, users, registrar })
+        Ok(Server { addresses, network, media, health, stop, signaling, control, watch, reloader })
     }
 
     /// Where the server is reached.
@@ -189,12 +193,10 @@ impl Server {
         &self.addresses
     }
 
-    /// Takes new users: the next request is judged by them, and who is no user any more is not
-    /// registered any more.
-    pub fn set_users(&self, users: Users) {
-        let users = Arc::new(users);
-        self.registrar.retain_users(&users);
-        self.users.send_replace(users);
+    /// What takes a changed configuration.
+    #[must_use]
+    pub fn reloader(&self) -> Arc<Reloader> {
+        Arc::clone(&self.reloader)
     }
 
     /// Returns when the signalling loop has ended although nobody stopped it: the server is deaf
@@ -216,6 +218,7 @@ impl Server {
         }
         self.network.shutdown().await;
         self.control.abort();
+        self.watch.abort();
         let media = self.media;
         // Joining threads blocks.
         if tokio::task::spawn_blocking(move || media.shutdown()).await.is_err() {
@@ -239,15 +242,6 @@ impl Drop for StopOnError {
         if let Some(network) = self.0.take() {
             tokio::spawn(async move { network.shutdown().await });
         }
-    }
-}
-
-/// Decoding and encoding take long, and the runtime has signals to watch meanwhile.
-async fn load_plan(config: &Config) -> Result<(Plan, PromptStore), StartError> {
-    let config = config.clone();
-    match tokio::task::spawn_blocking(move || plan::load(&config)).await {
-        Ok(loaded) => Ok(loaded?),
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
@@ -314,11 +308,14 @@ fn net_config(
 /// The certificate, if any listener needs one.
 fn obtain_certificate(
     config: &Config,
-    outside: &Outside,
+    names: &[IpAddr],
 ) -> Result<Option<Certificate>, CertificateError> {
-    if !config.listen.iter().any(|listen| listen.kind.is_secure()) {
-        return Ok(None);
-    }
+    let is_needed = config.listen.iter().any(|listen| listen.kind.is_secure());
+    is_needed.then(|| Certificate::obtain(config, names)).transpose()
+}
+
+/// The addresses that a self-made certificate is valid for.
+fn certificate_names(config: &Config, outside: &Outside) -> Vec<IpAddr> {
     let names: Vec<IpAddr> = config
         .listen
         .iter()
@@ -328,21 +325,19 @@ fn obtain_certificate(
         .collect();
     // A wildcard is reached by the addresses that media has, too.
     let media = media_addresses(config, &names, outside).into_iter().map(|media| media.advertised);
-    let names: Vec<IpAddr> =
-        names.iter().copied().filter(|ip| !ip.is_unspecified()).chain(media).collect();
-    Certificate::obtain(config, &names).map(Some)
+    names.iter().copied().filter(|ip| !ip.is_unspecified()).chain(media).collect()
 }
 
 fn listen_all(
     network: &Network,
     config: &Config,
-    certificate: Option<&Certificate>,
+    served: Option<&Arc<Served>>,
     phone: &Router,
 ) -> Result<Vec<(ListenKind, SocketAddr)>, NetError> {
     let mut bound = Vec::new();
     for config::Listen { kind, address } in &config.listen {
         for (socket, is_required) in address.sockets() {
-            let Some(listen) = listener(*kind, certificate, phone) else { continue };
+            let Some(listen) = listener(*kind, served, phone) else { continue };
             match network.listen(listen, socket) {
                 Ok(address) => bound.push((*kind, address)),
                 Err(error) if is_required || !is_missing_family(&error) => return Err(error),
@@ -353,7 +348,7 @@ fn listen_all(
     Ok(bound)
 }
 
-fn listener(kind: ListenKind, certificate: Option<&Certificate>, phone: &Router) -> Option<Listen> {
+fn listener(kind: ListenKind, served: Option<&Arc<Served>>, phone: &Router) -> Option<Listen> {
     let phone = phone.clone();
     let handler = || {
         HttpHandler::new(move |request, _| {
@@ -369,10 +364,10 @@ fn listener(kind: ListenKind, certificate: Option<&Certificate>, phone: &Router)
     Some(match kind {
         ListenKind::Udp => Listen::Udp,
         ListenKind::Tcp => Listen::Tcp,
-        ListenKind::Tls => Listen::Tls(Arc::clone(&certificate?.tls)),
+        ListenKind::Tls => Listen::Tls(Arc::new(served?.tls())),
         ListenKind::Http => Listen::Http(handler()),
         ListenKind::Https => {
-            let mut tls = rustls::ServerConfig::clone(&certificate?.tls);
+            let mut tls = served?.tls();
             tls.alpn_protocols = vec![b"http/1.1".to_vec()];
             Listen::Https(Arc::new(tls), handler())
         }
@@ -403,19 +398,30 @@ fn start_media(
     })
 }
 
-async fn start_control(
+/// The control port before it serves.
+struct Control {
     address: SocketAddr,
-    router: Router,
-) -> Result<(SocketAddr, JoinHandle<()>), StartError> {
-    let failed = |source| StartError::Control { address, source };
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    let task = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            warn!(%error, "the control port ended");
-        }
-    });
-    Ok((bound, task))
+    listener: tokio::net::TcpListener,
+}
+
+impl Control {
+    async fn bind(address: SocketAddr) -> Result<Self, StartError> {
+        let failed = |source| StartError::Control { address, source };
+        let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
+        Ok(Control { address: listener.local_addr().map_err(failed)?, listener })
+    }
+
+    fn start(self, router: Router) -> (SocketAddr, JoinHandle<()>) {
+        (self.address, tokio::spawn(http::serve::serve(self.listener, router)))
+    }
+}
+
+/// What is asked of who may change something. Without a folder to keep it in, only signals can.
+fn control_token(config: &Config) -> Option<ControlToken> {
+    let folder = certificate::state_dir(config)?;
+    ControlToken::kept_in(&folder)
+        .inspect_err(|error| warn!(%error, "sidetone reload does not work; SIGHUP does"))
+        .ok()
 }
 
 /// Messages from the network that may wait for the signalling loop; senders wait beyond it.

@@ -14,6 +14,7 @@ mod facts;
 mod identity;
 mod legs;
 mod registration;
+mod renewal;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -334,7 +335,7 @@ impl<W: Wire> Signaling<W> {
         let is_new_call = *message.method() == Method::Invite;
         let answer = match message.to_tag() {
             Some(_) => self.refusal(message, flow, &dialog::Refusal::UnknownDialog),
-            None if is_new_call || may_register(message.method(), &self.shared.users()) => {
+            None if is_new_call || may_register(message.method(), &self.shared.users) => {
                 match self.screen(message, flow, now) {
                     Some(answer) => answer,
                     None => return false,
@@ -382,7 +383,7 @@ impl<W: Wire> Signaling<W> {
         if self.shared.health.readiness().is_err() {
             return self.refusal(request, flow, &OVERLOADED);
         }
-        let register = if self.shared.users().is_empty() { "" } else { ", REGISTER" };
+        let register = if self.shared.users.is_empty() { "" } else { ", REGISTER" };
         let writer = ResponseWriter::to(request, flow, 200)
             .header(Name::Allow, format_args!("{}{register}", dialog::ALLOW))
             .header(Name::Accept, self.legs.settings().accept)

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use transport::TransportKind;
 
 use crate::auth::{Algorithm, Hex};
@@ -99,12 +98,6 @@ impl Users {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
-    }
-
-    /// Users that are never swapped.
-    #[must_use]
-    pub fn fixed(self) -> watch::Receiver<Arc<Users>> {
-        watch::channel(Arc::new(self)).1
     }
 }
 

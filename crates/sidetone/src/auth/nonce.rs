@@ -52,6 +52,11 @@ impl Nonces {
         }
     }
 
+    /// Whether nonces of the other are as good here, were they not of another secret.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.realm == other.realm && self.lifetime == other.lifetime
+    }
+
     pub(super) fn issue(&mut self, now: Instant) -> Hex {
         self.issued = self.issued.wrapping_add(1);
         let stamp = Stamp { issued_ms: self.milliseconds(now), number: self.issued };

@@ -63,8 +63,7 @@ impl LiveCall {
         let Invitation { facts, offer, flow, at, max_forwards, trail } = invitation;
         let peer =
             Peer { kind: flow.kind, local: Some(flow.local.ip()), remote: Some(flow.remote.ip()) };
-        let users = shared.users();
-        let user = facts.user.as_deref().and_then(|user| users.get(user));
+        let user = facts.user.as_deref().and_then(|user| shared.users.get(user));
         let terms = Terms::new(&shared, user, flow.kind);
         let uuid = facts.uuid.clone();
         let caller = Leg::new(Arc::clone(&shared), uuid, Side::Caller, sip, peer, terms);

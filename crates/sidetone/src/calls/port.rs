@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dialog::{Body, OfferNumber, Party};
 use dialplan::Cause;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use transport::net::NetError;
 use transport::{Flow, Name};
 
+use crate::loaded::Loaded;
 use crate::signaling::LegKey;
 
 /// What a call tells its SIP leg.
@@ -123,6 +124,8 @@ pub(crate) enum Order {
     Dial(LegKey, Box<Dial>, mpsc::Sender<SipEvent>),
     /// The flow to a peer that is to be called was found, or not.
     Routed(LegKey, Result<Flow, NetError>),
+    /// New calls run on this; answered once they do.
+    Renew(Box<Loaded>, oneshot::Sender<()>),
 }
 
 /// Where calls are made: the way into the signalling loop. Cheap to clone.
@@ -142,6 +145,14 @@ impl Dialer {
     pub fn new() -> (Self, Inbox) {
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         (Dialer { orders, keys: Arc::default() }, Inbox(inbox))
+    }
+
+    /// Lets every new call run on what was loaded; returns once that is so.
+    pub async fn renew(&self, loaded: Loaded) {
+        let (done, renewed) = oneshot::channel();
+        self.order(Order::Renew(Box::new(loaded), done)).await;
+        // An error means that the loop has ended with the process.
+        let _ = renewed.await;
     }
 
     /// A key no other leg has.

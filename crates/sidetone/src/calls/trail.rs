@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 /// Writes and reads the marks that INVITEs of ours carry: one for each number, in its context, that
 /// was asked for on the way (RFC 3261 §16.3 step 4 in spirit). Nobody else can make or read them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Trail(RandomState);
 
 impl Trail {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, SHARDS_MAX, Tls};
+use super::{Config, Control, SHARDS_MAX, Tls};
 use crate::users::Users;
 
 /// Why a configuration is refused: one sentence that says where and what to do.
@@ -60,6 +60,28 @@ impl Config {
             }
         }
         Ok(config)
+    }
+
+    /// Reads what leads to the control port of a server, even where the server would refuse the
+    /// file for something else: it says better why.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not TOML, or has another mistake in these keys.
+    pub fn load_control(path: &Path) -> Result<Self, ConfigError> {
+        #[derive(serde::Deserialize)]
+        struct Keys {
+            state_dir: Option<PathBuf>,
+            #[serde(default)]
+            control: Control,
+        }
+        Config::load(path).or_else(|error| {
+            let text = std::fs::read_to_string(path).ok();
+            let keys: Option<Keys> = text.and_then(|text| toml::from_str(&text).ok());
+            let Keys { state_dir, control } = keys.ok_or(error)?;
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let state_dir = state_dir.map(|relative| folder.join(relative));
+            Ok(Config { state_dir, control, ..Config::default() })
+        })
     }
 
     /// Reads a configuration from text; `path` is named in errors.

@@ -1,7 +1,6 @@
 //! The web phone: the files bundled from `crates/sidetone/web`, and the numbers it offers.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
@@ -14,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use serde::Serialize;
+use tokio::sync::watch;
 
 /// A number that can be called, for the banner and the web phone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,24 +25,22 @@ pub struct Number {
 }
 
 /// Routes of a web listener for everything that is not a WebSocket.
-pub fn router(numbers: Vec<Number>, has_phone: bool) -> Router {
+pub fn router(numbers: watch::Receiver<Vec<Number>>, has_phone: bool) -> Router {
     if !has_phone {
         return Router::new().fallback(async || {
             (StatusCode::NOT_FOUND, "SIP over WebSocket is served here; the web phone is off.\n")
         });
     }
-    Router::new()
-        .route("/numbers.json", get(numbers_json))
-        .with_state(Arc::new(numbers))
-        .fallback(get(file))
+    Router::new().route("/numbers.json", get(numbers_json)).with_state(numbers).fallback(get(file))
 }
 
 #[derive(rust_embed::RustEmbed)]
 #[folder = "web/dist/"]
 struct Files;
 
-async fn numbers_json(State(numbers): State<Arc<Vec<Number>>>) -> impl IntoResponse {
-    ([(CACHE_CONTROL, "no-store")], axum::Json(Vec::clone(&numbers)))
+async fn numbers_json(State(numbers): State<watch::Receiver<Vec<Number>>>) -> impl IntoResponse {
+    let numbers = numbers.borrow().clone();
+    ([(CACHE_CONTROL, "no-store")], axum::Json(numbers))
 }
 
 async fn file(uri: Uri, request: HeaderMap) -> Response {

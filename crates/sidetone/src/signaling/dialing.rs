@@ -28,6 +28,11 @@ impl<W: Wire> Signaling<W> {
                 Some(dialing) => self.on_early_command(key, dialing, &command),
                 None => self.legs.command(key, command, now),
             },
+            Order::Renew(loaded, done) => {
+                self.renew(*loaded, now);
+                // Who has given up waiting misses nothing.
+                let _ = done.send(());
+            }
             Order::Dial(key, dial, events) => self.on_dial(key, Dialing { dial, events }, now),
             Order::Routed(key, found) => {
                 // A call that was given up meanwhile leaves a connection for the next.

@@ -16,6 +16,7 @@
 //!
 //! A registration exempts its flow from nothing: each call shows its own credentials.
 
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use dialplan::Facts;
@@ -47,7 +48,7 @@ impl<W: Wire> Signaling<W> {
         flow: &Flow,
         now: Instant,
     ) -> Option<Answer> {
-        let users = self.shared.users();
+        let users = Arc::clone(&self.shared.users);
         let count = |signaling: &Self, result| signaling.shared.metrics.registration(result);
         let identity = match self.authenticate(request, flow, &users, now) {
             Ok(Some(identity)) => identity,
@@ -81,7 +82,7 @@ impl<W: Wire> Signaling<W> {
         flow: &Flow,
         now: Instant,
     ) -> Option<Answer> {
-        let users = self.shared.users();
+        let users = Arc::clone(&self.shared.users);
         let mut facts = facts(invite, flow, &users);
         let identity = match self.authenticate(invite, flow, &users, now) {
             Ok(identity) => identity,

@@ -85,7 +85,7 @@ impl LiveCall {
 
     pub(super) fn places_of_user(&self, name: &str) -> Result<Vec<Place>, Failure> {
         let call_id = &self.facts.uuid;
-        let user = self.shared.users().share(name);
+        let user = self.shared.users.share(name);
         // Who may not be reached from outside does not exist there.
         let user = user.filter(|user| user.public || !self.is_public());
         let Some(user) = user else {

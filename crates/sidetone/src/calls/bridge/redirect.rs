@@ -45,6 +45,6 @@ impl LiveCall {
         let uri = Uri::parse(uri.to_owned().into()).ok()?;
         let user = uri.user_decoded()?.into_owned();
         let is_ours = uri.host().is_some_and(|host| self.is_ours(host));
-        (is_ours && self.shared.users().get(&user).is_some()).then_some(user)
+        (is_ours && self.shared.users.get(&user).is_some()).then_some(user)
     }
 }
