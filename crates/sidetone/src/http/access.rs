@@ -54,23 +54,20 @@ impl Access {
         Access { address, token }
     }
 
-    fn judge(&self, headers: &HeaderMap) -> Result<(), Response> {
+    /// # Errors
+    /// The status of the refusal.
+    fn judge(&self, headers: &HeaderMap) -> Result<(), StatusCode> {
         let mut hosts = headers.get_all(HOST).iter();
         let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();
         if hosts.next().is_some() || !self.is_own(host) {
-            let text = "The Host header names another server; ask this one by its address.\n";
-            return Err((StatusCode::FORBIDDEN, text).into_response());
+            return Err(StatusCode::FORBIDDEN);
         }
         let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let shown = shown.and_then(|value| value.split_once(' ')).unwrap_or_default();
-        let is_bearer = shown.0.eq_ignore_ascii_case("bearer");
+        let (scheme, shown) = shown.and_then(|value| value.split_once(' ')).unwrap_or_default();
+        let is_bearer = scheme.eq_ignore_ascii_case("bearer");
         match &self.token {
-            Some(token) if is_bearer && token.is(shown.1.trim()) => Ok(()),
-            _ => {
-                let text = "Show the token of state_dir/control.token as a Bearer token.\n";
-                let asked = [(WWW_AUTHENTICATE, "Bearer")];
-                Err((StatusCode::UNAUTHORIZED, asked, text).into_response())
-            }
+            Some(token) if is_bearer && token.is(shown.trim()) => Ok(()),
+            _ => Err(StatusCode::UNAUTHORIZED),
         }
     }
 
@@ -94,7 +91,14 @@ impl Access {
 pub(super) async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
     match access.judge(request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => refusal,
+        Err(StatusCode::FORBIDDEN) => {
+            let text = "The Host header names another server; ask this one by its address.\n";
+            (StatusCode::FORBIDDEN, text).into_response()
+        }
+        Err(status) => {
+            let text = "Show the token of state_dir/control.token as a Bearer token.\n";
+            (status, [(WWW_AUTHENTICATE, "Bearer")], text).into_response()
+        }
     }
 }
 
@@ -166,7 +170,7 @@ mod tests {
             let name: axum::http::HeaderName = name.parse().unwrap();
             headers.append(name, value.parse().unwrap());
         }
-        access.judge(&headers).map_or_else(|refusal| refusal.status().as_u16(), |()| 200)
+        access.judge(&headers).map_or_else(|status| status.as_u16(), |()| 200)
     }
 
     #[test]
@@ -218,7 +222,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, "localhost".parse().unwrap());
         headers.insert(AUTHORIZATION, "Bearer ".parse().unwrap());
-        assert_eq!(access.judge(&headers).unwrap_err().status(), 401);
+        assert_eq!(access.judge(&headers), Err(StatusCode::UNAUTHORIZED));
     }
 
     #[test]
