@@ -25,6 +25,7 @@ pub mod error;
 pub mod ice;
 pub mod net;
 pub mod prompt;
+pub mod recording;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

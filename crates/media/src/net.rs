@@ -12,6 +12,7 @@ mod outbox;
 mod plane;
 mod port_map;
 mod ports;
+mod recorder;
 mod ring;
 mod steady;
 mod sys;
@@ -20,3 +21,7 @@ mod thread;
 pub use control::{CommandError, LegHandle};
 pub use plane::{MediaConfig, MediaPlane, OpenError, PlaneCounters, SHARDS_MAX, StartError};
 pub use port_map::{NoPortRange, PortMap, PortRange};
+pub use recorder::{
+    Finished, RecordError, Recorder, RecorderConfig, RecorderCounters, Recording, RecordingEnd,
+    RecordingOptions,
+};

@@ -28,13 +28,14 @@ mod schedule;
 mod sdes;
 mod send;
 mod source;
+mod taps;
 mod transmit;
 
 pub use self::core::{OpenLeg, Shard, ShardConfig};
 pub use crate::ice::IceCredentials;
 pub use command::{
     Command, ECHO_DELAY_MAX, LegEvent, LegFailure, LegId, LegKind, LegParameters, LegStatistics,
-    LocalMedia, PlayEnd, PlayToken, Repeat, Update,
+    LocalMedia, PlayEnd, PlayToken, RECORDINGS_MAX, Repeat, Update,
 };
 pub(crate) use counters::LiveCounters;
 pub use counters::{

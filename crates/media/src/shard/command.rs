@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use crate::{
     ice::IceCredentials,
     prompt::Track,
+    recording::{RecordingId, Tap},
     sdp::{Direction, Fingerprint, LocalDescription, LocalIce, Negotiated},
     srtp::{SdesKey, SrtpProfile},
 };
@@ -172,6 +173,11 @@ pub enum Command {
         /// How long, from 40 ms to 6 s, and no longer than one RTP event can say.
         duration: Duration,
     },
+    /// Lets a recording begin, beside whatever the leg does. The oldest one makes room if there are
+    /// more than [`RECORDINGS_MAX`].
+    Record(Tap),
+    /// Lets a recording end.
+    StopRecord(RecordingId),
     /// What a later offer and answer changed.
     Update(Box<Update>),
     /// Closes the leg; [`LegEvent::Closed`] is its last event.
@@ -303,5 +309,7 @@ pub struct LegStatistics {
     pub round_trip: Option<Duration>,
 }
 
+/// Most recordings of one leg at a time.
+pub const RECORDINGS_MAX: usize = 2;
 /// The longest delay of [`Command::Echo`].
 pub const ECHO_DELAY_MAX: Duration = Duration::from_secs(10);

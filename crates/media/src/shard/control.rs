@@ -47,6 +47,16 @@ impl Shard {
             }
             Command::Bridge { peer } => self.bridge_with(key, peer),
             Command::Dtmf { digit, duration } => self.press(key, digit, duration),
+            Command::Record(tap) => {
+                if let Some(leg) = self.leg(key) {
+                    leg.taps.get_or_insert_default().add(tap);
+                }
+            }
+            Command::StopRecord(id) => {
+                if let Some(taps) = self.leg(key).and_then(|leg| leg.taps.as_mut()) {
+                    taps.remove(id);
+                }
+            }
             Command::Update(update) => self.update(key, *update, now, transmits),
             Command::Close => return self.close(key, now, transmits),
         }

@@ -168,6 +168,7 @@ impl Shard {
             armed: None,
             mode: Mode::Idle,
             dtmf: None,
+            taps: None,
             outbound: Outbound::new(Ssrc(open.ssrc), number, timestamp),
             inbound: ReceiveStatistics::default(),
             transport,

@@ -13,6 +13,7 @@ use super::{
     outbound::Outbound,
     sdes::Sdes,
     source::PlainSource,
+    taps::Taps,
     transmit::{LegKey, Path},
 };
 use crate::{
@@ -47,6 +48,8 @@ pub(crate) struct Leg {
     pub(crate) mode: Mode,
     /// Digits to be sent; kept from the first one on.
     pub(crate) dtmf: Option<Box<DtmfSender>>,
+    /// Recordings that are being made; kept from the first one on.
+    pub(crate) taps: Option<Box<Taps>>,
     pub(crate) outbound: Outbound,
     pub(crate) inbound: ReceiveStatistics,
     pub(crate) transport: Transport,

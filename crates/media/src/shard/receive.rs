@@ -376,6 +376,10 @@ impl Shard {
         let is_quiet = leg.is_quiet;
         let stream = StreamId { leg: leg.serial, ordinal: leg.inbound.stream() };
         let meta = Meta { kind, stream, number, timestamp, marker: packet.is_marked(), payload };
+        if let Some(taps) = &leg.taps {
+            let payload = buffer.datagram().get(meta.payload.clone()).unwrap_or_default();
+            taps.heard(&meta.media(payload), now);
+        }
         if is_quiet {
             self.heard(key, now);
         }

@@ -7,7 +7,7 @@ use super::{
     command::{LegEvent, PlayEnd},
     counters::{Discard, LiveCounters, codec_index},
     leg::{Leg, Mode, Plain, Play, Transport},
-    transmit::{LegKey, Media, MediaKind, PacketBuffer, Transmits},
+    transmit::{LegKey, Media, MediaKind, PacketBuffer, StreamId, Transmits},
 };
 use crate::{
     dtmf::Step,
@@ -157,6 +157,7 @@ fn send_packet(
     let Some((path, to)) = leg.route() else { return };
     match &leg.transport {
         Transport::Plain(Plain { sdes: None, .. }) => {
+            tap(leg, &header, number, payload, context);
             transmits.send(path, to, &header.to_bytes(), payload);
             sent(leg, payload.len(), context);
         }
@@ -198,6 +199,8 @@ pub(super) fn in_place(
     let Some(start) = payload.start.checked_sub(HEADER_BYTES) else { return };
     let Some(bytes) = buffer.bytes.get_mut(start..) else { return };
     let len = HEADER_BYTES + payload.len();
+    let content = bytes.get(HEADER_BYTES..len).unwrap_or_default();
+    tap(leg, &header, number, content, context);
     if let Some(len) = finish(leg, header, number, bytes, len) {
         transmits.send(path, to, bytes.get(..len).unwrap_or_default(), &[]);
         sent(leg, payload.len(), context);
@@ -265,10 +268,31 @@ fn queue(
 ) {
     let Some((path, to)) = leg.route() else { return };
     let len = HEADER_BYTES + payload_bytes;
+    let payload = transmits.buffer().get(HEADER_BYTES..len).unwrap_or_default();
+    tap(leg, &header, number, payload, context);
     if let Some(len) = finish(leg, header, number, transmits.buffer(), len) {
         transmits.queue(path, to, len);
         sent(leg, payload_bytes, context);
     }
+}
+
+/// Copies what is sent to the recordings of the leg.
+fn tap(
+    leg: &Leg,
+    header: &Header,
+    number: ExtendedSequenceNumber,
+    payload: &[u8],
+    context: &Context<'_>,
+) {
+    let (Some(taps), Some(format)) = (&leg.taps, leg.format) else { return };
+    let Header { timestamp, marker, .. } = *header;
+    let kind = match header.payload_type == format.payload_type {
+        true => MediaKind::Audio(format.codec),
+        // Of digits and noise only the numbers count.
+        false => MediaKind::ComfortNoise,
+    };
+    let stream = StreamId { leg: leg.serial, ordinal: 0 };
+    taps.sent(&Media { kind, stream, number, timestamp, marker, payload }, context.now);
 }
 
 /// Writes the header in front of the payload and protects the packet where the leg demands it;
