@@ -12,6 +12,7 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,6 +20,7 @@ use common::*;
 use media::{
     codec::{Codec, Encoder},
     dtls::{Association, Configs},
+    recording::{self, RecordingId, tap},
     rtp::{ExtendedSequenceNumber, PayloadType},
     sdp::{Crypto, DtlsRole, RemoteMedia, SDES_PROFILES},
     shard::{
@@ -413,5 +415,40 @@ fn listening_for_tones() {
         let inbound = Inbound::new(path, rtp_address, measured);
         assert_quiet(run(&mut world, MEASURED, Some(inbound)), 0);
         assert!((9..=11).contains(&(heard(&world) - before)));
+    }
+}
+
+#[test]
+fn recording() {
+    for codec in [Codec::Pcmu, Codec::Opus] {
+        for tracks in [Command::Echo { delay: None }, Command::Stop] {
+            let mut world = World::new();
+            let (key, _) = phone(&mut world, codec, PEER);
+            world.command(key, tracks.clone());
+            let begins = Some(world.now);
+            let layout = recording::Layout::Mixed;
+            let (tap, mut mixdown) = tap(RecordingId(1), layout, 8_000, begins, Arc::default());
+            world.command(key, Command::Record(tap));
+            let mut encoder = Encoder::new(codec, 8_000).unwrap();
+            let mut say = |_| {
+                let mut payload = [0; 1275];
+                let len = encoder.encode(&[500; 160], &mut payload).unwrap();
+                payload[..len].to_vec()
+            };
+            let path = Path::Rtp(key);
+            let warm_up = packets(codec, 0, &mut say);
+            let measured = packets(codec, 500, &mut say);
+            run(&mut world, WARM_UP, Some(Inbound::new(path, address(PEER), warm_up)));
+            let mut frames = 0;
+            while mixdown.frame(world.now).is_some() {
+                frames += 1;
+            }
+            assert!((450..=500).contains(&frames), "{frames} frames");
+            // The ring has room for a part of what is measured, and is full then.
+            let inbound = Inbound::new(path, address(PEER), measured);
+            let sent = if matches!(tracks, Command::Stop) { 0 } else { 500 };
+            assert_quiet(run(&mut world, MEASURED, Some(inbound)), sent);
+            assert!(mixdown.frame(world.now).is_some());
+        }
     }
 }

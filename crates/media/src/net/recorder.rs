@@ -373,9 +373,18 @@ impl Active {
     /// Writes what is due; what ends the recording, if something does.
     fn write(&mut self, now: Instant) -> Option<RecordingEnd> {
         let Ok(file) = &mut self.file else { return Some(RecordingEnd::Failed) };
-        // What a shard has copied lately may still be on its way.
-        let until = now.checked_sub(GRACE).unwrap_or(now);
-        while let Some(frame) = self.mixdown.frame(until) {
+        // What a shard has copied lately may still be on its way, unless the taps are gone.
+        let mut until = now.checked_sub(GRACE).unwrap_or(now);
+        loop {
+            let is_open = self.mixdown.is_open();
+            let Some(frame) = self.mixdown.frame(until) else {
+                match self.mixdown.is_open() {
+                    true => return None,
+                    false if is_open => until = now,
+                    false => return Some(RecordingEnd::Stopped),
+                }
+                continue;
+            };
             if let Err(error) = file.write(frame) {
                 tracing::warn!(name = self.name, %error, "a recording is cut off");
                 return Some(RecordingEnd::Failed);
@@ -395,7 +404,6 @@ impl Active {
                 return Some(RecordingEnd::Failed);
             }
         }
-        (!self.mixdown.is_open()).then_some(RecordingEnd::Stopped)
     }
 }
 
@@ -478,3 +486,7 @@ const NAME_BYTES_MAX: usize = 512;
 /// Recordings are for their owner and its group.
 const FILE_MODE: u32 = 0o640;
 const FOLDER_MODE: u32 = 0o750;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test code")]
+mod tests;

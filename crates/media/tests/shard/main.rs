@@ -9,6 +9,7 @@ mod dtmf;
 mod echo;
 mod hostile;
 mod plain;
+mod recording;
 mod sdes;
 mod tones;
 mod transcode;

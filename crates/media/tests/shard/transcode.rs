@@ -15,8 +15,8 @@ const B: &str = "192.0.2.2:4000";
 const CODECS: [Codec; 4] = [Codec::Opus, Codec::Pcmu, Codec::Pcma, Codec::G722];
 
 /// A phone that says a tone and listens.
-struct Talker {
-    key: LegKey,
+pub struct Talker {
+    pub key: LegKey,
     codec: Codec,
     address: &'static str,
     encoder: Encoder,
@@ -29,7 +29,7 @@ struct Talker {
 }
 
 impl Talker {
-    fn new(key: LegKey, codec: Codec, address: &'static str, frequency_hz: f64) -> Self {
+    pub fn new(key: LegKey, codec: Codec, address: &'static str, frequency_hz: f64) -> Self {
         let rate_hz = if codec == Codec::Opus { 16_000 } else { codec.descriptor().pcm_rate_hz };
         let encoder = Encoder::new(codec, rate_hz).unwrap();
         let (said, number, frame_ms) = (0, 1000, 20);
@@ -51,7 +51,7 @@ impl Talker {
         bytes
     }
 
-    fn say(&mut self, world: &mut World) {
+    pub fn say(&mut self, world: &mut World) {
         let bytes = self.next();
         world.packet(Path::Rtp(self.key), address(self.address), &bytes);
     }
@@ -86,7 +86,7 @@ fn pair(world: &mut World, from: Codec, to: Codec) -> [(LegKey, LegId); 2] {
 
 /// How much of what was heard is the tone, in dB over all else. Codecs and drift move the phase, so
 /// each 100 ms are looked at alone; the median counts.
-fn tone_to_rest_db(pcm: &[i16], rate_hz: u32, frequency_hz: f64) -> f64 {
+pub fn tone_to_rest_db(pcm: &[i16], rate_hz: u32, frequency_hz: f64) -> f64 {
     let window = rate_hz as usize / 10;
     let step = TAU * frequency_hz / f64::from(rate_hz);
     let mut ratios: Vec<f64> = pcm
