@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use media::net::{Recorder, RecorderConfig};
 use rustls::{ClientConfig, RootCertStore};
 use sidetone::calls::{Dialer, MediaLegs, Policy, Shared, Trail};
 use sidetone::config::{CodecName, Config, UserSection};
@@ -141,6 +142,7 @@ impl Simulation {
             prompts: Arc::new(prompts),
             hold_music: config.sounds.hold_music.clone(),
             media,
+            recorder: Recorder::start(RecorderConfig::from(&config)).unwrap(),
             webhooks: Arc::new(Webhooks::new(&tls, SigningKey::unknown())),
             dialer: dialer.clone(),
             capabilities: Default::default(),

@@ -4,6 +4,7 @@
 mod client;
 mod commands;
 mod phone;
+mod recordings;
 mod registering;
 mod reloading;
 mod server;

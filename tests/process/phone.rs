@@ -297,6 +297,11 @@ fn header_like<'a>(message: &'a str, prefix: &str) -> &'a str {
 }
 
 impl Heard {
+    /// Audio that came some other way.
+    pub fn of(samples: Vec<i16>) -> Self {
+        Heard { samples, ..Heard::default() }
+    }
+
     fn take(&mut self, packet: &[u8]) {
         let is_audio = packet.len() >= 12 && packet[1] & 0x7f == 0;
         if !is_audio {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::model::Globals;
-use crate::sound::SoundName;
-use crate::text::Text;
+use crate::sound::{SoundName, strip_folder};
+use crate::text::{HOLE, Text};
 use crate::tone::{Repeat, ToneScript};
 
 /// Things that are played one after another.
@@ -27,6 +27,8 @@ pub struct Play {
 pub enum Playable {
     /// A sound.
     Sound(SoundName),
+    /// A recording below the folder of recordings; see [`SoundName::of_call`].
+    Recording(SoundName),
     /// Tones.
     Tones(ToneScript),
     /// Nothing for a while; until the call ends if there is no duration.
@@ -50,9 +52,13 @@ impl Play {
     /// # Errors
     /// Says in words what cannot be read.
     pub(crate) fn parse(data: &Text, globals: &Globals) -> Result<Play, String> {
-        let path = data
-            .constant(globals)
-            .ok_or("the name of a sound may not come from the call; write it out")?;
+        let path = match data.constant(globals) {
+            Some(path) => path,
+            None if data.only_fills_in("uuid", globals) => {
+                data.with_globals(globals).skeleton().replace(HOLE, UUID)
+            }
+            None => return Err(FROM_THE_CALL.to_owned()),
+        };
         Play::parse_constant(&path, globals)
     }
 
@@ -135,7 +141,7 @@ impl Play {
     pub(crate) fn sounds(&self) -> impl Iterator<Item = &SoundName> {
         self.items.iter().filter_map(|item| match item {
             Playable::Sound(sound) => Some(sound),
-            Playable::Tones(_) | Playable::Silence(_) => None,
+            Playable::Recording(_) | Playable::Tones(_) | Playable::Silence(_) => None,
         })
     }
 
@@ -143,13 +149,14 @@ impl Play {
     pub(crate) fn tones(&self) -> impl Iterator<Item = &ToneScript> {
         self.items.iter().filter_map(|item| match item {
             Playable::Tones(tones) => Some(tones),
-            Playable::Sound(_) | Playable::Silence(_) => None,
+            Playable::Sound(_) | Playable::Recording(_) | Playable::Silence(_) => None,
         })
     }
 }
 
 impl Playable {
-    /// Reads a path below the folder of sounds, `tone_stream://…` or `silence_stream://ms`.
+    /// Reads a path below the folder of sounds, one that begins with the folder of recordings, `tone_stream://…` or
+    /// `silence_stream://ms`.
     ///
     /// # Errors
     /// Says in words what cannot be read.
@@ -170,7 +177,21 @@ impl Playable {
                 )),
             };
         }
+        let recordings = globals.get("recordings_dir");
+        if let Some(name) = recordings.and_then(|folder| strip_folder(text.trim(), folder)) {
+            return SoundName::parse(name, None).map(Playable::Recording);
+        }
+        if text.contains(UUID) {
+            return Err(FROM_THE_CALL.to_owned());
+        }
         SoundName::parse(text, globals.get("sounds_dir")).map(Playable::Sound)
+    }
+}
+
+impl SoundName {
+    /// The name of a recording of the call with this identifier.
+    pub fn of_call(&self, uuid: &str) -> String {
+        self.as_str().replace(UUID, uuid)
     }
 }
 
@@ -178,6 +199,7 @@ impl std::fmt::Display for Playable {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Playable::Sound(sound) => sound.fmt(formatter),
+            Playable::Recording(name) => write!(formatter, "recording {name}"),
             Playable::Tones(tones) => tones.fmt(formatter),
             Playable::Silence(Some(duration)) => {
                 write!(formatter, "silence {}", duration.as_millis())
@@ -200,6 +222,9 @@ pub(crate) fn keys(text: &str) -> Vec<char> {
     }
 }
 
+/// What stands for the identifier of the call in the name of a recording.
+const UUID: &str = "${uuid}";
+const FROM_THE_CALL: &str = "the name of a sound may not come from the call; write it out";
 const KEYS: &str = "0123456789*#ABCD";
 /// Most things that one action plays.
 const ITEMS_MAX: usize = 64;

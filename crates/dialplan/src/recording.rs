@@ -43,7 +43,11 @@ impl RecordName {
             );
         }
         let name = name.with_globals(globals);
-        SoundName::parse(&name.skeleton().replace(crate::text::HOLE, "uuid"), folder(globals))?;
+        let read = name.skeleton().replace(crate::text::HOLE, "uuid");
+        SoundName::parse(&read, folder(globals))?;
+        if !read.trim().ends_with(".wav") {
+            return Err("recordings are WAV files; let the name end in .wav".to_owned());
+        }
         Ok(RecordName { name })
     }
 

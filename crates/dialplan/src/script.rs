@@ -113,11 +113,12 @@ impl ScriptedCall {
     ) -> Result<Option<char>, Ended> {
         let from =
             if offset.is_zero() { String::new() } else { format!(" from {}", offset.as_millis()) };
-        let is_loud = play.volume_db != 0 && matches!(item, Playable::Sound(_));
+        let is_loud =
+            play.volume_db != 0 && matches!(item, Playable::Sound(_) | Playable::Recording(_));
         let level = if is_loud { format!(" at {} dB", play.volume_db) } else { String::new() };
         self.note(format_args!("play {item}{from}{level}"));
         let lasts = match item {
-            Playable::Sound(_) => SOUND - offset,
+            Playable::Sound(_) | Playable::Recording(_) => SOUND - offset,
             Playable::Silence(duration) => duration.unwrap_or(Duration::from_secs(86_400)),
             Playable::Tones(script) => match script.repeat() {
                 Repeat::Forever => return Err(self.last().await),
@@ -342,7 +343,8 @@ pub(crate) fn fault(application: &str, data: &str) -> String {
 
 /// Loads a file with the global `sounds_dir`.
 pub(crate) fn load(text: &str) -> Result<Plan, crate::Error> {
-    let globals = Globals::from_iter([("sounds_dir", "/opt/sounds")]);
+    let globals =
+        Globals::from_iter([("sounds_dir", "/opt/sounds"), ("recordings_dir", "/opt/recordings")]);
     let source = Source { file: "test.xml".to_owned(), text: text.to_owned() };
     Plan::load(&[source], &LoadOptions { globals, ..LoadOptions::default() })
 }

@@ -54,7 +54,7 @@ impl fmt::Display for SoundName {
 }
 
 /// `path` relative to `folder`, if it is below it.
-fn strip_folder<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
+pub(crate) fn strip_folder<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
     let folder = folder.trim_end_matches('/');
     let rest = path.strip_prefix(folder)?.strip_prefix('/')?;
     Some(rest.trim_start_matches('/'))

@@ -116,6 +116,8 @@ pub struct PromptStore {
     settings: PromptSettings,
     prompts: Mutex<Cache<String, Arc<Prompt>>>,
     tones: Mutex<Cache<ToneKey, Arc<Track>>>,
+    /// Prompts that are louder or softer than they are.
+    volumes: Mutex<Cache<VolumeKey, Arc<Track>>>,
     silences: [OnceLock<Arc<Track>>; CODECS.len()],
 }
 
@@ -128,6 +130,7 @@ impl PromptStore {
             settings,
             prompts: Mutex::new(Cache::new(settings.cached_max)),
             tones: Mutex::new(Cache::new(settings.cached_max)),
+            volumes: Mutex::new(Cache::new(settings.cached_max)),
             silences: Default::default(),
         }
     }
@@ -143,6 +146,46 @@ impl PromptStore {
         }
         let prompt = Arc::new(self.load(name)?);
         Ok(lock(&self.prompts).insert(name.to_owned(), prompt))
+    }
+
+    /// A prompt at another volume, in dB: encoded when it is first asked for, and kept as tones are.
+    ///
+    /// # Errors
+    /// As [`PromptStore::prompt`].
+    pub fn track_at(&self, name: &str, codec: Codec, volume_db: i8) -> Result<Arc<Track>, Error> {
+        if volume_db == 0 {
+            return self.prompt(name)?.track(codec);
+        }
+        let key = (name.to_owned(), codec, volume_db);
+        if let Some(track) = lock(&self.volumes).find(&key) {
+            return Ok(track);
+        }
+        let prompt = self.prompt(name)?;
+        let pcm = amplified(&prompt.pcm, volume_db);
+        let track = Arc::new(encode(&pcm, codec, self.settings.opus_complexity)?);
+        Ok(lock(&self.volumes).insert(key, track))
+    }
+
+    /// The track of a sound file below another folder, which may be another the next time: nothing
+    /// of it is kept.
+    ///
+    /// # Errors
+    /// As [`PromptStore::prompt`].
+    pub fn track_below(
+        &self,
+        dir: &Path,
+        name: &str,
+        codec: Codec,
+        volume_db: i8,
+    ) -> Result<Arc<Track>, Error> {
+        check_name(name)?;
+        let (bytes, path) = self.read_file(dir, name)?.ok_or_else(|| Error::PromptNotFound {
+            name: name.to_owned(),
+            dir: Some(dir.to_owned()),
+        })?;
+        let pcm = self.decode(name, bytes, path)?;
+        let pcm = amplified(&pcm, volume_db);
+        Ok(Arc::new(encode(&pcm, codec, self.settings.opus_complexity)?))
     }
 
     /// Loads and encodes prompts ahead of the first call that plays them.
@@ -189,25 +232,26 @@ impl PromptStore {
     fn load(&self, name: &str) -> Result<Prompt, Error> {
         check_name(name)?;
         let (bytes, path) = self.read(name)?;
-        let pcm = read_sound(bytes.into_owned(), self.settings.duration_max_s)
-            .map_err(|source| Error::PromptFile { name: name.to_owned(), path, source })?;
+        let pcm = self.decode(name, bytes.into_owned(), path)?;
         let opus_complexity = self.settings.opus_complexity;
         let tracks = Default::default();
         Ok(Prompt { pcm, opus_complexity, tracks, encoding: Mutex::new(()) })
     }
 
+    fn decode(&self, name: &str, bytes: Vec<u8>, path: String) -> Result<Pcm, Error> {
+        read_sound(bytes, self.settings.duration_max_s).map_err(|source| Error::PromptFile {
+            name: name.to_owned(),
+            path,
+            source,
+        })
+    }
+
     /// The bytes of a prompt, and where they come from.
     fn read(&self, name: &str) -> Result<(Cow<'static, [u8]>, String), Error> {
-        if let Some(dir) = &self.dir {
-            let path = dir.join(name);
-            let fault = |source| {
-                let (name, path) = (name.to_owned(), path.display().to_string());
-                Error::PromptFile { name, path, source }
-            };
-            let bytes = read_below(dir, &path, self.settings.file_bytes_max).map_err(fault)?;
-            if let Some(bytes) = bytes {
-                return Ok((bytes.into(), path.display().to_string()));
-            }
+        if let Some(dir) = &self.dir
+            && let Some((bytes, path)) = self.read_file(dir, name)?
+        {
+            return Ok((bytes.into(), path));
         }
         let bytes = (self.embedded)(name).ok_or_else(|| Error::PromptNotFound {
             name: name.to_owned(),
@@ -215,10 +259,30 @@ impl PromptStore {
         })?;
         Ok((bytes, "(built in)".to_owned()))
     }
+
+    /// The bytes of a file below a folder, if it is there, and its path.
+    fn read_file(&self, dir: &Path, name: &str) -> Result<Option<(Vec<u8>, String)>, Error> {
+        let path = dir.join(name);
+        let shown = path.display().to_string();
+        match read_below(dir, &path, self.settings.file_bytes_max) {
+            Ok(bytes) => Ok(bytes.map(|bytes| (bytes, shown))),
+            Err(source) => Err(Error::PromptFile { name: name.to_owned(), path: shown, source }),
+        }
+    }
 }
 
 /// The script as it is written, and the codec.
 type ToneKey = (String, Codec);
+
+/// A prompt, the codec, and dB.
+type VolumeKey = (String, Codec, i8);
+
+/// The same sound, louder or softer.
+fn amplified(pcm: &Pcm, volume_db: i8) -> Pcm {
+    let factor = 10_f64.powf(f64::from(volume_db) / 20.0);
+    let louder = |sample: &i16| (f64::from(*sample) * factor) as i16;
+    Pcm { samples: pcm.samples.iter().map(louder).collect(), rate_hz: pcm.rate_hz }
+}
 
 /// What is behind such a lock is valid between any two statements, so that a panic elsewhere does
 /// not matter.
@@ -281,170 +345,5 @@ fn is_absence(error: &io::Error) -> bool {
 const NAME_BYTES_MAX: usize = 1024;
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "test code")]
-
-    use std::os::unix::fs::symlink;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use super::*;
-
-    /// 8 kHz, 16 bits, mono.
-    fn wav(samples: &[i16]) -> Vec<u8> {
-        let spec = hound::WavSpec {
-            channels: 1,
-            sample_rate: 8000,
-            bits_per_sample: 16,
-            sample_format: hound::SampleFormat::Int,
-        };
-        let mut bytes = io::Cursor::new(Vec::new());
-        let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
-        samples.iter().for_each(|sample| writer.write_sample(*sample).unwrap());
-        writer.finalize().unwrap();
-        bytes.into_inner()
-    }
-
-    fn embedded(name: &str) -> Option<Cow<'static, [u8]>> {
-        (name == "built/in.wav").then(|| wav(&[100; 160]).into())
-    }
-
-    /// A directory that goes away with the test.
-    struct Dir(PathBuf);
-
-    impl Dir {
-        fn new() -> Self {
-            static COUNT: AtomicU32 = AtomicU32::new(0);
-            let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("sidetone-prompt-{}-{count}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            fs::create_dir_all(path.join("sounds")).unwrap();
-            Dir(path)
-        }
-
-        fn sounds(&self) -> PathBuf {
-            self.0.join("sounds")
-        }
-
-        fn store(&self) -> PromptStore {
-            let settings = PromptSettings {
-                file_bytes_max: 1000,
-                duration_max_s: 1,
-                cached_max: 2,
-                opus_complexity: 0,
-            };
-            PromptStore::new(Some(self.sounds()), embedded, settings)
-        }
-    }
-
-    impl Drop for Dir {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_file_in_the_directory_comes_before_a_built_in_one() {
-        let dir = Dir::new();
-        let store = dir.store();
-        assert_eq!(store.prompt("built/in.wav").unwrap().pcm.samples, [100; 160]);
-        fs::create_dir(dir.sounds().join("built")).unwrap();
-        fs::write(dir.sounds().join("built/in.wav"), wav(&[7; 80])).unwrap();
-        assert_eq!(dir.store().prompt("built/in.wav").unwrap().pcm.samples, [7; 80]);
-    }
-
-    #[test]
-    fn a_track_is_encoded_once_and_shared_by_all_threads() {
-        let store = PromptStore::new(None, embedded, PromptSettings::default());
-        for codec in CODECS {
-            let tracks: Vec<Arc<Track>> = std::thread::scope(|scope| {
-                let track = || store.prompt("built/in.wav").unwrap().track(codec).unwrap();
-                let threads: Vec<_> = (0..8).map(|_| scope.spawn(track)).collect();
-                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-            });
-            assert!(tracks.iter().all(|track| Arc::ptr_eq(track, &tracks[0])));
-            assert_eq!(tracks[0].codec, codec);
-        }
-        let tone = || store.tone(&ToneScript::milliwatt(), Codec::Pcmu).unwrap();
-        assert!(Arc::ptr_eq(&tone(), &tone()));
-    }
-
-    #[test]
-    fn names_that_lead_elsewhere_are_refused() {
-        let dir = Dir::new();
-        fs::write(dir.0.join("secret.wav"), wav(&[1; 8])).unwrap();
-        let absolute = dir.0.join("secret.wav");
-        let long = "a/".repeat(600);
-        for name in [
-            "",
-            "/",
-            "..",
-            "../secret.wav",
-            "a/../../secret.wav",
-            "./a.wav",
-            "a\0.wav",
-            &long,
-            absolute.to_str().unwrap(),
-        ] {
-            let error = dir.store().prompt(name).unwrap_err();
-            assert!(matches!(error, Error::PromptName { .. }), "{name:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn links_may_not_leave_the_directory() {
-        let dir = Dir::new();
-        fs::write(dir.0.join("secret.wav"), wav(&[1; 8])).unwrap();
-        fs::write(dir.sounds().join("real.wav"), wav(&[2; 8])).unwrap();
-        symlink(dir.0.join("secret.wav"), dir.sounds().join("out.wav")).unwrap();
-        symlink(&dir.0, dir.sounds().join("up")).unwrap();
-        symlink("real.wav", dir.sounds().join("alias.wav")).unwrap();
-        for name in ["out.wav", "up/secret.wav"] {
-            let error = dir.store().prompt(name).unwrap_err();
-            let is_outside =
-                matches!(error, Error::PromptFile { source: PromptFault::Outside, .. });
-            assert!(is_outside, "{name}: {error}");
-        }
-        assert_eq!(dir.store().prompt("alias.wav").unwrap().pcm.samples, [2; 8]);
-    }
-
-    #[test]
-    fn errors_say_which_file_and_why() {
-        let dir = Dir::new();
-        let file = |name: &str, bytes: &[u8]| fs::write(dir.sounds().join(name), bytes).unwrap();
-        file("large.wav", &wav(&[0; 1000]));
-        file("text.wav", b"hello");
-        fs::create_dir(dir.sounds().join("folder.wav")).unwrap();
-        let error = |name: &str| dir.store().prompt(name).unwrap_err().to_string();
-        assert!(
-            error("large.wav").ends_with("large.wav: has 2044 bytes, at most 1000 are allowed")
-        );
-        assert!(error("text.wav").contains("text.wav: not a readable sound file"));
-        assert!(error("folder.wav").ends_with("folder.wav: is not a regular file"));
-        let missing = error("missing.wav");
-        assert!(missing.starts_with("prompt \"missing.wav\" was not found in /"), "{missing}");
-        assert!(missing.ends_with("sounds or among the built-in sounds"), "{missing}");
-    }
-
-    #[test]
-    fn the_cache_is_bounded_and_forgets_what_was_not_used_for_longest() {
-        let dir = Dir::new();
-        for name in ["a.wav", "b.wav", "c.wav"] {
-            fs::write(dir.sounds().join(name), wav(&[1; 8])).unwrap();
-        }
-        let store = dir.store();
-        let prompt = |name: &str| store.prompt(name).unwrap();
-        let (a, b) = (prompt("a.wav"), prompt("b.wav"));
-        assert!(Arc::ptr_eq(&a, &prompt("a.wav")));
-        prompt("c.wav");
-        assert!(Arc::ptr_eq(&a, &prompt("a.wav")), "used after b.wav");
-        assert!(!Arc::ptr_eq(&b, &prompt("b.wav")), "made room for c.wav");
-    }
-
-    #[test]
-    fn preloading_names_the_prompt_that_fails() {
-        let store = PromptStore::new(None, embedded, PromptSettings::default());
-        store.preload(["built/in.wav"], &CODECS).unwrap();
-        let error = store.preload(["built/in.wav", "no.wav"], &CODECS).unwrap_err();
-        assert_eq!(error.to_string(), "prompt \"no.wav\" was not found among the built-in sounds");
-    }
-}
+#[allow(clippy::unwrap_used, reason = "test code")]
+mod tests;

@@ -18,6 +18,7 @@ mod trail;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::media::net::Recorder;
 use ::media::prompt::PromptStore;
 use ::media::sdp::Capabilities;
 use bytes::Bytes;
@@ -57,6 +58,8 @@ pub struct Shared {
     pub hold_music: String,
     /// Where media legs are opened.
     pub media: Arc<dyn MediaLegs>,
+    /// Writes recordings.
+    pub recorder: Recorder,
     /// Asks webhooks of the dialplan.
     pub webhooks: Arc<Webhooks>,
     /// Where calls are made.

@@ -7,6 +7,7 @@ mod external;
 mod identity;
 mod listen;
 mod load;
+mod recordings;
 mod renewal;
 mod webhook;
 
@@ -20,6 +21,7 @@ pub use external::{ExternalAddress, ExternalPorts};
 pub use identity::{Auth, DtmfMode, MediaProfile, Registrar, TransportName, UserSection};
 pub use listen::{Address, Listen, ListenKind};
 pub use load::ConfigError;
+pub use recordings::Recordings;
 pub use webhook::Webhook;
 
 /// All that can be configured. `Config::default()` is the embedded default.
@@ -50,6 +52,8 @@ pub struct Config {
     pub calls: Calls,
     /// Where sound files are found.
     pub sounds: Sounds,
+    /// Where recordings go.
+    pub recordings: Recordings,
     /// Which dialplan is loaded.
     pub dialplan: Dialplan,
     /// Webhooks of the dialplan.
@@ -311,6 +315,7 @@ impl Default for Config {
             users: Default::default(),
             calls: Calls::default(),
             sounds: Sounds::default(),
+            recordings: Recordings::default(),
             dialplan: Dialplan::default(),
             webhook: Webhook::default(),
             control: Control::default(),
@@ -418,82 +423,5 @@ impl Default for Log {
 const SHARDS_MAX: usize = 64;
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "test code")]
-    use super::*;
-
-    #[test]
-    fn the_sample_file_shows_the_embedded_default() {
-        let sample = include_str!("../../../config/sidetone.toml");
-        assert_eq!(Config::parse(sample, "sidetone.toml".as_ref()).unwrap(), Config::default());
-    }
-
-    #[test]
-    fn the_office_has_two_browsers_and_two_phones_on_the_default_ports() {
-        let sample = include_str!("../../../config/office.toml");
-        let config = Config::parse(sample, "office.toml".as_ref()).unwrap();
-        assert_eq!(config.listen, Config::default().listen);
-        let names: Vec<_> = config.users.keys().map(String::as_str).collect();
-        assert_eq!(names, ["198", "199", "3001", "3002"]);
-        for (name, user) in &config.users {
-            assert_eq!(user.password.as_ref(), Some(&format!("{name}pass")));
-        }
-    }
-
-    #[test]
-    fn the_ports_of_the_guides_can_be_listened_on() {
-        let sample = include_str!("../../../config/guides.toml");
-        let config = Config::parse(sample, "guides.toml".as_ref()).unwrap();
-        let listens = |kind, port| {
-            config.listen.iter().any(|l| l.kind == kind && l.address == Address::localhost(port))
-        };
-        assert!(listens(ListenKind::Http, 5067) && listens(ListenKind::Https, 7444));
-        assert!(listens(ListenKind::Http, 8088) && listens(ListenKind::Https, 8089));
-    }
-
-    #[test]
-    fn a_file_overrides_key_by_key() {
-        let config = Config::parse("[media]\nshards = 3\n", "x.toml".as_ref()).unwrap();
-        assert_eq!(config.media.shards, 3);
-        assert_eq!(config.media.webrtc_port, Media::default().webrtc_port);
-        assert_eq!(config.listen, Config::default().listen);
-    }
-
-    #[test]
-    fn an_unknown_key_is_named_with_its_line() {
-        let error = Config::parse("[media]\nshard = 3\n", "x.toml".as_ref()).unwrap_err();
-        let text = error.to_string();
-        assert!(text.starts_with("x.toml:2: ") && text.contains("shard"), "{text}");
-        assert!(!text.contains('\n'), "{text}");
-    }
-
-    #[test]
-    fn impossible_values_are_refused_with_a_sentence() {
-        for (text, says) in [
-            ("[media]\nrtp_port_min = 20000\nrtp_port_max = 10000\n", "rtp_port_min"),
-            ("[media]\ncodecs = []\n", "codecs"),
-            ("[media]\naddresses = ['10.0.0.1', '10.0.0.2']\n", "addresses"),
-            ("[media]\nopus_complexity = 11\n", "opus_complexity"),
-            ("[media]\nopus_transcode_complexity = 11\n", "opus_transcode_complexity"),
-            ("listen = []\n", "listen"),
-            ("[tls]\nkey = 'k.pem'\n", "certificate"),
-            ("[limits]\ncalls_max = 0\n", "calls_max"),
-            ("[sip]\nt1_ms = 0\n", "t1_ms"),
-            ("[calls]\nwebrtc_silence_s = 0\n", "webrtc_silence_s"),
-            ("[calls]\nplain_silence_s = 0\n", "plain_silence_s"),
-            ("[calls]\nduration_max_s = 99999999999\n", "duration_max_s"),
-            ("[calls]\nring_timeout_s = 0\n", "ring_timeout_s"),
-            ("[calls]\nring_step_s = 0\n", "ring_step_s"),
-            ("[calls]\nfork_max = 0\n", "fork_max"),
-            ("[media]\nconnect_timeout_s = 0\n", "connect_timeout_s"),
-            ("[media]\nshards = 65\n", "shards"),
-            ("[media]\nwebrtc_port = 12000\n", "webrtc_port"),
-            ("[web]\nping_interval_s = 0\n", "ping_interval_s"),
-            ("[sip]\nsession_expires_min_s = 10\n", "session_expires_min_s"),
-            ("[webhook]\nsecret = 'short'\n", "webhook.secret"),
-        ] {
-            let error = Config::parse(text, "x.toml".as_ref()).unwrap_err().to_string();
-            assert!(error.contains(says) && !error.contains('\n'), "{text}: {error}");
-        }
-    }
-}
+#[allow(clippy::unwrap_used, reason = "test code")]
+mod tests;

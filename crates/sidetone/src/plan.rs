@@ -190,6 +190,7 @@ pub fn read(config: &Config) -> Result<Plan, PlanError> {
     let folder =
         config.sounds.dir.as_ref().map_or("sounds".into(), |dir| dir.display().to_string());
     globals.set("sounds_dir", folder);
+    globals.set("recordings_dir", config.recordings_dir().display().to_string());
     let context = config.dialplan.context.clone();
     let options = LoadOptions {
         context: context.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use media::net::{MediaConfig, MediaPlane, PortMap};
+use media::net::{MediaConfig, MediaPlane, PortMap, Recorder, RecorderConfig};
 use rustls::ClientConfig;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -42,6 +42,7 @@ pub struct Server {
     addresses: Addresses,
     network: Network,
     media: MediaPlane,
+    recorder: Recorder,
     health: Arc<Health>,
     stop: watch::Sender<bool>,
     signaling: JoinHandle<()>,
@@ -77,6 +78,9 @@ pub enum StartError {
     /// The media plane cannot start.
     #[error("{0}; change media in the configuration, or end the program that uses the port")]
     Media(#[from] media::net::StartError),
+    /// The thread that writes recordings cannot start.
+    #[error("the thread that writes recordings cannot start: {0}")]
+    Recorder(#[source] std::io::Error),
     /// Two metrics have one name.
     #[error("metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -116,7 +120,9 @@ impl Server {
         let media = start_media(&config, &media_addresses, calls_max)?;
 
         let health = Arc::new(Health::new(calls_max));
-        let collected = Collected::new(media.clone(), network.clone());
+        let recorder =
+            Recorder::start(RecorderConfig::from(&config)).map_err(StartError::Recorder)?;
+        let collected = Collected::new(media.clone(), network.clone(), recorder.clone());
         let metrics = Arc::new(Metrics::new(calls_max)?);
         if let Some(certificate) = &certificate {
             metrics.certificate_expiry(certificate.not_after_unix_s);
@@ -154,6 +160,7 @@ impl Server {
             prompts: loaded.prompts,
             hold_music: loaded.hold_music,
             media: Arc::new(media.clone()),
+            recorder: recorder.clone(),
             webhooks: Arc::new(webhooks(&config, &tls_client)),
             dialer,
             capabilities: loaded.capabilities,
@@ -184,7 +191,18 @@ impl Server {
         stop_on_error.disarm();
         let watch = tokio::spawn(Arc::clone(&reloader).watch_certificate());
         info!(calls_max, open_files, "started");
-        Ok(Server { addresses, network, media, health, stop, signaling, control, watch, reloader })
+        Ok(Server {
+            addresses,
+            network,
+            media,
+            recorder,
+            health,
+            stop,
+            signaling,
+            control,
+            watch,
+            reloader,
+        })
     }
 
     /// Where the server is reached.
@@ -219,9 +237,13 @@ impl Server {
         self.network.shutdown().await;
         self.control.abort();
         self.watch.abort();
-        let media = self.media;
+        let (media, recorder) = (self.media, self.recorder);
+        let end = move || {
+            media.shutdown();
+            recorder.shutdown();
+        };
         // Joining threads blocks.
-        if tokio::task::spawn_blocking(move || media.shutdown()).await.is_err() {
+        if tokio::task::spawn_blocking(end).await.is_err() {
             warn!("the media plane did not stop in order");
         }
         info!("stopped");

@@ -23,9 +23,9 @@ pub(super) const ENTRY: Entry = Entry {
         },
         Argument {
             name: "what",
-            reading: "a file below $${sounds_dir}, tone_stream://SCRIPT as gentones takes it, or \
+            reading: "a file below $${sounds_dir}, a recording as $${recordings_dir}/FILE, tone_stream://SCRIPT as gentones takes it, or \
                       silence_stream://MS; several are separated by \"!\"; file@@SAMPLES begins later; it may not \
-                      come from the call",
+                      come from the call, but for ${uuid} in the name of a recording",
         },
     ],
     parse,
@@ -139,6 +139,30 @@ mod tests {
     async fn a_global_may_be_written_as_a_variable() {
         let call = actions(&[("playback", "${sounds_dir}/a.wav")]).await;
         assert_eq!(call.log()[1], "0 play a.wav");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_recording_is_named_by_its_folder() {
+        let list = [
+            ("playback", "$${recordings_dir}/${uuid}.wav!a.wav"),
+            ("playback", "{volume=-6}${recordings_dir}/greetings/199.wav"),
+        ];
+        let expected = [
+            "0 play recording ${uuid}.wav",
+            "2000 play a.wav",
+            "4000 play recording greetings/199.wav at -6 dB",
+        ];
+        assert_eq!(actions(&list).await.log()[1..4], expected);
+        let expected = "the name of a sound may not come from the call; write it out";
+        assert_eq!(
+            fault("playback", "${uuid}.wav"),
+            format!("playback \"${{uuid}}.wav\": {expected}")
+        );
+        for data in
+            ["$${recordings_dir}/../x.wav", "$${recordings_dir}/$1.wav", "$${recordings_dir}/"]
+        {
+            assert!(!fault("playback", data).is_empty());
+        }
     }
 
     #[tokio::test(start_paused = true)]

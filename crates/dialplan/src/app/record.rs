@@ -17,7 +17,8 @@ pub(super) const ENTRY: Entry = Entry {
     arguments: &[
         Argument {
             name: "file",
-            reading: "a path below $${recordings_dir}; of the call, ${uuid} may be part of it",
+            reading: "a path below $${recordings_dir} that ends in .wav; of the call, ${uuid} may be part of it; a \
+                      recording of that name is replaced",
         },
         Argument { name: "limit", reading: "seconds, 1 to 86400; none if it is left out" },
         Argument {
@@ -116,5 +117,6 @@ mod tests {
             assert!(!fault("record", data).is_empty());
         }
         assert!(fault("record", "a.wav soon").contains("whole number"));
+        assert!(fault("record", "a.mp3").contains("let the name end in .wav"));
     }
 }

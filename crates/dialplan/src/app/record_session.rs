@@ -9,7 +9,8 @@ use crate::text::{Scope, Text};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "record_session",
-    summary: "Records both sides of the call from now on, until it ends or stop_record_session is run.",
+    summary: "Records both sides of the call from now on, until it ends or stop_record_session is run: mixed or, if the \
+              variable RECORD_STEREO is true, the caller on the left and what the caller hears on the right.",
     arguments: &[Argument { name: "file", reading: "as record takes it" }],
     parse,
 };

@@ -17,6 +17,7 @@ use dialog::Body;
 use dialplan::{Cause, EndedBy};
 use media::codec::Codec;
 use media::net::CommandError;
+use media::recording::Tap;
 use media::sdp::Negotiated;
 use media::shard::{Command, LegEvent, LegStatistics, PlayEnd, PlayToken};
 use rand::RngExt;
@@ -43,6 +44,8 @@ pub(super) struct Leg {
     peer: Peer,
     terms: Terms,
     media: Option<Box<dyn MediaLeg>>,
+    /// A recording that begins with the media.
+    tap: Option<Tap>,
     negotiated: Option<Negotiated>,
     /// The offer of the INVITE, until it is answered for good.
     offer: Option<Body>,
@@ -170,6 +173,7 @@ impl Leg {
             peer,
             terms,
             media: None,
+            tap: None,
             negotiated: None,
             offer: None,
             offered_codecs: Vec::new(),
@@ -253,6 +257,20 @@ impl Leg {
             Some(media) => media.command(command).map_err(|error| self.media_is_gone(&error)),
             None => Ok(()),
         }
+    }
+
+    /// Records what is heard and sent on the leg, now or as soon as there is media.
+    pub(super) fn record(&mut self, tap: Tap) -> Result<(), LegEnd> {
+        if self.media.is_some() {
+            return self.command_media(Command::Record(tap));
+        }
+        self.tap = Some(tap);
+        Ok(())
+    }
+
+    /// Begins no recording with the media.
+    pub(super) fn forget_recording(&mut self) {
+        self.tap = None;
     }
 
     /// A token for the next play on this leg.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dialog::Body;
 use dialplan::{Cause, Ended, EndedBy, Facts, Situation, Variables};
+use media::net::Recording;
 pub(crate) use situation::moment;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -40,6 +41,8 @@ pub(super) struct LiveCall {
     invited_at: Instant,
     /// Keys that the caller pressed and nobody asked for yet.
     keys: VecDeque<char>,
+    /// The recording of both sides.
+    session: Option<Recording>,
     /// When the last packet of the last play was sent.
     played_at: Option<Instant>,
     /// What ended the call, when it was not the dialplan.
@@ -76,6 +79,7 @@ impl LiveCall {
             offer,
             invited_at: at,
             keys: VecDeque::new(),
+            session: None,
             played_at: None,
             end: None,
             caller_reason: None,

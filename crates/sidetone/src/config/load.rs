@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, Control, SHARDS_MAX, Tls};
+use super::{Config, Control, Recordings, SHARDS_MAX, Tls};
 use crate::users::Users;
 
 /// Why a configuration is refused: one sentence that says where and what to do.
@@ -53,6 +53,7 @@ impl Config {
             certificate,
             key,
             &mut config.sounds.dir,
+            &mut config.recordings.dir,
             &mut config.dialplan.file,
         ] {
             if let Some(relative) = file.take() {
@@ -229,6 +230,14 @@ impl Config {
                 "registrar.keep_alive_interval_s must be 3600 or less",
             ),
             (limits.registrations_max == 0, "limits.registrations_max must be at least 1"),
+            (
+                !(1..=Recordings::DURATION_MAX_S).contains(&self.recordings.duration_max_s),
+                "recordings.duration_max_s must be from 1 to 28800",
+            ),
+            (
+                self.recordings.recordings_max > Recordings::RECORDINGS_MAX,
+                "recordings.recordings_max must be 10000 or less",
+            ),
             (
                 !self.webhook.is_fit(),
                 "webhook.secret must have at least 24 bytes; `openssl rand -hex 32` makes one",

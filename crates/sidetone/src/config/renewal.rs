@@ -40,6 +40,7 @@ impl Config {
             ("listen", self.listen != other.listen),
             ("web", self.web != other.web),
             ("sip", self.sip != other.sip),
+            ("recordings", self.recordings != other.recordings),
             ("webhook", self.webhook != other.webhook),
             ("registrar", self.registrar != other.registrar),
             ("control", self.control != other.control),

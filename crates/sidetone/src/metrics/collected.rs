@@ -1,7 +1,7 @@
 //! Families that are summed from the counters of the shards and the listeners at each scrape.
 
 use media::codec::{CODECS, Codec};
-use media::net::{MediaPlane, PlaneCounters};
+use media::net::{MediaPlane, PlaneCounters, Recorder, RecorderCounters};
 use media::shard::{
     Discard, HandshakeResult, LegKind, ShardCounters, StunResult, TICK_LAG_BOUNDS_US, codec_index,
 };
@@ -15,17 +15,19 @@ use transport::net::Network;
 pub struct Collected {
     media: MediaPlane,
     network: Network,
+    recorder: Recorder,
 }
 
 impl Collected {
-    /// Sums the counters of these two.
+    /// Sums the counters of these.
     #[must_use]
-    pub fn new(media: MediaPlane, network: Network) -> Self {
-        Collected { media, network }
+    pub fn new(media: MediaPlane, network: Network, recorder: Recorder) -> Self {
+        Collected { media, network, recorder }
     }
 
     pub(super) fn families(&self) -> Vec<MetricFamily> {
         let mut families = media_families(&self.media.counters());
+        families.extend(recording_families(&self.recorder.counters()));
         families.extend(super::network::families(&self.network));
         families
     }
@@ -108,6 +110,30 @@ fn media_families(plane: &PlaneCounters) -> Vec<MetricFamily> {
             &TICK_LAG_BOUNDS_US.map(|bound| bound as f64 / 1e6),
             &sum_arrays(plane, |shard| &shard.tick_lag),
             sum(&|shard| shard.tick_lag_us) as f64 / 1e6,
+        ),
+    ]
+}
+
+fn recording_families(recorder: &RecorderCounters) -> [MetricFamily; 3] {
+    [
+        gauges(
+            "sidetone_recordings",
+            "Recordings that are being made.",
+            [(vec![], recorder.active)],
+        ),
+        counters(
+            "sidetone_recordings_total",
+            "Recordings by what became of them: complete, lost to a file that could not be written, or not begun.",
+            [
+                (vec![("result", "completed")], recorder.completed),
+                (vec![("result", "failed")], recorder.failed),
+                (vec![("result", "refused")], recorder.refused),
+            ],
+        ),
+        counters(
+            "sidetone_recording_packets_dropped_total",
+            "Packets lost to recordings because the disk or its thread fell behind.",
+            [(vec![], recorder.packets_dropped)],
         ),
     ]
 }

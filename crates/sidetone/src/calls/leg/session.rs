@@ -3,8 +3,9 @@
 use dialog::{Body, OfferNumber};
 use dialplan::Cause;
 use media::codec::Codec;
+use media::net::OpenError;
 use media::sdp::{self, Capabilities, Direction, Negotiated, RemoteMedia};
-use media::shard::{LegKind, LegParameters};
+use media::shard::{Command, LegKind, LegParameters};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -82,7 +83,11 @@ impl Leg {
         parameters.signalling_remote = self.peer.remote;
         parameters.quiet_after = self.quiet_after();
         parameters.shard = shard;
-        self.media = Some(self.shared.media.open(parameters)?);
+        let media = self.shared.media.open(parameters)?;
+        if let Some(tap) = self.tap.take() {
+            media.command(Command::Record(tap)).map_err(OpenError::from)?;
+        }
+        self.media = Some(media);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use media::shard::{Command, PlayEnd, Repeat};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::LiveCall;
+use super::{LiveCall, Step};
 use crate::calls::leg::Notice;
 use crate::tones;
 
@@ -25,9 +25,6 @@ enum Heard {
 impl LiveCall {
     /// Plays to the end, or to a key that ends it.
     pub(super) async fn play_all(&mut self, play: &Play) -> Result<Option<char>, Ended> {
-        if play.volume_db != 0 {
-            warn!(call_id = self.facts.uuid, "sounds are played at their own volume");
-        }
         let mut rounds = 0;
         loop {
             for (at, item) in play.items.iter().enumerate() {
@@ -37,7 +34,7 @@ impl LiveCall {
                 let offset = if rounds == 0 && at == 0 { play.offset } else { Duration::ZERO };
                 let key = match item {
                     Playable::Silence(duration) => self.silence(*duration, &play.stop_on).await?,
-                    _ => self.play_item(item, offset, &play.stop_on).await?,
+                    _ => self.play_item(item, offset, play).await?,
                 };
                 if key.is_some() {
                     return Ok(key);
@@ -73,7 +70,7 @@ impl LiveCall {
     }
 
     /// Takes the first kept key that is one of these.
-    fn take_key(&mut self, stop_on: &[char]) -> Option<char> {
+    pub(super) fn take_key(&mut self, stop_on: &[char]) -> Option<char> {
         let at = self.keys.iter().position(|key| stop_on.contains(key))?;
         self.keys.remove(at)
     }
@@ -93,16 +90,24 @@ impl LiveCall {
         &mut self,
         item: &Playable,
         offset: Duration,
-        stop_on: &[char],
+        play: &Play,
     ) -> Result<Option<char>, Ended> {
+        let stop_on = play.stop_on.as_slice();
         loop {
             let Some(codec) = self.caller.codec() else { return Ok(None) };
-            let (track, repeat) = match self.track(item, offset, codec) {
+            let (track, repeat) = match self.track(item, codec, play.volume_db).await? {
                 Ok(found) => found,
                 Err(error) => {
                     warn!(call_id = self.facts.uuid, %error, "sound skipped");
                     return self.silence(Some(SKIPPED), stop_on).await;
                 }
+            };
+            if let Some(key) = self.take_key(stop_on) {
+                return Ok(Some(key));
+            }
+            let track = match item {
+                Playable::Sound(_) | Playable::Recording(_) => from(track, offset),
+                Playable::Tones(_) | Playable::Silence(_) => track,
             };
             let token = self.caller.next_play();
             self.command_caller(Command::Play { track, repeat, token })?;
@@ -127,30 +132,63 @@ impl LiveCall {
         }
     }
 
-    /// What was encoded when the plan was loaded, so that this only looks it up.
-    fn track(
-        &self,
+    /// The track of what is played, and how often it is. What was encoded when the plan was loaded is only looked up;
+    /// what was not is encoded elsewhere, while the call goes on.
+    async fn track(
+        &mut self,
         item: &Playable,
-        offset: Duration,
         codec: Codec,
-    ) -> Result<(Arc<Track>, Repeat), media::Error> {
-        let prompts = &self.shared.prompts;
+        volume_db: i8,
+    ) -> Result<Result<(Arc<Track>, Repeat), media::Error>, Ended> {
+        let shared = Arc::clone(&self.shared);
+        let once = |track| Ok((track, Repeat::Once));
         match item {
+            Playable::Sound(name) if volume_db == 0 => {
+                let prompt = shared.prompts.prompt(name.as_str());
+                Ok(prompt.and_then(|prompt| prompt.track(codec)).and_then(once))
+            }
             Playable::Sound(name) => {
-                let track = prompts.prompt(name.as_str())?.track(codec)?;
-                Ok((from(track, offset), Repeat::Once))
+                let name = name.clone();
+                let find = move || shared.prompts.track_at(name.as_str(), codec, volume_db);
+                Ok(self.found_elsewhere(find).await?.and_then(once))
+            }
+            Playable::Recording(name) => {
+                let name = name.of_call(&self.facts.uuid);
+                let find = move || {
+                    let dir = shared.recorder.dir();
+                    shared.prompts.track_below(dir, &name, codec, volume_db)
+                };
+                Ok(self.found_elsewhere(find).await?.and_then(once))
             }
             Playable::Tones(script) => {
-                let track = prompts.tone(&tones::script(script), codec)?;
-                let repeat = tones::repeats(&track, tones::duration(script));
-                Ok((track, repeat))
+                let track = shared.prompts.tone(&tones::script(script), codec);
+                Ok(track.map(|track| {
+                    let repeat = tones::repeats(&track, tones::duration(script));
+                    (track, repeat)
+                }))
             }
-            Playable::Silence(_) => Ok((prompts.silence(codec), Repeat::Once)),
+            Playable::Silence(_) => Ok(once(shared.prompts.silence(codec))),
+        }
+    }
+
+    /// Reads files and encodes where that keeps no other call waiting.
+    async fn found_elsewhere(
+        &mut self,
+        find: impl FnOnce() -> Result<Arc<Track>, media::Error> + Send + 'static,
+    ) -> Result<Result<Arc<Track>, media::Error>, Ended> {
+        let mut task = tokio::task::spawn_blocking(find);
+        loop {
+            match self.step(&mut task, None).await? {
+                Step::Other(Ok(found)) => return Ok(found),
+                Step::Other(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+                Step::Caller(notice) => self.keep_key(&notice),
+                Step::Deadline => {}
+            }
         }
     }
 }
 
-fn pressed(notice: &Notice, stop_on: &[char]) -> Option<char> {
+pub(super) fn pressed(notice: &Notice, stop_on: &[char]) -> Option<char> {
     match notice {
         Notice::Digit(digit) if stop_on.contains(&digit.digit) => Some(digit.digit),
         _ => None,
