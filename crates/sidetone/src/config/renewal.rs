@@ -99,6 +99,7 @@ mod tests {
             ("[web]\nphone = false\n", "web"),
             ("[sip]\nt1_ms = 100\n", "sip"),
             ("[registrar]\nflow_grace_s = 1\n", "registrar"),
+            ("[recordings]\nduration_max_s = 9\n", "recordings"),
             ("[webhook]\nsecret = 'a secret of more than 24 bytes'\n", "webhook"),
             ("[control]\naddress = '127.0.0.1:1'\n", "control"),
             ("[log]\nlevel = 'debug'\n", "log"),
