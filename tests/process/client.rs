@@ -103,6 +103,24 @@ impl Client {
         answer
     }
 
+    /// Takes the next call, says that it is busy, and returns the INVITE.
+    pub fn refuse_call(&mut self) -> String {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let invite = self.receive(end - Instant::now()).expect("no call");
+            if invite.starts_with("INVITE ") {
+                let lines: String = ["Via", "From", "Call-ID", "CSeq"]
+                    .map(|name| format!("{name}: {}\r\n", header(&invite, name)))
+                    .concat();
+                let to = header(&invite, "To");
+                let busy = "SIP/2.0 486 Busy Here\r\n";
+                let response = format!("{busy}{lines}To: {to};tag=b\r\nContent-Length: 0\r\n\r\n");
+                self.transmit(response.as_bytes());
+                return invite;
+            }
+        }
+    }
+
     /// Sends the last request once more, byte for byte.
     pub fn repeat(&mut self) {
         let last = self.last.clone();
@@ -164,12 +182,13 @@ impl Client {
     fn credentials(&self, method: &str, uri: &str, challenge: &str) -> String {
         let value = header(challenge, "WWW-Authenticate");
         let nonce = value.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap();
-        let ha1 = Algorithm::Md5.ha1(&self.user, "sidetone", &self.password).to_string();
+        let realm = value.split("realm=\"").nth(1).unwrap().split('"').next().unwrap();
+        let ha1 = Algorithm::Md5.ha1(&self.user, realm, &self.password).to_string();
         let ha2 = Algorithm::Md5.hash(&[method.as_bytes(), uri.as_bytes()]).to_string();
         let parts = [&ha1, nonce, "00000001", "cnonce", "auth", &ha2].map(str::as_bytes);
         let response = Algorithm::Md5.hash(&parts);
         format!(
-            "Authorization: Digest username=\"{}\", realm=\"sidetone\", nonce=\"{nonce}\", \
+            "Authorization: Digest username=\"{}\", realm=\"{realm}\", nonce=\"{nonce}\", \
              uri=\"{uri}\", response=\"{response}\", algorithm=MD5, qop=auth, nc=00000001, \
              cnonce=\"cnonce\"\r\n",
             self.user

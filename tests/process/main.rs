@@ -3,6 +3,7 @@
 
 mod client;
 mod commands;
+mod importing;
 mod phone;
 mod recordings;
 mod registering;

@@ -149,7 +149,7 @@ fn command(folder: &std::path::Path) -> Command {
     command
 }
 
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name =
         format!("sidetone-process-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod dialplan;
+mod import;
 mod reload;
 mod secrets;
 
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 
 pub use dialplan::{CheckArguments, ExplainArguments, PlanCommandError, applications};
+pub use import::{ImportArguments, ImportFrom};
 pub use reload::{ReloadArguments, ReloadCommandError};
 pub use secrets::{Error, HashPasswordArguments, TokenArguments};
 
@@ -37,6 +39,9 @@ pub enum Command {
     Explain(ExplainArguments),
     /// List the applications of the dialplan.
     Applications,
+    /// Write a configuration anew that was made for another server.
+    #[command(subcommand)]
+    Import(ImportFrom),
     /// Print what to keep in the configuration in place of a user's password.
     HashPassword(HashPasswordArguments),
     /// Print a token that stands in for a password for some time.

@@ -21,6 +21,7 @@ pub mod cli;
 pub mod config;
 pub mod health;
 pub mod http;
+pub mod import;
 pub mod limits;
 pub mod loaded;
 pub mod logging;

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
             say(applications());
             Ok(())
         }
+        Command::Import(from) => from.run().map(say).map_err(Into::into),
         Command::HashPassword(arguments) => arguments.section().map(say).map_err(Into::into),
         Command::Token(arguments) => arguments.token().map(say).map_err(Into::into),
     };

@@ -222,7 +222,8 @@ fn settings(config: &Config) -> PromptSettings {
 #[folder = "sounds/"]
 struct Sounds;
 
-fn embedded_sound(name: &str) -> Option<Cow<'static, [u8]>> {
+/// A sound in the binary.
+pub(crate) fn embedded_sound(name: &str) -> Option<Cow<'static, [u8]>> {
     Sounds::get(name).map(|file| file.data)
 }
 
