@@ -102,6 +102,74 @@ fn lines_become_actions_with_the_line_they_come_from() {
 }
 
 #[test]
+fn jumps_become_steps_that_nobody_can_dial() {
+    let plan = "[a]\nexten => 1,1,GotoIf($[\"${CALLERID(num)}\" = \"7\"]?ok:no)\n same => n(ok),Goto(b,${EXTEN:1},1)\n \
+                same => n(no),ExecIf($[\"${x}\" != \"\"]?Wait(1))\n same => n,Gosub(b,s,1(${EXTEN}))\n \
+                same => n,GotoIf($[${x} < 3]?ok)\n[b]\nexten => s,1,Return()\nexten => _2XX,1,Goto(a,1,no)\n";
+    let imported = asterisk(&[("extensions.conf", plan)]);
+    for expected in [
+        "\"transfer a-2 XML steps\"",
+        "caller = \"7\"\nactions = [\n  \"transfer a-3 XML steps\",\n]\nelse = [\n  \"transfer a-4 XML steps\",\n]",
+        "\"transfer ${exten_2:1} XML b\"",
+        "{ field = \"${x}\", is = \"^$\" },\n]\nactions = [\n  \"log DEBUG nothing to do\",\n]\nelse = [\n  \"sleep 1000\",",
+        "\"set ARG1=${exten_2}\",\n  \"execute_extension s XML b\"",
+        "\"set exten_2=1\",\n  \"transfer a-4 XML steps\"",
+    ] {
+        assert!(imported.dialplan.contains(expected), "{expected} in {}", imported.dialplan);
+    }
+    let report = imported.report();
+    assert!(
+        report.contains("extensions.conf:6: gotoif($[${x} < 3]?ok): only = and !="),
+        "{report}"
+    );
+    assert!(!imported.dialplan.contains("include = [\"steps\"]"));
+}
+
+#[test]
+fn a_menu_takes_a_number_of_its_context_and_goes_there() {
+    let plan = "[m]\nexten => s,1,Answer()\n same => n(top),Background(hello&press)\n same => n,WaitExten(4)\n\
+                exten => 1,1,Echo()\nexten => _20X,1,Busy()\nexten => t,1,Hangup()\nexten => i,1,Goto(s,top)\n";
+    let imported = asterisk(&[("extensions.conf", plan)]);
+    let sound = "common/logged_in_status.wav";
+    for expected in [
+        &format!(
+            "play_and_get_digits 1 3 1 4000 # {sound}!{sound} silence_stream://1 menu_digits .+ 2500"
+        ),
+        "is = [\"1\", \"^20[0-9]$\"] },\n]\nactions = [\n  \"transfer ${menu_digits} XML m\",",
+        "\"transfer t XML m\"",
+        "\"transfer i XML m\"",
+    ] {
+        assert!(imported.dialplan.contains(expected), "{expected} in {}", imported.dialplan);
+    }
+    assert!(imported.report().contains("the sound press is not there"));
+}
+
+#[test]
+fn a_long_chain_of_jumps_is_translated_in_bounded_time() {
+    let mut plan = String::from("[a]\nexten => 1,1(l0),NoOp\n");
+    for at in 1..20_000 {
+        plan +=
+            &format!("same => n(l{at}),GotoIf($[${{x}} = {at}]?l{}:l{})\n", at - 1, 19_999 - at);
+    }
+    let began = std::time::Instant::now();
+    let error = try_asterisk(&[("extensions.conf", &plan)]);
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+    assert!(error.is_ok(), "{error:?}");
+}
+
+#[test]
+fn a_context_without_password_that_leads_to_users_is_cut_off() {
+    let profile = "<profile name=\"x\"><settings><param name=\"context\" value=\"public\"/></settings></profile>";
+    let user = "<user id=\"9\"><params><param name=\"password\" value=\"x\"/></params></user>";
+    let plan = "<context name=\"public\"><extension name=\"in\">\n<condition field=\"destination_number\" expression=\"^9$\">\n\
+                <action application=\"bridge\" data=\"user/9\"/></condition></extension></context>";
+    let imported =
+        freeswitch(&[("p.xml", profile), ("u.xml", user), ("dialplan/public.xml", plan)]);
+    assert!(imported.report().contains("public.xml:3: bridge"), "{}", imported.report());
+    assert!(!imported.dialplan.contains("\"bridge"), "{}", imported.dialplan);
+}
+
+#[test]
 fn entities_are_refused_and_other_files_are_still_read() {
     let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]>\n<include>&b;</include>";
     let user = "<user id=\"9\"><params><param name=\"password\" value=\"$${pw}\"/></params></user>";

@@ -437,7 +437,10 @@ impl Translator<'_> {
             return self.branch(place, condition, [&yes, &no], &names);
         }
         let number = self.step_name(place);
-        let actions = self.block(place, true);
+        let mut actions = self.block(place, true);
+        if actions.is_empty() {
+            actions.push(action("log", "DEBUG end of the subroutine".to_owned(), line));
+        }
         self.steps.push(step(&number, Vec::new(), actions, &line.location));
     }
 
