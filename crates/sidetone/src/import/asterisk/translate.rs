@@ -4,6 +4,11 @@
 //! to, or jumps on a condition, a step begins: an extension of a context that nobody can dial, to which the actions
 //! before it transfer.
 
+mod branch;
+mod jump;
+mod menu;
+mod status;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -18,10 +23,12 @@ use super::super::note::one_line;
 use super::super::sounds::Sounds;
 use super::Gathered;
 use super::application::{Doing, Reader};
-use super::expression::Condition;
 use super::extensions::{Context, Dialplan, Extension, Line};
 use super::pattern::Number;
-use super::text::{Names, arguments};
+use super::text::Names;
+
+use jump::{index, places_named};
+use status::dial_status;
 
 /// Makes a draft of all contexts.
 pub(super) fn translate(
@@ -72,6 +79,9 @@ pub(super) fn translate(
     draft
 }
 
+/// The extensions of a context by number, and its patterns.
+type Index<'a> = (BTreeMap<&'a str, usize>, Vec<(usize, Pattern)>);
+
 /// A line: context, extension, position among its lines.
 type Place = (usize, usize, usize);
 
@@ -89,7 +99,7 @@ struct Translator<'a> {
     queued: BTreeSet<Place>,
     pending: VecDeque<Place>,
     /// For each context, its extensions by number and its patterns.
-    index: Vec<(BTreeMap<&'a str, usize>, Vec<(usize, Pattern)>)>,
+    index: Vec<Index<'a>>,
     /// How much may still be compared.
     budget: Cell<usize>,
     /// Lines that are jumped to.
@@ -97,14 +107,6 @@ struct Translator<'a> {
     /// Extensions that are gone to and come back from.
     subroutines: BTreeSet<(usize, usize)>,
     uses_status: bool,
-}
-
-/// Where a jump leads.
-struct Jump {
-    number: String,
-    context: String,
-    /// A variable that is set before.
-    set: Option<String>,
 }
 
 impl Translator<'_> {
@@ -131,63 +133,6 @@ impl Translator<'_> {
                 }
             }
         }
-    }
-
-    /// The line that `label`, `exten,label` or `context,exten,label` means, if it is a known one.
-    fn find_line(&self, place: &str, c: usize, e: usize) -> Result<Option<Place>, String> {
-        let parts = arguments(place);
-        let (c, number, line) = match parts.as_slice() {
-            [line] => (c, None, *line),
-            [number, line] => (c, Some(*number), *line),
-            [context, number, line] => {
-                let found = self.plan.context(context);
-                (
-                    found.ok_or_else(|| format!("there is no context {}", one_line(context)))?,
-                    Some(*number),
-                    *line,
-                )
-            }
-            _ => return Err("a place is label, exten,label or context,exten,label".to_owned()),
-        };
-        let e = match number {
-            None | Some("${EXTEN}") => Some(e),
-            Some(number) if number.contains('$') => None,
-            Some(number) => self.find_extension(c, number),
-        };
-        let Some((e, extension)) = e.and_then(|e| Some((e, self.extension(c, e)?.1))) else {
-            return match line {
-                "1" => Ok(None),
-                _ => {
-                    Err("a jump into the middle of an extension that is not known here".to_owned())
-                }
-            };
-        };
-        if !self.spend(extension.lines.len()) {
-            return Err("there are too many jumps".to_owned());
-        }
-        let is_it = |known: &Line| {
-            known.label.as_deref() == Some(line) || known.priority.to_string() == line
-        };
-        let at = extension.lines.iter().position(is_it);
-        at.map(|at| Some((c, e, at))).ok_or_else(|| format!("there is no line {}", one_line(line)))
-    }
-
-    fn find_extension(&self, c: usize, number: &str) -> Option<usize> {
-        let (exact, patterns) = self.index.get(c)?;
-        if let Some(at) = exact.get(number) {
-            return Some(*at);
-        }
-        if !self.spend(patterns.len()) {
-            return None;
-        }
-        patterns.iter().find(|(_, pattern)| pattern.is_match(number)).map(|(at, _)| *at)
-    }
-
-    /// Whether so much may still be compared.
-    fn spend(&self, count: usize) -> bool {
-        let left = self.budget.get().checked_sub(count);
-        self.budget.set(left.unwrap_or_default());
-        left.is_some()
     }
 
     fn context(&mut self, c: usize) -> Option<DraftContext> {
@@ -314,7 +259,7 @@ impl Translator<'_> {
         while let Some(line) = extension.lines.get(at) {
             let here = (c, e, at);
             if at > first && self.targets.contains(&here) {
-                actions.push(self.to_step(here));
+                actions.push(self.step_at(here));
                 return actions;
             }
             let goes_on = last.is_some_and(|last| last > at);
@@ -356,7 +301,7 @@ impl Translator<'_> {
                     self.either(here, condition, [&yes, &no], &names);
                 }
                 Ok(Doing::Branch { .. }) => {
-                    actions.push(self.to_step(here));
+                    actions.push(self.step_at(here));
                     commented(&mut actions, from, line);
                     return actions;
                 }
@@ -413,7 +358,7 @@ impl Translator<'_> {
     }
 
     /// Goes to the step that begins at a line.
-    fn to_step(&mut self, place: Place) -> DraftAction {
+    fn step_at(&mut self, place: Place) -> DraftAction {
         if self.queued.insert(place) {
             self.pending.push_back(place);
         }
@@ -448,283 +393,6 @@ impl Translator<'_> {
     fn go(&self, c: usize, e: usize) -> &'static str {
         if self.subroutines.contains(&(c, e)) { "execute_extension" } else { "transfer" }
     }
-
-    fn jump(&mut self, place: &str, c: usize, e: usize, names: &Names) -> Result<Jump, String> {
-        let found = self.find_line(place, c, e)?;
-        let parts = arguments(place);
-        let (number, context) = match parts.as_slice() {
-            [_] => (names.text("${EXTEN}")?, names.context.clone()),
-            [number, _] => (names.text(number)?, names.context.clone()),
-            [context, number, _] => (names.text(number)?, (*context).to_owned()),
-            _ => return Err("the place cannot be read".to_owned()),
-        };
-        let is_word = |text: &str| !text.is_empty() && !text.contains([' ', '\'', '"', '\\']);
-        if !is_word(&number) || !is_word(&context) {
-            return Err("the place has blanks or quotes".to_owned());
-        }
-        let Some(target) = found.filter(|(.., at)| *at > 0) else {
-            return Ok(Jump { number, context, set: None });
-        };
-        let step = self.to_step(target);
-        let step = step.data.split(' ').next().unwrap_or_default().to_owned();
-        let first = self.extension(target.0, target.1).and_then(|(_, known)| known.lines.first());
-        let variable = first.map(|first| exten_variable(&first.location)).unwrap_or_default();
-        let set = ((target.0, target.1) != (c, e)).then(|| format!("{variable}={number}"));
-        Ok(Jump { number: step, context: self.steps_context.clone(), set })
-    }
-
-    fn jump_actions(
-        &mut self,
-        jump: Result<Jump, String>,
-        line: &Line,
-        from: (usize, usize),
-        comes_back: bool,
-    ) -> Vec<DraftAction> {
-        match jump {
-            Ok(Jump { number, context, set }) => {
-                let go = if comes_back { "execute_extension" } else { self.go(from.0, from.1) };
-                let set = set.map(|data| action("set", data, line));
-                let go = action(go, format!("{number} XML {context}"), line);
-                set.into_iter().chain([go]).collect()
-            }
-            Err(why) => {
-                let what = format!("{}: {why}", line.shown());
-                self.gathered.notes.left_out(&line.location, what);
-                let was =
-                    DraftAction::new(&line.application, &line.arguments, line.location.clone());
-                let mut actions = vec![left_out(&was)];
-                if !comes_back {
-                    actions.push(action("hangup", String::new(), line));
-                }
-                actions
-            }
-        }
-    }
-
-    /// The step of a line that jumps on a condition.
-    fn branch(&mut self, here: Place, condition: Condition, sides: [&str; 2], names: &Names) {
-        let (c, e, at) = here;
-        let plan = self.plan;
-        let line = plan.contexts.get(c).and_then(|c| c.extensions.get(e)?.lines.get(at));
-        let Some(line) = line else { return };
-        let number = self.step_name(here);
-        let [yes, no] = sides.map(|side| match side {
-            "" => self.next(here, line),
-            place => {
-                let jump = self.jump(place, c, e, names);
-                self.jump_actions(jump, line, (c, e), false)
-            }
-        });
-        let conditions = vec![condition.draft(yes, no, &line.location)];
-        let mut made = step(&number, conditions, Vec::new(), &line.location);
-        made.comment = format!("{} {}", line.location, line.shown());
-        self.steps.push(made);
-    }
-
-    /// Goes on at the line behind this one.
-    fn next(&mut self, (c, e, at): Place, line: &Line) -> Vec<DraftAction> {
-        match self.extension(c, e).is_some_and(|(_, known)| known.lines.len() > at + 1) {
-            true => vec![self.to_step((c, e, at + 1))],
-            false if self.subroutines.contains(&(c, e)) => {
-                vec![action("log", "DEBUG end of the subroutine".to_owned(), line)]
-            }
-            false => vec![action("hangup", String::new(), line)],
-        }
-    }
-
-    /// The step that runs one thing or another and comes back.
-    fn either(&mut self, here: Place, condition: Condition, sides: [&str; 2], names: &Names) {
-        let (c, e, at) = here;
-        let plan = self.plan;
-        let line = plan.contexts.get(c).and_then(|c| c.extensions.get(e)?.lines.get(at));
-        let Some(line) = line else { return };
-        let number = format!("{}-if", self.step_name(here));
-        let [yes, no] = sides.map(|side| self.inner(side, line, names));
-        let conditions = vec![condition.draft(yes, no, &line.location)];
-        let mut made = step(&number, conditions, Vec::new(), &line.location);
-        made.comment = format!("{} {}", line.location, line.shown());
-        self.steps.push(made);
-    }
-
-    /// The actions of an application that stands within a line; only such that do not jump.
-    fn inner(&mut self, text: &str, line: &Line, names: &Names) -> Vec<DraftAction> {
-        let nothing = || vec![action("log", "DEBUG nothing to do".to_owned(), line)];
-        if text.is_empty() {
-            return nothing();
-        }
-        let (application, inside) = text.split_once('(').unwrap_or((text, ""));
-        let inner = Line {
-            priority: line.priority,
-            label: None,
-            application: application.trim().to_ascii_lowercase(),
-            arguments: inside.strip_suffix(')').unwrap_or(inside).to_owned(),
-            location: line.location.clone(),
-        };
-        match self.doing(&inner, names, true) {
-            Ok(Doing::Actions(list)) if list.is_empty() => nothing(),
-            Ok(Doing::Actions(list)) => list
-                .into_iter()
-                .map(|(application, data)| {
-                    DraftAction::new(application, data, line.location.clone())
-                })
-                .collect(),
-            Ok(Doing::Hangup(cause)) => vec![action("hangup", cause, line)],
-            _ => {
-                let what = format!("{}: it has no equivalent within ExecIf", inner.shown());
-                self.gathered.notes.left_out(&line.location, what);
-                nothing()
-            }
-        }
-    }
-
-    /// Plays the sounds from this line on, takes a number, and goes to it.
-    fn menu(&mut self, here: Place, names: &Names) -> Vec<DraftAction> {
-        let (c, e, first) = here;
-        let plan = self.plan;
-        let lines = plan.contexts.get(c).and_then(|c| c.extensions.get(e)).map(|e| &e.lines);
-        let Some(lines) = lines else { return Vec::new() };
-        let (mut sounds, mut wait_ms, mut at) = (Vec::new(), None, first);
-        while let Some(line) = lines.get(at) {
-            if at > first && self.targets.contains(&(c, e, at)) {
-                break;
-            }
-            match line.application.as_str() {
-                "background" => match self.doing(line, names, true) {
-                    Ok(Doing::Background(more)) => sounds.extend(more),
-                    Ok(_) => {}
-                    Err(why) => {
-                        let what = format!("{}: {why}", line.shown());
-                        self.gathered.notes.left_out(&line.location, what);
-                    }
-                },
-                "waitexten" => {
-                    let read = self.doing(line, names, true);
-                    wait_ms = Some(match read {
-                        Ok(Doing::WaitExten(ms)) => ms.max(1),
-                        _ => 10_000,
-                    });
-                    at += 1;
-                    break;
-                }
-                _ => break,
-            }
-            at += 1;
-        }
-        let Some(line) = lines.get(first) else { return Vec::new() };
-        let (valid, longest) = self.dialable(c);
-        let sound = match sounds.is_empty() {
-            true => "silence_stream://1".to_owned(),
-            false => sounds.join("!"),
-        };
-        let timeout = wait_ms.unwrap_or(1);
-        let digit_timeout = timeout.clamp(1, DIGIT_TIMEOUT_MS);
-        let data = format!(
-            "1 {longest} 1 {timeout} # {sound} silence_stream://1 {DIGITS} .+ {digit_timeout}"
-        );
-        let mut actions = vec![
-            action("set", format!("{DIGITS}="), line),
-            action("play_and_get_digits", data, line),
-        ];
-        let number = format!("{}-digits", self.step_name(here));
-        let go = self.go(c, e);
-        actions.push(action(go, format!("{number} XML {}", self.steps_context), line));
-        let nothing = match wait_ms {
-            Some(_) => self.special(c, "t", line),
-            None => match lines.get(at) {
-                Some(_) => vec![self.to_step((c, e, at))],
-                None => vec![action("hangup", String::new(), line)],
-            },
-        };
-        let wrong = self.special(c, "i", line);
-        let there = action(go, format!("${{{DIGITS}}} XML {}", names.context), line);
-        let field = format!("${{{DIGITS}}}");
-        let check = |values: Vec<Value>, actions: Vec<DraftAction>| {
-            let subject = Subject::Field { field: field.clone(), values };
-            let test = DraftTest { subject, location: line.location.clone() };
-            let condition = DraftCondition {
-                tests: vec![test],
-                actions,
-                location: line.location.clone(),
-                ..DraftCondition::default()
-            };
-            step(&number, vec![condition], Vec::new(), &line.location)
-        };
-        if !valid.is_empty() {
-            self.steps.push(check(valid, vec![there]));
-        }
-        self.steps.push(check(vec![Value::Expression("^$".to_owned())], nothing));
-        self.steps.push(step(&number, Vec::new(), wrong, &line.location));
-        actions
-    }
-
-    /// Goes to `i` or `t` of a context, if there is one.
-    fn special(&self, c: usize, number: &str, line: &Line) -> Vec<DraftAction> {
-        let context = self.plan.contexts.get(c);
-        let has =
-            |context: &Context| context.extensions.iter().any(|known| known.pattern == number);
-        vec![match context.filter(|context| has(context)) {
-            Some(context) => action("transfer", format!("{number} XML {}", context.name), line),
-            None => action("hangup", String::new(), line),
-        }]
-    }
-
-    /// What can be dialled in a context and those it includes, and the longest number.
-    fn dialable(&self, c: usize) -> (Vec<Value>, usize) {
-        let (mut values, mut longest) = (Vec::new(), 1);
-        let (mut seen, mut open) = (BTreeSet::new(), vec![c]);
-        while let Some(at) = open.pop() {
-            let Some(context) = self.plan.contexts.get(at).filter(|_| seen.insert(at)) else {
-                continue;
-            };
-            if !self.spend(context.extensions.len() + context.includes.len()) {
-                break;
-            }
-            open.extend(context.includes.iter().filter_map(|(name, _)| self.plan.context(name)));
-            for extension in &context.extensions {
-                if extension.pattern.len() == 1
-                    && extension.pattern.chars().all(char::is_alphabetic)
-                {
-                    continue;
-                }
-                if let Ok(number) = Number::parse(&extension.pattern) {
-                    longest = longest.max(number.length.unwrap_or(OPEN_DIGITS)).min(128);
-                    if values.len() < DIALABLE_MAX && !values.contains(&number.value) {
-                        values.push(number.value);
-                    }
-                }
-            }
-        }
-        (values, longest)
-    }
-}
-
-/// The extensions of a context by number, and its patterns.
-fn index(context: &Context) -> (BTreeMap<&str, usize>, Vec<(usize, Pattern)>) {
-    let (mut exact, mut patterns) = (BTreeMap::new(), Vec::new());
-    for (at, extension) in context.extensions.iter().enumerate() {
-        exact.entry(extension.pattern.as_str()).or_insert(at);
-        if let Ok(Value::Expression(source)) = Number::parse(&extension.pattern).map(|n| n.value)
-            && let Ok(pattern) = Pattern::parse(&source)
-        {
-            patterns.push((at, pattern));
-        }
-    }
-    (exact, patterns)
-}
-
-/// The places that a line names, and whether it comes back from there.
-fn places_named(line: &Line) -> Vec<(String, bool)> {
-    let all = line.arguments.as_str();
-    match line.application.as_str() {
-        "goto" => vec![(all.to_owned(), false)],
-        "gosub" => vec![(all.split('(').next().unwrap_or_default().to_owned(), true)],
-        "gotoif" => {
-            let sides = super::text::split(all, '?').into_iter().nth(1).unwrap_or_default();
-            let sides = super::text::split(sides, ':').into_iter().filter(|side| !side.is_empty());
-            sides.map(|side| (side.to_owned(), false)).collect()
-        }
-        _ => Vec::new(),
-    }
 }
 
 /// An extension of the context of steps.
@@ -749,56 +417,6 @@ fn step(
         conditions,
         location: location.clone(),
         ..DraftExtension::default()
-    }
-}
-
-/// The context that turns the outcome of a bridge into DIALSTATUS.
-fn dial_status(name: &str) -> DraftContext {
-    let location = Location::default();
-    let rows: [(&str, &[&str]); 5] = [
-        ("ANSWER", &["SUCCESS", "NORMAL_CLEARING"]),
-        ("BUSY", &["USER_BUSY", "CALL_REJECTED"]),
-        (
-            "NOANSWER",
-            &["NO_ANSWER", "NO_USER_RESPONSE", "ALLOTTED_TIMEOUT", "RECOVERY_ON_TIMER_EXPIRE"],
-        ),
-        (
-            "CONGESTION",
-            &["NORMAL_CIRCUIT_CONGESTION", "SWITCH_CONGESTION", "NORMAL_TEMPORARY_FAILURE"],
-        ),
-        ("CANCEL", &["ORIGINATOR_CANCEL"]),
-    ];
-    let set = |status: &str| {
-        vec![DraftAction::new("set", format!("DIALSTATUS={status}"), location.clone())]
-    };
-    let row = |status: &str, values: Vec<Value>| DraftExtension {
-        name: status.to_owned(),
-        conditions: vec![DraftCondition {
-            tests: match values.is_empty() {
-                true => Vec::new(),
-                false => {
-                    let field = "${originate_disposition}".to_owned();
-                    let subject = Subject::Field { field, values };
-                    vec![DraftTest { subject, location: location.clone() }]
-                }
-            },
-            actions: set(status),
-            ..DraftCondition::default()
-        }],
-        ..DraftExtension::default()
-    };
-    let mut extensions: Vec<DraftExtension> = rows
-        .iter()
-        .map(|(status, causes)| {
-            row(status, causes.iter().map(|cause| Value::Literal((*cause).to_owned())).collect())
-        })
-        .collect();
-    extensions.push(row("CHANUNAVAIL", Vec::new()));
-    DraftContext {
-        name: name.to_owned(),
-        comment: "Sets DIALSTATUS after a bridge that did not end the call.".to_owned(),
-        extensions,
-        ..DraftContext::default()
     }
 }
 
@@ -831,15 +449,7 @@ fn free_name(plan: &Dialplan, wanted: &str) -> String {
     name
 }
 
-/// The variable that digits of a menu are in.
-const DIGITS: &str = "menu_digits";
 /// The context that sets DIALSTATUS.
 const STATUS_CONTEXT: &str = "dial-status";
-/// Digits that are waited for where a pattern is open.
-const OPEN_DIGITS: usize = 20;
-/// Milliseconds after which a number counts as whole.
-const DIGIT_TIMEOUT_MS: u32 = 2_500;
-/// Most numbers that a menu tells apart.
-const DIALABLE_MAX: usize = 1_000;
 /// Lines and patterns that are looked at for all jumps together.
 const COMPARED_MAX: usize = 20_000_000;
