@@ -48,7 +48,8 @@ export async function webPhone(browser, url) {
 /** Two tabs sign in as 198 and 199 and call each other. */
 export function twoWebPhones(report, title, browser, binary, options = {}) {
   return report.check(`${title} web phones`, async () => {
-    const server = await startServer(binary, { ...options, users: PASSWORDS });
+    const users = Object.entries(PASSWORDS).map(([user, password]) => [user, [`password = "${password}"`]]);
+    const server = await startServer(binary, { ...options, users: Object.fromEntries(users) });
     try {
       return await twoTabs(browser, server);
     } catch (error) {

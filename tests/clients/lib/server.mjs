@@ -156,7 +156,8 @@ function fileWritten(folder, file) {
         // Half written: the next event brings the rest.
       }
     };
-    const watcher = watch(folder, read);
+    // A server that never gets that far must not keep this program from ending.
+    const watcher = watch(folder, { persistent: false }, read);
     read();
   });
 }
