@@ -264,10 +264,11 @@ class Baresip {
   }
 
   #config(port) {
-    const isLoopback = ["127.0.0.1", "::1"].includes(this.server.host);
     return [
       "poll_method epoll",
-      `net_interface ${isLoopback ? this.server.host : "caller"}`,
+      // Its RTP sockets leave the choice to the kernel, which takes the server's own address on this machine; media
+      // from another address than the signalling's would be a stranger's.
+      `net_interface ${this.server.host}`,
       `ctrl_tcp_listen 127.0.0.1:${port}`,
       `audio_source ausine,${this.toneHz}`,
       "audio_player aubridge,ear",
