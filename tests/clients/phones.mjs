@@ -20,10 +20,12 @@ export async function runPhones(server, report, { isFull, place = "" }) {
     ["udp", "tcp", "tls"].flatMap((transport) => CODECS.map((codec) => [phone, transport, codec])));
   await inParallel(isFull ? all : COMBINED, 3, ([phone, transport, codec]) =>
     report.check(`${phone} ${transport} ${codec} ${place}`.trim(), () => numbers(server, phone, transport, codec)));
+  await report.check(`baresip from another address of this machine ${place}`.trim(), () =>
+    numbers(server, "baresip", "udp", "pcmu", { isBound: false }));
 }
 
 /** The tone, the echo with hold and a digit in between, the prompt to its end, and a number that is not there. */
-async function numbers(server, name, transport, codec) {
+async function numbers(server, name, transport, codec, options = {}) {
   const phone = await START[name]({
     user: "guest",
     password: "",
@@ -32,6 +34,7 @@ async function numbers(server, name, transport, codec) {
     codecs: [codec],
     toneHz: SAID_HZ,
     registers: false,
+    ...options,
   });
   try {
     await answered(phone, "9197");

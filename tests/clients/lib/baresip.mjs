@@ -14,7 +14,10 @@ const COMMAND_MS = 5000;
 const SETTLE_MS = 300;
 const CODECS = { pcmu: "pcmu/8000/1", pcma: "pcma/8000/1", g722: "g722/16000/1", opus: "opus/48000/2" };
 
-/** Starts baresip for a user; `server` is host and port, `encryption` one of null, "srtp" or "srtp-mand". */
+/**
+ * Starts baresip for a user; `server` is host and port, `encryption` one of null, "srtp" or "srtp-mand". Unless
+ * `isBound`, it chooses its address itself: that of the default route, whatever the server's is.
+ */
 export async function startBaresip(options) {
   const phone = new Baresip(options);
   try {
@@ -35,8 +38,8 @@ class Baresip {
   #line = "";
   #buffer = Buffer.alloc(0);
 
-  constructor({ user, password, server, transport = "udp", toneHz, codecs = ["pcmu"], encryption = null, registers = true }) {
-    Object.assign(this, { user, password, server, transport, toneHz, codecs, encryption, registers, name: `baresip ${user}` });
+  constructor({ user, password, server, transport = "udp", toneHz, codecs = ["pcmu"], encryption = null, registers = true, isBound = true }) {
+    Object.assign(this, { user, password, server, transport, toneHz, codecs, encryption, registers, isBound, name: `baresip ${user}` });
     this.folder = mkdtempSync(join(tmpdir(), "sidetone-baresip-"));
   }
 
@@ -266,9 +269,7 @@ class Baresip {
   #config(port) {
     return [
       "poll_method epoll",
-      // Its RTP sockets leave the choice to the kernel, which takes the server's own address on this machine; media
-      // from another address than the signalling's would be a stranger's.
-      `net_interface ${this.server.host}`,
+      ...(this.isBound ? [`net_interface ${this.server.host}`] : []),
       `ctrl_tcp_listen 127.0.0.1:${port}`,
       `audio_source ausine,${this.toneHz}`,
       "audio_player aubridge,ear",

@@ -142,6 +142,7 @@ impl Shard {
                 let mut plain = Plain::default();
                 // An answer that comes later says where media goes, not where signalling is from.
                 plain.source.signal(None, open.parameters.signalling_remote);
+                plain.source.reach(open.parameters.signalling_local);
                 Transport::Plain(plain)
             }
             LegKind::WebRtc => {

@@ -7,6 +7,10 @@
 //! old port has fallen silent, that is followed within a tenth of a second; who does not hear the
 //! stream cannot guess its SSRC and its numbers. Another host may have heard it, and has to be
 //! signalled, unless the peer was never known by anything but its stream.
+//!
+//! A phone on our own machine may signal one of its addresses and, its sockets being bound to none,
+//! send from another: to whatever it sends, the system gives that same address as the source. So our
+//! own address is the peer's too, with the port that was signalled.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -20,6 +24,7 @@ use crate::rtp::{SequenceNumber, Ssrc};
 pub(crate) struct PlainSource {
     signalled: Option<SocketAddr>,
     signalling: Option<IpAddr>,
+    own: Option<IpAddr>,
     locked: Option<Locked>,
     candidate: Option<Candidate>,
 }
@@ -72,6 +77,11 @@ impl PlainSource {
             self.locked = None;
             self.candidate = None;
         }
+    }
+
+    /// Takes the address of ours that the peer knows.
+    pub(crate) fn reach(&mut self, own: Option<IpAddr>) {
+        self.own = own;
     }
 
     /// Where media is sent.
@@ -179,11 +189,17 @@ impl PlainSource {
             Rank::Signalled
         } else if self.signalled.map(|address| address.ip()) == Some(from.ip())
             || self.signalling == Some(from.ip())
+            || self.is_on_our_machine(from)
         {
             Rank::KnownHost
         } else {
             Rank::Stranger
         }
+    }
+
+    fn is_on_our_machine(&self, from: SocketAddr) -> bool {
+        self.own == Some(from.ip())
+            && self.signalled.is_some_and(|signalled| signalled.port() == from.port())
     }
 
     /// Counts packets in a row of one stream from one address.
@@ -280,6 +296,23 @@ mod tests {
         for _ in 0..50 {
             assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Refuse);
         }
+        assert_eq!(fixture.destination(), SIGNALLED);
+    }
+
+    #[test]
+    fn a_phone_on_our_machine_is_heard_from_our_own_address_with_its_own_port_only() {
+        let mut fixture = Fixture::new();
+        let signalled: SocketAddr = SIGNALLED.parse().unwrap();
+        fixture.source.signal(Some(signalled), Some(signalled.ip()));
+        let (peer, stranger) = (format!("127.0.0.1:{}", signalled.port()), "127.0.0.1:9");
+        assert_eq!(fixture.packet(&peer), Verdict::Refuse);
+        fixture.source.reach(Some("127.0.0.1".parse().unwrap()));
+        assert_eq!(fixture.packet(stranger), Verdict::Refuse);
+        assert_eq!(fixture.packet(&peer), Verdict::Move);
+        assert_eq!(fixture.destination(), peer);
+        assert_eq!(fixture.packet(stranger), Verdict::Refuse);
+        // The signalled address still comes first.
+        assert_eq!(fixture.packet(SIGNALLED), Verdict::Move);
         assert_eq!(fixture.destination(), SIGNALLED);
     }
 
