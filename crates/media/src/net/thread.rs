@@ -44,6 +44,9 @@ pub(super) struct ShardThread {
     attentive_until: Instant,
     /// Datagrams since the last wait.
     received: usize,
+    /// Counts the waits, and at which of them each leg's sockets were read last.
+    turn: u32,
+    read_at: Vec<u32>,
     readers: Vec<Option<Reader>>,
     tokens: Vec<u64>,
     is_ending: bool,
@@ -97,6 +100,8 @@ impl ShardThread {
             pace: Pace::new(Instant::now()),
             attentive_until: Instant::now(),
             received: 0,
+            turn: 0,
+            read_at: Vec::new(),
             readers: Vec::new(),
             tokens: Vec::with_capacity(256),
             is_ending: false,
@@ -112,6 +117,7 @@ impl ShardThread {
                 break;
             }
             self.received = 0;
+            self.turn = self.turn.wrapping_add(1);
             for at in 0..self.tokens.len() {
                 self.ready(Token::unpack(self.tokens[at]));
                 if at % TOKENS_PER_TURN == TOKENS_PER_TURN - 1 {
@@ -234,20 +240,26 @@ impl ShardThread {
         }
     }
 
-    /// A leg's own socket has one datagram as a rule; the next wait tells of another.
+    /// A leg's own socket has one datagram as a rule, and asking in vain for a second one costs as
+    /// much as reading it. Only a leg that had some at the last turn, too, is asked for more.
     fn receive_own(
         &mut self,
         key: LegKey,
         path: Path,
         socket: impl Fn(&PortPair) -> Option<&Socket>,
     ) {
-        let Some(socket) = self.outbox.pair(key).and_then(socket) else { return };
-        if self.receiver.receive_one(socket.as_fd()).is_err() {
-            return;
-        }
-        self.received += 1;
-        if let Some((from, buffer)) = self.receiver.datagram(0) {
-            self.shard.handle_packet(path, from, buffer, Instant::now(), &mut self.outbox);
+        let Some(read_at) = self.read_at.get_mut(key.index()) else { return };
+        let is_busy = self.turn.wrapping_sub(*read_at) <= 1;
+        *read_at = self.turn;
+        for _ in 0..if is_busy { DATAGRAMS_PER_TURN } else { 1 } {
+            let Some(socket) = self.outbox.pair(key).and_then(&socket) else { return };
+            if self.receiver.receive_one(socket.as_fd()).is_err() {
+                return;
+            }
+            self.received += 1;
+            if let Some((from, buffer)) = self.receiver.datagram(0) {
+                self.shard.handle_packet(path, from, buffer, Instant::now(), &mut self.outbox);
+            }
         }
     }
 
@@ -300,6 +312,7 @@ impl ShardThread {
         }
         if self.readers.len() <= key.index() {
             self.readers.resize_with(key.index() + 1, || None);
+            self.read_at.resize(key.index() + 1, 0);
         }
         let Open { events, is_dropped, permit, .. } = open;
         self.readers[key.index()] = Some(Reader { key, events, is_dropped, _permit: permit });
@@ -418,6 +431,8 @@ impl Token {
 const INDEX_BITS: u32 = (1 << 28) - 1;
 /// Batches taken from one shared socket before others have their turn.
 const BATCHES_PER_TURN: usize = 4;
+/// Datagrams taken from one leg's socket before others have their turn.
+const DATAGRAMS_PER_TURN: usize = 16;
 /// Sockets read before what is due is done.
 const TOKENS_PER_TURN: usize = 64;
 /// Datagrams that come less often than this do not wait for one another.

@@ -358,7 +358,19 @@ fn check_answer(offer: &str) -> Result<(), TestCaseError> {
     let alive = answered.iter().filter(|line| line[1] != "0").count();
     prop_assert_eq!(alive, 1);
     for (offered, answered) in offered.iter().zip(&answered) {
-        prop_assert_eq!((&offered[0], &offered[2]), (&answered[0], &answered[2]));
+        // Media types and protocols are not case sensitive to us, and are written as they are known.
+        prop_assert!(
+            offered[0].eq_ignore_ascii_case(&answered[0]),
+            "{} {}",
+            offered[0],
+            answered[0]
+        );
+        prop_assert!(
+            offered[2].eq_ignore_ascii_case(&answered[2]),
+            "{} {}",
+            offered[2],
+            answered[2]
+        );
         prop_assert!(answered[3..].iter().all(|format| offered[3..].contains(format)));
         if answered[1] != "0" {
             prop_assert_eq!(&answered[3], &negotiated.payload_type.to_string());
