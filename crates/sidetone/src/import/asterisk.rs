@@ -86,7 +86,7 @@ pub(super) fn import(path: &Path) -> Result<Imported, ImportError> {
     let mut draft = Draft::default();
     if folder.has("extensions.conf") {
         let sections = ini::read(&mut folder, "extensions.conf", &mut gathered.notes)?;
-        let plan = extensions::read(&sections, &mut gathered.notes);
+        let plan = extensions::read(&sections, &mut gathered.notes)?;
         draft = translate::translate(&plan, &mut gathered, &mut sounds, &folder);
     }
     let Gathered { mut settings, mut notes, contexts, public_context, .. } = gathered;

@@ -12,7 +12,7 @@ use dialplan::Location;
 use roxmltree::{Document, Node, ParsingOptions};
 
 use super::finish::Parts;
-use super::folder::{File, Folder};
+use super::folder::{File, Folder, too_large};
 use super::note::{Notes, one_line};
 use super::settings::Settings;
 use super::sounds::Sounds;
@@ -40,7 +40,7 @@ pub(super) fn import(path: &Path) -> Result<Imported, ImportError> {
     let mut files = Vec::new();
     for name in folder.all(".xml") {
         let file = folder.read(&name)?;
-        if let Some(file) = well_formed(file, &mut gathered.notes) {
+        if let Some(file) = well_formed(file, &mut gathered.notes)? {
             files.push(file);
         }
     }
@@ -88,18 +88,48 @@ fn public(gathered: &Gathered, files: &[File]) -> String {
 
 /// A file as a document of its own: several elements side by side are put into one. What is not well-formed is
 /// noted.
-fn well_formed(file: File, notes: &mut Notes) -> Option<File> {
-    let error = match parse(&file.text) {
-        Ok(_) => return Some(file),
-        Err(error) => error,
+fn well_formed(file: File, notes: &mut Notes) -> Result<Option<File>, ImportError> {
+    let location = |line| Location::new(&file.name, line);
+    let too_deep = |document: &Document<'_>| {
+        let line = deep_line(document)?;
+        Some(too_large(location(line), "the depth of elements", DEPTH_MAX as u64))
     };
+    let error = match parse(&file.text) {
+        Ok(document) => match too_deep(&document) {
+            Some(error) => return Err(error),
+            None => None,
+        },
+        Err(error) => Some(error),
+    };
+    let Some(error) = error else { return Ok(Some(file)) };
     let wrapped = format!("<include>{}</include>", without_declaration(&file.text));
-    if parse(&wrapped).is_ok() {
-        return Some(File { text: wrapped, ..file });
+    if let Ok(document) = parse(&wrapped) {
+        return match too_deep(&document) {
+            Some(error) => Err(error),
+            None => Ok(Some(File { name: file.name.clone(), text: wrapped.clone() })),
+        };
     }
-    let location = Location::new(&file.name, error.pos().row);
-    notes.left_out(&location, format!("the file: {}", one_line(&error.to_string())));
-    None
+    let what = format!("the file: {}", one_line(&error.to_string()));
+    notes.left_out(&location(error.pos().row), what);
+    Ok(None)
+}
+
+/// The line of the first element that is nested too deeply.
+fn deep_line(document: &Document<'_>) -> Option<u32> {
+    let (mut node, mut depth) = (document.root(), 0_usize);
+    loop {
+        if depth > DEPTH_MAX {
+            return Some(document.text_pos_at(node.range().start).row);
+        }
+        if let Some(child) = node.first_child() {
+            (node, depth) = (child, depth + 1);
+            continue;
+        }
+        while node.next_sibling().is_none() {
+            (node, depth) = (node.parent()?, depth.saturating_sub(1));
+        }
+        node = node.next_sibling()?;
+    }
 }
 
 fn without_declaration(text: &str) -> &str {
@@ -156,3 +186,5 @@ fn parameters<'a>(
 
 /// Most nodes of a file.
 const NODES_MAX: u32 = 500_000;
+/// Deepest nesting of elements.
+const DEPTH_MAX: usize = 64;

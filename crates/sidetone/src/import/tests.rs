@@ -170,6 +170,17 @@ fn a_context_without_password_that_leads_to_users_is_cut_off() {
 }
 
 #[test]
+fn too_deep_and_too_many_is_refused_with_file_and_line() {
+    let deep = format!("\n{}{}", "<a>".repeat(100_000), "</a>".repeat(100_000));
+    let error = try_import(&[("a.xml", &deep)], super::freeswitch).unwrap_err().to_string();
+    assert_eq!(error, "a.xml:2: the depth of elements is over the bound of 64");
+    let many: String = (0..30_000).map(|at| format!("exten => _{at}X,1,Answer\n")).collect();
+    let error = try_asterisk(&[("extensions.conf", &format!("[a]\n{many}"))]).unwrap_err();
+    let expected = "extensions.conf:1: the number of extensions is over the bound of 20000";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
 fn entities_are_refused_and_other_files_are_still_read() {
     let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]>\n<include>&b;</include>";
     let user = "<user id=\"9\"><params><param name=\"password\" value=\"$${pw}\"/></params></user>";

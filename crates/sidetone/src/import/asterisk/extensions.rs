@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use dialplan::Location;
 
+use super::super::ImportError;
+use super::super::folder::too_large;
 use super::super::note::{Notes, one_line};
 use super::ini::{Entry, Section};
 
@@ -59,8 +61,12 @@ impl Dialplan {
 }
 
 /// Reads the sections of the file.
-pub(super) fn read(sections: &[Section], notes: &mut Notes) -> Dialplan {
+///
+/// # Errors
+/// When there are more extensions than a plan may have.
+pub(super) fn read(sections: &[Section], notes: &mut Notes) -> Result<Dialplan, ImportError> {
     let mut plan = Dialplan::default();
+    let mut extensions = 0;
     for section in sections.iter().filter(|section| !section.is_template) {
         match section.name.as_str() {
             "general" => {}
@@ -83,10 +89,17 @@ pub(super) fn read(sections: &[Section], notes: &mut Notes) -> Dialplan {
                 if let Some(context) = plan.contexts.get_mut(at) {
                     read_context(section, context, notes);
                 }
+                let count: usize = plan.contexts.get(at).map_or(0, |c| c.extensions.len());
+                extensions += count;
+                if extensions > EXTENSIONS_MAX {
+                    let what = "the number of extensions";
+                    let location = section.location.clone();
+                    return Err(too_large(location, what, EXTENSIONS_MAX as u64));
+                }
             }
         }
     }
-    plan
+    Ok(plan)
 }
 
 /// A global variable, with those before it filled in.
@@ -224,3 +237,5 @@ fn line(text: &str, extension: &mut Extension, location: &Location, notes: &mut 
 const GLOBAL_BYTES_MAX: usize = 4_096;
 /// Most global variables.
 const GLOBALS_MAX: usize = 1_000;
+/// Most extensions: those of a context that is gone on with count again.
+const EXTENSIONS_MAX: usize = 20_000;
