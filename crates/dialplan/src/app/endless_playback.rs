@@ -1,14 +1,10 @@
 //! `endless_playback`: sound files and tones, again and again.
 
-use async_trait::async_trait;
-
-use super::playback::play;
-use super::{Application, Argument, Entry, Globals, Next, Parsed};
-use crate::call::{Call, Ended};
+use super::playback::Playback;
+use super::{Argument, Entry, Globals, Parsed};
 use crate::play::Play;
-use crate::sound::SoundName;
-use crate::text::{Scope, Text};
-use crate::tone::{Repeat, ToneScript};
+use crate::text::Text;
+use crate::tone::Repeat;
 
 pub(super) const ENTRY: Entry = Entry {
     name: "endless_playback",
@@ -18,30 +14,9 @@ pub(super) const ENTRY: Entry = Entry {
     parse,
 };
 
-#[derive(Debug)]
-struct EndlessPlayback {
-    play: Play,
-}
-
 fn parse(data: &Text, globals: &Globals) -> Parsed {
     let play = Play { repeat: Repeat::Forever, ..Play::parse(data, globals)? };
-    Ok(Box::new(EndlessPlayback { play }))
-}
-
-#[async_trait]
-impl Application for EndlessPlayback {
-    async fn run(&self, call: &mut dyn Call, _: Scope<'_>) -> Result<Next, Ended> {
-        play(&self.play, call).await?;
-        Ok(Next::Action)
-    }
-
-    fn sounds(&self) -> Vec<&SoundName> {
-        self.play.sounds().collect()
-    }
-
-    fn tones(&self) -> Vec<&ToneScript> {
-        self.play.tones().collect()
-    }
+    Ok(Box::new(Playback { play }))
 }
 
 #[cfg(test)]

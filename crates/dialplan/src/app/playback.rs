@@ -31,9 +31,10 @@ pub(super) const ENTRY: Entry = Entry {
     parse,
 };
 
+/// Plays what it was told to, as often as it was told to.
 #[derive(Debug)]
-struct Playback {
-    play: Play,
+pub(super) struct Playback {
+    pub(super) play: Play,
 }
 
 fn parse(data: &Text, globals: &Globals) -> Parsed {
