@@ -106,6 +106,7 @@ impl Leg {
                 self.events.push_back(Event::OfferCancelled);
             }
         }
+        self.try_offer(now);
     }
 
     /// RFC 3261 §14.2.

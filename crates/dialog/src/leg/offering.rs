@@ -74,7 +74,12 @@ impl Leg {
             && self.offer_answer == OfferAnswer::Stable
             && self.invite.is_none()
             && self.success.is_none();
-        if !is_free || not_before.is_some_and(|at| at > now) {
+        if not_before.is_some_and(|at| at > now) {
+            return;
+        }
+        if !is_free {
+            // Patience is over, so the end of what is in the way is the next thing to wait for.
+            offering.stage = Stage::Waiting { not_before: None };
             return;
         }
         let cseq = self.dialog.local_cseq() + 1;

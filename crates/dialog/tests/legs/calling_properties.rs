@@ -199,7 +199,7 @@ impl World {
         let end = self.rig.now + time;
         while let Some(at) = self.rig.leg.poll_timeout().filter(|at| *at <= end) {
             self.rig.now = self.rig.now.max(at);
-            self.rig.leg.handle_timeout(self.rig.now);
+            self.rig.handle_timeout();
             self.drain(None);
         }
         self.rig.now = end;

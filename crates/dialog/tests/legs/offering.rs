@@ -83,6 +83,20 @@ fn rfc3261_14_1_after_glare_the_caller_tries_again_after_2_1_to_4_seconds() {
 }
 
 #[test]
+fn rfc3261_14_1_after_glare_the_offer_of_the_peer_goes_first_however_long_it_takes() {
+    let mut rig = Rig::confirmed();
+    rig.leg.offer(Body::sdp("v=0 new"), rig.now);
+    let invite = rig.actions().remove(0);
+    rig.respond(&invite, 491, "");
+    rig.receive("INVITE", "", "v=0 theirs");
+    assert_eq!(rig.run(10.0), []);
+    rig.answer_offer().unwrap();
+    assert_eq!(rig.words(), ["200"]);
+    rig.ack(2);
+    assert_eq!(rig.words(), ["INVITE"]);
+}
+
+#[test]
 fn glare_without_end_is_told() {
     let mut rig = Rig::confirmed();
     rig.leg.offer(Body::sdp("v=0 new"), rig.now);
