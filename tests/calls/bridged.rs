@@ -14,7 +14,8 @@ use crate::link::PERFECT;
 use crate::mock::{MockMedia, Mode};
 use crate::simulation::{self, SERVER, Simulation};
 
-/// An office whose users `one` and `two` have a phone each, 1 and 2, and `both` has 3 and 4.
+/// An office whose users `one` and `two` have a phone each, 1 and 2, `both` has 3 and 4, and
+/// `device` has 5 and 6, which are flows of one device.
 struct Office {
     simulation: Simulation,
     mock: Arc<MockMedia>,
@@ -24,7 +25,13 @@ struct Office {
 impl Office {
     fn new(seed: u64, change: impl FnOnce(&mut Config)) -> Self {
         let mock = MockMedia::new(seed, SERVER.ip(), 0);
-        let users = [("one", vec![1]), ("two", vec![2]), ("both", vec![3, 4]), ("away", vec![])];
+        let users = [
+            ("one", vec![1]),
+            ("two", vec![2]),
+            ("both", vec![3, 4]),
+            ("device", vec![5, 6]),
+            ("away", vec![]),
+        ];
         let users: Vec<_> =
             users.into_iter().map(|(name, phones)| (name.to_owned(), phones)).collect();
         let simulation = Simulation::office(seed, PERFECT, &users, &mock, change);
@@ -145,6 +152,27 @@ fn contacts_are_called_in_order_of_their_q_where_that_is_wanted() {
         assert_eq!(first.await.unwrap().ended, 1);
         assert_eq!((second.await.unwrap().answered, caller.await.unwrap().answered), (1, 1));
     });
+}
+
+#[test]
+fn rfc5626_7_a_device_rings_on_one_flow_and_on_another_where_that_failed() {
+    for (status, reaches_other) in [(430, true), (408, true), (486, false)] {
+        run(|seed| async move {
+            let mut office = Office::new(seed, |_| {});
+            let caller = office.caller("device");
+            let first = office.phone(5, refuses(status));
+            let second = office.phone(6, Script { hang_up: seconds(5), ..answers(1) });
+            office.close().await;
+            let (first, second) = (first.await.unwrap(), second.await.unwrap());
+            assert_eq!(
+                (first.invites, second.invites),
+                (1, usize::from(reaches_other)),
+                "{status}"
+            );
+            let expected = (!reaches_other).then_some(status);
+            assert_eq!(status_of(&caller.await.unwrap()), expected, "{status}");
+        });
+    }
 }
 
 #[test]

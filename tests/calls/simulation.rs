@@ -247,8 +247,10 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/calls")
 }
 
+/// What `device` has are flows of one and the same (RFC 5626).
 fn contact(user: &str, phone: u16, rank: u16) -> StoredBinding {
     let address = agent::address(phone);
+    let is_device = user == "device";
     StoredBinding {
         user: user.to_owned(),
         key: format!("{phone}"),
@@ -259,10 +261,10 @@ fn contact(user: &str, phone: u16, rank: u16) -> StoredBinding {
         remote: Some(address),
         path: Vec::new(),
         q_milli: 1000 - rank,
-        instance: None,
-        reg_id: None,
-        is_by_instance: false,
-        is_outbound: false,
+        instance: is_device.then(|| "<urn:uuid:device>".to_owned()),
+        reg_id: is_device.then(|| u32::from(rank) + 1),
+        is_by_instance: is_device,
+        is_outbound: is_device,
         is_behind_nat: false,
         user_agent: String::new(),
         call_id: format!("{phone}@phone"),

@@ -27,21 +27,30 @@ pub(super) struct Place {
     pub is_srtp_only: bool,
     /// 0 to 1000; the highest is tried first where they are tried in order.
     pub q_milli: u16,
+    /// The device that is reached there, if it has said so (RFC 5626 §4.1).
+    pub instance: Option<String>,
 }
 
 impl Place {
     fn of_contact(user: &Arc<User>, contact: Contact) -> Self {
-        let Contact { uri, flow, transport, path, q_milli, .. } = contact;
-        let user = Some(Arc::clone(user));
-        Place { uri, routes: path, flow, user, kind: transport, is_srtp_only: false, q_milli }
+        Place {
+            uri: contact.uri,
+            routes: contact.path,
+            flow: contact.flow,
+            user: Some(Arc::clone(user)),
+            kind: contact.transport,
+            is_srtp_only: false,
+            q_milli: contact.q_milli,
+            instance: contact.instance,
+        }
     }
 
     /// A URI whose host is to be looked up.
     fn of_uri(uri: &Uri) -> Self {
         let kind = uri.transport().unwrap_or(TransportKind::Udp);
         let uri = uri.as_str().to_owned();
-        let (routes, is_srtp_only) = (Vec::new(), false);
-        Place { uri, routes, flow: None, user: None, kind, is_srtp_only, q_milli: 1000 }
+        let (routes, is_srtp_only, instance) = (Vec::new(), false, None);
+        Place { uri, routes, flow: None, user: None, kind, is_srtp_only, q_milli: 1000, instance }
     }
 
     pub(super) fn peer(&self) -> Peer {

@@ -18,6 +18,12 @@ impl Failure {
         Failure { cause, status: None, reason: None }
     }
 
+    /// Whether the way to a device failed and not the device, which may be reached on another flow
+    /// (RFC 5626 §7).
+    pub(super) fn is_of_flow(&self) -> bool {
+        self.status.is_none_or(|status| matches!(status, 408 | 430))
+    }
+
     /// The one that tells the caller most (RFC 3261 §16.7 step 6): a 6xx, which speaks for all, else
     /// the lowest class; within 4xx what the caller can do something about, then what somebody
     /// decided, then that nobody did.

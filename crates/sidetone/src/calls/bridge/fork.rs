@@ -1,6 +1,6 @@
 //! Those who are called at once: when each one is called, for how long, and what became of it.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::pin::pin;
 use std::task::Poll;
 
@@ -33,6 +33,8 @@ pub(super) struct Fork<'a> {
 /// One place that is called.
 pub(super) struct Branch {
     pub place: Place,
+    /// Other flows of the same device, which rings once (RFC 5626 §7).
+    others: VecDeque<Place>,
     /// Which of the destinations of the attempt it is a place of.
     pub destination: usize,
     pub state: State,
@@ -82,12 +84,23 @@ impl<'a> Fork<'a> {
         let delay = self.destinations.get(destination).and_then(|destination| destination.delay);
         let (mut turn, mut q_milli) = (0, places.first().map_or(0, |place| place.q_milli));
         for place in places {
+            if let Some(branch) = self.branch_of_device(&place, destination) {
+                branch.others.push_back(place);
+                continue;
+            }
             if policy.ring_contacts == RingContacts::InOrder && place.q_milli < q_milli {
                 (turn, q_milli) = (turn + 1, place.q_milli);
             }
             let starts_at = now + delay.unwrap_or_default() + policy.ring_step * turn;
             self.add(place, destination, turn, starts_at, call);
         }
+    }
+
+    fn branch_of_device(&mut self, place: &Place, destination: usize) -> Option<&mut Branch> {
+        let instance = place.instance.as_ref()?;
+        self.branches.iter_mut().find(|branch| {
+            branch.destination == destination && branch.place.instance.as_ref() == Some(instance)
+        })
     }
 
     /// Adds a place, unless it was called before or there are too many.
@@ -115,6 +128,7 @@ impl<'a> Fork<'a> {
         let (deadline, has_rung) = (None, false);
         self.branches.push(Branch {
             place,
+            others: VecDeque::new(),
             destination,
             state,
             turn,
@@ -213,10 +227,14 @@ impl<'a> Fork<'a> {
         self.best.add(Failure::ours(cause));
     }
 
-    /// Notes why a branch is over.
+    /// Notes why a branch is over, unless its device may be reached on another flow.
     pub(super) fn failed(&mut self, index: usize, failure: Failure) -> Option<Box<Leg>> {
-        self.best.add(failure);
-        self.branches.get_mut(index).and_then(Branch::end)
+        let branch = self.branches.get_mut(index)?;
+        let leg = branch.end();
+        if !(failure.is_of_flow() && branch.try_other_flow()) {
+            self.best.add(failure);
+        }
+        leg
     }
 
     /// A 6xx speaks for everything that its destination has (RFC 3261 §16.7 step 5).
@@ -244,6 +262,14 @@ impl<'a> Fork<'a> {
 }
 
 impl Branch {
+    /// Waits to be called on the next flow of its device; `false` if there is none.
+    fn try_other_flow(&mut self) -> bool {
+        let Some(place) = self.others.pop_front() else { return false };
+        self.place = place;
+        (self.state, self.has_rung) = (State::Waiting, false);
+        true
+    }
+
     /// Ends the branch; its leg, if it had one.
     pub(super) fn end(&mut self) -> Option<Box<Leg>> {
         match std::mem::replace(&mut self.state, State::Over) {
