@@ -83,7 +83,8 @@ pub struct Registrar {
 /// What a REGISTER was granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
-    /// Values of Contact: every binding of the user, with the seconds it is still good for.
+    /// Values of Contact: every binding of the user, with the seconds it is still good for; highest
+    /// q first, then the newest.
     pub contacts: Vec<String>,
     /// The Path that was stored, to be repeated (RFC 3327 §5.3).
     pub path: Vec<String>,
@@ -134,10 +135,7 @@ impl Registrar {
     pub fn contacts(&self, user: &str) -> Vec<Contact> {
         let now = Instant::now();
         let Some(bindings) = self.users.get(user) else { return Vec::new() };
-        let mut live: Vec<&Binding> =
-            bindings.iter().filter(|binding| binding.is_reachable(now)).collect();
-        live.sort_by_key(|binding| std::cmp::Reverse((binding.q_milli, binding.registered_at)));
-        live.into_iter().map(Binding::contact).collect()
+        live(&bindings, now).into_iter().map(Binding::contact).collect()
     }
 
     /// Whether a binding came on this flow.
@@ -173,7 +171,7 @@ impl Registrar {
         let result = self.apply(&name, user, &mut bindings, registration, now);
         let is_empty = bindings.is_empty();
         let granted = result.map(|(path, is_outbound)| {
-            let live = bindings.iter().filter(|binding| binding.is_reachable(now));
+            let live = live(&bindings, now).into_iter();
             let contacts = live.map(|binding| binding.header(now)).collect();
             Granted { contacts, path, is_outbound }
         });
@@ -411,6 +409,14 @@ impl Registrar {
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The bindings that can be reached: highest q first, then the newest.
+fn live(bindings: &[Binding], now: Instant) -> Vec<&Binding> {
+    let mut live: Vec<&Binding> =
+        bindings.iter().filter(|binding| binding.is_reachable(now)).collect();
+    live.sort_by_key(|binding| std::cmp::Reverse((binding.q_milli, binding.registered_at)));
+    live
 }
 
 #[cfg(test)]

@@ -174,11 +174,20 @@ impl Registration {
     }
 
     /// Streams are used again. A phone that asks for no `rport` and says where it is reached on
-    /// the host it wrote from does not listen where it sends from.
+    /// the host it wrote from does not listen where it sends from. A request that has a path goes to
+    /// its first hop (RFC 3327 §5.3), and the flow leads there only if that is who sent the REGISTER.
     fn way(&self, wanted: &Wanted) -> Way {
-        let is_elsewhere = self.flow.kind == TransportKind::Udp
-            && !self.is_symmetric
-            && wanted.uri.host_ip() == Some(self.flow.remote.ip().to_canonical());
+        let sender = self.flow.remote.ip().to_canonical();
+        let is_udp = self.flow.kind == TransportKind::Udp;
+        let first_hop = self.path.first().and_then(|hop| hop_uri(hop));
+        let is_elsewhere = match first_hop.as_ref().map(|hop| (hop.host_ip(), hop.port())) {
+            Some((Some(ip), port)) => {
+                let port = port.unwrap_or(self.flow.kind.default_port());
+                ip != sender || (is_udp && port != self.flow.remote.port())
+            }
+            Some((None, _)) => false,
+            None => is_udp && !self.is_symmetric && wanted.uri.host_ip() == Some(sender),
+        };
         if is_elsewhere { Way::Uri } else { Way::Flow(self.flow) }
     }
 
@@ -238,8 +247,12 @@ fn path(message: &Message) -> Result<Vec<String>, Refused> {
 
 /// Whether the hop next to the client said that it keeps the flow (RFC 5626 §6).
 fn has_outbound_path(path: &[String]) -> bool {
-    let edge = path.last().and_then(|hop| NameAddr::parse(Bytes::from(hop.clone())).ok());
-    edge.is_some_and(|hop| hop.uri().has_param("ob"))
+    path.last().and_then(|hop| hop_uri(hop)).is_some_and(|edge| edge.has_param("ob"))
+}
+
+fn hop_uri(hop: &str) -> Option<Uri> {
+    let hop = NameAddr::parse(Bytes::copy_from_slice(hop.as_bytes())).ok()?;
+    Some(hop.uri().clone())
 }
 
 /// Reads 0 to 1 with up to three digits after the point (RFC 3261 §25.1 `qvalue`).

@@ -115,6 +115,9 @@ async fn rfc3261_10_3_of_equal_q_the_newest_contact_comes_first() {
         scene.pass(1);
     }
     assert_eq!(scene.uris(), ["sip:c@c", "sip:b@b", "sip:a@a", "sip:d@d"]);
+    let fetched = scene.fetch();
+    let order: Vec<&str> = fetched.iter().map(|contact| &contact[1..8]).collect();
+    assert_eq!(order, scene.uris(), "a fetch shows them in this order too");
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,6 +276,24 @@ async fn rfc3327_5_3_the_path_is_kept_only_of_who_announces_it() {
     let hops = ["<sip:edge2.example;lr>", "<sip:edge1.example;lr>"];
     assert_eq!(granted.path, hops);
     assert_eq!(scene.registrar.contacts("199")[0].path, hops);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rfc3327_5_3_a_request_goes_to_the_first_hop_of_the_path() {
+    for (kind, hop, is_sender) in [
+        (TransportKind::Udp, "sip:192.0.2.7:40001;lr", true),
+        (TransportKind::Udp, "sip:192.0.2.7:5070;lr", false),
+        (TransportKind::Udp, "sip:192.0.2.8:40001;lr", false),
+        (TransportKind::Tcp, "sip:192.0.2.7;transport=tcp;lr", true),
+        (TransportKind::Tcp, "sip:192.0.2.8;transport=tcp;lr", false),
+    ] {
+        let mut scene = Scene::new("");
+        let from = flow(kind, 1);
+        let lines = format!("Supported: path\r\nPath: <{hop}>\r\nContact: <sip:x@192.0.2.9>\r\n");
+        scene.register(&lines, &from).unwrap();
+        let way = scene.registrar.contacts("199")[0].flow;
+        assert_eq!(way, is_sender.then_some(from), "{hop}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
