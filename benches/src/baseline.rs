@@ -150,7 +150,8 @@ fn drain(sockets: &[UdpSocket], stop: &AtomicBool) -> Result<u64, Error> {
     Ok(received)
 }
 
-fn median(values: &mut [f64]) -> f64 {
+/// The middle one; NaN without any.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -37,6 +37,12 @@ pub enum Error {
         /// The kind, as in its configuration.
         kind: &'static str,
     },
+    /// A phone of the load generator could not register.
+    #[error("a phone could not register: status {status}, 0 for no answer")]
+    NotRegistered {
+        /// What the server said.
+        status: u16,
+    },
     /// The WebRTC client refused what it was given.
     #[error("webrtc client: {0}")]
     WebRtc(#[from] webrtc::error::Error),

@@ -19,14 +19,24 @@
 pub mod allocator;
 pub mod baseline;
 pub mod bridged;
+pub mod called;
+mod description;
+pub mod digest;
 pub mod error;
 pub mod micro;
 pub mod net;
 pub mod plain_calls;
+pub mod registrant;
+pub mod registrations;
 pub mod report;
+mod resend;
 pub mod scenario;
 pub mod server;
+pub mod setups;
+mod sip_socket;
+pub mod speaker;
 pub mod stream;
+mod ticks;
 pub mod uac;
 pub mod webrtc_calls;
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use benches::allocator::Counting;
 use benches::error::Error;
 use benches::plain_calls::{PlainLoad, PlainOptions};
 use benches::report::{Report, Row, Section};
-use benches::scenario::{self, Plan};
+use benches::scenario::{self, Flood, Plan, Second};
 use benches::webrtc_calls::{WebRtcLoad, WebRtcOptions};
 use benches::{baseline, micro};
 
@@ -50,18 +51,44 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         seconds: u64,
     },
+    /// Calls set up and ended at a high rate, and what the server keeps of them.
+    Setups(SetupsArguments),
     /// Operations without a network.
     Micro,
 }
 
 #[derive(Args)]
-struct AllArguments {
+struct ServerArguments {
     /// The server's binary; by default the one beside this program.
     #[arg(long)]
     server: Option<PathBuf>,
     /// Media threads of the server; 0: as it decides.
     #[arg(long, default_value_t = 0)]
     shards: usize,
+}
+
+#[derive(Args)]
+struct SetupsArguments {
+    #[command(flatten)]
+    server: ServerArguments,
+    /// Calls a second.
+    #[arg(long, default_value_t = 2000.0)]
+    rate: f64,
+    /// Seconds.
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// Seconds that the server is watched afterwards.
+    #[arg(long, default_value_t = 40)]
+    rest: u64,
+    /// Bridge each call to a phone.
+    #[arg(long)]
+    bridged: bool,
+}
+
+#[derive(Args)]
+struct AllArguments {
+    #[command(flatten)]
+    server: ServerArguments,
     /// PCMU calls that listen.
     #[arg(long, default_value_t = 500)]
     calls: usize,
@@ -71,15 +98,24 @@ struct AllArguments {
     /// PCMU calls that are echoed.
     #[arg(long, default_value_t = 100)]
     echo_calls: usize,
-    /// Pairs of legs that hear each other.
+    /// Pairs of legs that hear each other, and calls of two legs.
     #[arg(long, default_value_t = 100)]
     bridged_pairs: usize,
+    /// Users who register.
+    #[arg(long, default_value_t = 1000)]
+    users: usize,
     /// Set-ups a second.
     #[arg(long, default_value_t = 200.0)]
     setup_rate: f64,
+    /// Set-ups a second in the flood of them.
+    #[arg(long, default_value_t = 2000.0)]
+    flood_rate: f64,
     /// Seconds that are measured in each scenario.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// Only these scenarios.
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(scenario::names()))]
+    only: Vec<String>,
     /// Also writes all figures to this file as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -155,6 +191,7 @@ fn run(command: Command) -> Result<bool, Error> {
             print!("{report}");
             Ok(report.failures.is_empty())
         }
+        Command::Setups(arguments) => setups(arguments),
         Command::Micro => {
             print!("{}", micro_section());
             Ok(true)
@@ -162,24 +199,55 @@ fn run(command: Command) -> Result<bool, Error> {
     }
 }
 
+impl ServerArguments {
+    fn binary(&self) -> PathBuf {
+        let beside = std::env::current_exe().map(|path| path.with_file_name("sidetone"));
+        self.server.clone().or(beside.ok()).unwrap_or_else(|| PathBuf::from("sidetone"))
+    }
+}
+
 fn all(arguments: AllArguments) -> Result<bool, Error> {
-    let beside = std::env::current_exe().map(|path| path.with_file_name("sidetone"));
     let plan = Plan {
-        binary: arguments.server.or(beside.ok()).unwrap_or_else(|| PathBuf::from("sidetone")),
-        shards: arguments.shards,
+        binary: arguments.server.binary(),
+        shards: arguments.server.shards,
         plain_calls: arguments.calls,
         webrtc_calls: arguments.webrtc_calls,
         echo_calls: arguments.echo_calls,
         bridged_pairs: arguments.bridged_pairs,
+        users: arguments.users,
         setup_rate: arguments.setup_rate,
+        flood: Flood { rate: arguments.flood_rate, ..Flood::default() },
         window: Duration::from_secs(arguments.seconds.max(1)),
     };
-    let mut report = scenario::run(&plan)?;
-    report.sections.push(micro_section());
+    let mut report = scenario::run(&plan, &arguments.only)?;
+    if arguments.only.is_empty() {
+        report.sections.push(micro_section());
+    }
     println!("{report}");
     if let Some(path) = arguments.json {
         std::fs::write(path, json(&report)).map_err(Error::io("writing the figures"))?;
     }
+    Ok(report.failures.is_empty())
+}
+
+fn setups(arguments: SetupsArguments) -> Result<bool, Error> {
+    let flood = Flood {
+        rate: arguments.rate,
+        time: Duration::from_secs(arguments.seconds.max(1)),
+        rest: Duration::from_secs(arguments.rest),
+        is_bridged: arguments.bridged,
+    };
+    let mut report = Report { sections: Vec::new(), failures: Vec::new() };
+    let (binary, shards) = (arguments.server.binary(), arguments.server.shards);
+    scenario::flood(&binary, shards, &flood, &mut report, |second: &Second| {
+        let Second { second, placed, ended, failed, cpu_s, rss_kb } = second;
+        println!(
+            "{second:>4} s: {placed:>5} placed, {ended:>5} ended, {failed:>5} failed, \
+             CPU {:>4.0} %, memory {rss_kb:>7.0} kB",
+            cpu_s * 100.0
+        );
+    })?;
+    print!("{report}");
     Ok(report.failures.is_empty())
 }
 

@@ -1,6 +1,7 @@
 //! What the load generator asks of the kernel: readiness, datagrams with times, CPU clocks.
 
 mod batch;
+mod outbox;
 mod poller;
 mod system;
 
@@ -10,6 +11,7 @@ use std::net::{SocketAddr, UdpSocket};
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use batch::{BATCH, Batch, Datagram};
+pub use outbox::Outbox;
 pub use poller::Poller;
 pub use system::{process_cpu, terminate, thread_cpu, wall_ns};
 

@@ -46,15 +46,16 @@ struct Listener {
 }
 
 impl Server {
-    /// Starts `binary run` with a configuration of its own and waits until it answers calls.
+    /// Starts `binary run` with a configuration of its own, to which `further` is added, and waits
+    /// until it answers calls.
     ///
     /// # Errors
     /// [`Error::Start`], and [`Error::NotReady`] with the end of its log.
-    pub fn start(binary: &Path, shards: usize) -> Result<Server, Error> {
+    pub fn start(binary: &Path, shards: usize, further: &str) -> Result<Server, Error> {
         let folder = TempDir::with_prefix("sidetone-bench-")
             .map_err(Error::io("making a folder for the server"))?;
         let (config, ready_file) = (folder.path().join("bench.toml"), folder.path().join("ready"));
-        fs::write(&config, configuration(folder.path(), shards))
+        fs::write(&config, configuration(folder.path(), shards) + further)
             .map_err(Error::io("writing the server's configuration"))?;
         let log = File::create(folder.path().join("log"))
             .map_err(Error::io("making the server's log"))?;

@@ -1,9 +1,11 @@
 //! One call that we place: INVITE, ACK, BYE, and their retransmissions over UDP. No socket, no clock.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use transport::{Flow, Message, Method, Name, RequestWriter, ResponseWriter, Uri};
+
+use crate::resend::{Due, Resend};
 
 /// One call as its caller sees it (RFC 3261 §13, §15, §17.1).
 pub struct Uac {
@@ -71,13 +73,6 @@ struct Dialog {
     target: Uri,
 }
 
-struct Resend {
-    bytes: Bytes,
-    at: Instant,
-    interval: Duration,
-    give_up_at: Instant,
-}
-
 impl Uac {
     /// Places the call: the returned bytes are the INVITE with this offer.
     pub fn invite(settings: Settings, offer: &[u8], now: Instant) -> (Uac, Bytes) {
@@ -115,24 +110,24 @@ impl Uac {
 
     /// The deadline of [`Uac::poll_timeout`] passed: sends again, or gives up.
     pub fn handle_timeout(&mut self, now: Instant) -> Output {
-        let Some(resend) = self.resend.as_mut().filter(|resend| resend.at <= now) else {
-            return Output::default();
-        };
-        if resend.give_up_at <= now {
-            self.resend = None;
-            self.state = State::Over;
-            return Output { transmit: None, event: Some(Event::TimedOut) };
+        match self.resend.as_mut().map(|resend| resend.handle_timeout(now)) {
+            None | Some(Due::NotYet) => Output::default(),
+            Some(Due::Again(bytes)) => {
+                let is_sent = !self.settings.flow.kind.is_reliable();
+                self.retransmissions += u32::from(is_sent);
+                Output { transmit: is_sent.then_some(bytes), event: None }
+            }
+            Some(Due::GivenUp) => {
+                self.resend = None;
+                self.state = State::Over;
+                Output { transmit: None, event: Some(Event::TimedOut) }
+            }
         }
-        resend.interval *= 2;
-        resend.at = (now + resend.interval).min(resend.give_up_at);
-        let is_sent = !self.settings.flow.kind.is_reliable();
-        self.retransmissions += u32::from(is_sent);
-        Output { transmit: is_sent.then(|| resend.bytes.clone()), event: None }
     }
 
     /// When to call [`Uac::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.resend.as_ref().map(|resend| resend.at)
+        self.resend.as_ref().map(Resend::at)
     }
 
     /// Hangs up; `None` unless the call was answered.
@@ -165,9 +160,8 @@ impl Uac {
 
     fn handle_invite_response(&mut self, message: &Message, status: u16) -> Output {
         if status < 200 {
-            // RFC 3261 §17.1.1.2: a provisional response ends the retransmissions, not the wait.
             if let Some(resend) = self.resend.as_mut().filter(|_| self.state == State::Calling) {
-                resend.at = resend.give_up_at;
+                resend.only_wait();
             }
             return Output::default();
         }
@@ -200,7 +194,7 @@ impl Uac {
         }
         if status < 200 {
             if let Some(resend) = &mut self.resend {
-                resend.at = now + T2;
+                resend.slow_down(now);
             }
             return Output::default();
         }
@@ -242,18 +236,15 @@ impl Uac {
     }
 
     fn repeat(&mut self, bytes: Bytes, now: Instant) {
-        self.resend = Some(Resend { bytes, at: now + T1, interval: T1, give_up_at: now + T1 * 64 });
+        self.resend = Some(Resend::new(bytes, now));
     }
 }
-
-// RFC 3261 §17.1.1.1 and §17.1.2.1.
-const T1: Duration = Duration::from_millis(500);
-const T2: Duration = Duration::from_secs(4);
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test code")]
     use super::*;
+    use crate::resend::T1;
     use transport::{FlowId, Framing, Limits, TransportKind};
 
     fn call() -> (Uac, Message, Instant) {

@@ -8,11 +8,14 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use media::codec::Codec;
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::plain_calls::quantile_ms;
+use crate::speaker::{self, Said};
 use crate::stream::{Pacing, Stream, StreamTotals};
 pub use client::{opus_only, track};
 
@@ -92,9 +95,11 @@ pub struct Progress {
     pub packets: u64,
 }
 
-/// What the calls of a load add to while they run.
+/// What the calls of a load say, and what they add to while they run.
 #[derive(Default)]
 struct Shared {
+    /// Frames of Opus; none if nobody talks.
+    said: Vec<Bytes>,
     answered: AtomicU64,
     heard: AtomicU64,
     failed: AtomicU64,
@@ -131,7 +136,8 @@ impl WebRtcLoad {
     /// Starts placing calls.
     ///
     /// # Errors
-    /// [`Error::Io`] when the runtime cannot be started.
+    /// [`Error::Io`] when the runtime cannot be started, [`Error::Media`] when there is nothing to
+    /// say.
     pub fn start(options: WebRtcOptions) -> Result<WebRtcLoad, Error> {
         // One worker: the clients must not take both cores from the server.
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -140,7 +146,9 @@ impl WebRtcLoad {
             .enable_all()
             .build()
             .map_err(Error::io("starting a runtime"))?;
-        let shared = Arc::new(Shared::default());
+        let said = if options.is_talking { speaker::said(Codec::Opus)? } else { Said::default() };
+        let said = said.iter().map(|frame| Bytes::copy_from_slice(frame)).collect();
+        let shared = Arc::new(Shared { said, ..Shared::default() });
         let (stop, stopped) = watch::channel(false);
         let for_calls = Arc::clone(&shared);
         let thread = thread::Builder::new()
@@ -156,7 +164,7 @@ impl WebRtcLoad {
 
     /// Where the load stands.
     pub fn progress(&self) -> Progress {
-        let Shared { answered, heard, failed, packets } = &*self.shared;
+        let Shared { answered, heard, failed, packets, .. } = &*self.shared;
         Progress {
             answered: answered.load(Ordering::Relaxed),
             heard: heard.load(Ordering::Relaxed),

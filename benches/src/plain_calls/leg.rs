@@ -1,9 +1,9 @@
 //! One caller: its call, its media ports, and what it sends and hears.
 
-use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Instant;
 
+use crate::description::media_address;
 use crate::stream::Stream;
 use crate::uac::Uac;
 
@@ -62,38 +62,6 @@ impl Leg {
     }
 }
 
-/// An offer of PCMU and DTMF events as a phone makes it.
-pub(super) fn offer(rtp: SocketAddr) -> String {
-    let family = if rtp.is_ipv4() { "IP4" } else { "IP6" };
-    let (ip, port) = (rtp.ip(), rtp.port());
-    let mut text = String::new();
-    let written = write!(
-        text,
-        "v=0\r\no=- 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n\
-         m=audio {port} RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n\
-         a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n"
-    );
-    debug_assert!(written.is_ok(), "writing into memory does not fail");
-    text
-}
-
-/// Where an answer wants its audio: the port of `m=audio` at the address of the nearest `c=`.
-fn media_address(answer: &str) -> Option<SocketAddr> {
-    let mut ip: Option<IpAddr> = None;
-    let mut port: Option<u16> = None;
-    for line in answer.lines() {
-        if let Some(media) = line.strip_prefix("m=") {
-            if port.is_some() {
-                break;
-            }
-            port = Some(media.strip_prefix("audio ")?.split(' ').next()?.parse().ok()?);
-        } else if let Some(connection) = line.strip_prefix("c=IN ") {
-            ip = connection.split(' ').nth(1)?.trim().parse().ok();
-        }
-    }
-    Some(SocketAddr::new(ip?, port.filter(|&port| port != 0)?))
-}
-
 /// When we sent the packet that came back, if its payload is as we sent it.
 pub(super) fn sent_ns(packet: &[u8], arrived_ns: u64) -> Option<u64> {
     let payload = packet.get(12..24)?;
@@ -107,17 +75,3 @@ const PACKET_BYTES: usize = 12 + SAMPLES as usize;
 /// Zero in µ-law.
 const SILENCE: u8 = 0xff;
 const MARK: [u8; 4] = *b"ECHO";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_media_address_is_that_of_the_nearest_connection_line() {
-        let session = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 0\r\n";
-        assert_eq!(media_address(session), "192.0.2.1:4000".parse().ok());
-        let media = format!("{session}c=IN IP4 192.0.2.2\r\n");
-        assert_eq!(media_address(&media), "192.0.2.2:4000".parse().ok());
-        assert_eq!(media_address("v=0\r\nm=audio 0 RTP/AVP 0\r\nc=IN IP4 192.0.2.2\r\n"), None);
-    }
-}
