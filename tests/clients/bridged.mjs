@@ -32,6 +32,7 @@ const CALLEES = [
   // The other side's overload says nothing about us (RFC 3261 §16.7).
   { scenario: "unavailable", status: 500, cause: 34 },
   { scenario: "not_found", status: 404, cause: 1 },
+  { scenario: "unusable_answer", status: 488, cause: 88 },
 ];
 
 /** What comes after half of the shortest session interval. */

@@ -144,8 +144,12 @@ pub enum Event {
         /// What it carried.
         body: Option<Body>,
     },
-    /// No ACK came for 64 times T1. BYE is on its way; [`Event::Ended`] follows.
-    MissingAck,
+    /// The leg ends by itself. BYE is on its way; [`Event::Ended`] follows, in half a minute if the
+    /// peer is silent.
+    Ending {
+        /// Why.
+        cause: Cause,
+    },
     /// The leg is over. The last event, and there is exactly one.
     Ended {
         /// Who ended it.

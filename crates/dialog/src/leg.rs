@@ -377,7 +377,11 @@ impl Leg {
                 let answer = self.ack_body.take();
                 self.events.push_back(Event::Confirmed { answer });
             }
-            state::Action::MissingAck => self.events.push_back(Event::MissingAck),
+            state::Action::Ending => {
+                if let Some((_, cause, _)) = &self.end {
+                    self.events.push_back(Event::Ending { cause: cause.clone() });
+                }
+            }
             state::Action::Ended => {
                 let default = (Party::Local, Cause::HungUp, None);
                 let (by, cause, reason) = self.end.take().unwrap_or(default);

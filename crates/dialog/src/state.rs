@@ -2,7 +2,7 @@
 //! in [`State::Early`], one that we call in [`State::Calling`]; once confirmed they are alike.
 
 use Action::{
-    Accept, Acknowledge, AnswerBye, Bye, Cancel, Ended, MissingAck, RefuseInvite, Repeat,
+    Accept, Acknowledge, AnswerBye, Bye, Cancel, Ended, Ending, RefuseInvite, Repeat,
     StartRepeating, StartSession, StopRepeating, StopSession,
 };
 
@@ -89,8 +89,8 @@ pub enum Action {
     StartSession,
     /// Tell the user that the ACK came.
     Confirmed,
-    /// Tell the user that it did not.
-    MissingAck,
+    /// Tell the user, who does not know, that the leg is about to end.
+    Ending,
     /// Tell the user that the leg is over; this is said once.
     Ended,
 }
@@ -100,7 +100,7 @@ pub fn step(state: State, input: Input) -> (State, &'static [Action]) {
     use State::*;
     match (state, input) {
         (Calling, Input::Success) => (Confirmed, &[Acknowledge, StartSession]),
-        (Calling, Input::UnusableSuccess) => (Terminating, &[Acknowledge, Bye]),
+        (Calling, Input::UnusableSuccess) => (Terminating, &[Acknowledge, Ending, Bye]),
         (Calling, Input::Refused) => (Terminated, &[Ended]),
         (Calling, Input::HangUp) => (Cancelling, &[Cancel]),
         // RFC 3261 §15 forbids the callee this; whoever does it wants no call.
@@ -124,26 +124,26 @@ pub fn step(state: State, input: Input) -> (State, &'static [Action]) {
         (Answered, Input::Ack) => (Confirmed, &[StopRepeating, Action::Confirmed]),
         (Answered, Input::RepeatDue) => (Answered, &[Repeat]),
         (Answered, Input::AckTimeout) => {
-            (Terminating, &[StopRepeating, StopSession, MissingAck, Bye])
+            (Terminating, &[StopRepeating, StopSession, Ending, Bye])
         }
-        (Answered, Input::HangUp | Input::Lost) => (AnsweredToEnd, &[StopSession]),
+        (Answered, Input::HangUp) => (AnsweredToEnd, &[StopSession]),
+        (Answered, Input::Lost) => (AnsweredToEnd, &[StopSession, Ending]),
         (Answered, Input::Abandon) => (Terminated, &[StopRepeating, StopSession, Ended]),
         (Answered, Input::PeerBye) => (Terminated, &[StopRepeating, StopSession, AnswerBye, Ended]),
 
         (AnsweredToEnd, Input::Ack) => (Terminating, &[StopRepeating, Bye]),
         (AnsweredToEnd, Input::RepeatDue) => (AnsweredToEnd, &[Repeat]),
-        (AnsweredToEnd, Input::AckTimeout) => (Terminating, &[StopRepeating, MissingAck, Bye]),
+        (AnsweredToEnd, Input::AckTimeout) => (Terminating, &[StopRepeating, Bye]),
         (AnsweredToEnd, Input::Abandon) => (Terminated, &[StopRepeating, Ended]),
         (AnsweredToEnd, Input::PeerBye) => (Terminated, &[StopRepeating, AnswerBye, Ended]),
 
-        (Confirmed, Input::HangUp | Input::Lost) => {
-            (Terminating, &[StopRepeating, StopSession, Bye])
-        }
+        (Confirmed, Input::HangUp) => (Terminating, &[StopRepeating, StopSession, Bye]),
+        (Confirmed, Input::Lost) => (Terminating, &[StopRepeating, StopSession, Ending, Bye]),
         (Confirmed, Input::RepeatDue) => (Confirmed, &[Repeat]),
         (Confirmed, Input::Ack) => (Confirmed, &[StopRepeating]),
         // The ACK of a re-INVITE: RFC 3261 §14.2 treats it as that of the first.
         (Confirmed, Input::AckTimeout) => {
-            (Terminating, &[StopRepeating, StopSession, MissingAck, Bye])
+            (Terminating, &[StopRepeating, StopSession, Ending, Bye])
         }
         (Confirmed, Input::Abandon) => (Terminated, &[StopRepeating, StopSession, Ended]),
         (Confirmed, Input::PeerBye) => {

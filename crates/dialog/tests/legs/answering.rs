@@ -55,7 +55,7 @@ fn rfc3261_13_3_1_4_without_an_ack_the_call_ends_with_bye_after_64_t1() {
     rig.accept();
     let sent = rig.run(40.0);
     assert_eq!(sent.last().unwrap(), &(32.0, "BYE".to_owned()));
-    assert_eq!(rig.events(), [Event::MissingAck]);
+    assert_eq!(rig.events(), [Event::Ending { cause: Cause::Unacknowledged }]);
     assert_eq!(rig.leg.state(), State::Terminating);
 }
 

@@ -136,8 +136,10 @@ fn rfc3261_13_2_2_4_a_2xx_without_an_answer_is_acknowledged_and_ended() {
     rig.respond_tagged(&invite, 200, "b2", CONTACT, "");
     let actions = rig.actions();
     assert_eq!(actions.iter().map(what).collect::<Vec<_>>(), ["ACK", "BYE"]);
+    let told = Event::Ending { cause: Cause::AnswerMissing };
+    assert_eq!(rig.events().last(), Some(&told), "before the BYE is answered");
     rig.respond(&actions[1], 200, "");
-    assert_eq!(rig.events().last(), Some(&ended(Party::Local, Cause::AnswerMissing)));
+    assert_eq!(rig.events(), [ended(Party::Local, Cause::AnswerMissing)]);
 }
 
 #[test]

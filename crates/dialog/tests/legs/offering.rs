@@ -50,6 +50,7 @@ fn rfc3261_14_1_an_offer_that_finds_no_dialog_ends_the_leg() {
         }
         let bye = rig.actions().remove(0);
         assert_eq!(what(&bye), "BYE");
+        assert_eq!(rig.events(), [Event::Ending { cause: Cause::DialogLost { status } }]);
         rig.respond(&bye, 200, "");
         assert_eq!(rig.events(), [ended(Party::Local, Cause::DialogLost { status })]);
     }

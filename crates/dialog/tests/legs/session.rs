@@ -22,6 +22,7 @@ fn rfc4028_10_a_session_nobody_refreshes_ends_with_bye() {
     let mut rig = agreed(BROWSER);
     let sent = rig.run(120.0);
     assert_eq!(sent, [(60.0, "BYE".to_owned())], "90 s less a third");
+    assert_eq!(rig.events(), [Event::Ending { cause: Cause::SessionExpired }]);
     rig.leg.handle_failure(Purpose::Bye, Failure::Timeout, rig.now);
     assert_eq!(rig.events(), [ended(Party::Local, Cause::SessionExpired)]);
     assert_eq!(rig.leg.poll_timeout(), None);
@@ -87,6 +88,7 @@ fn rfc3261_12_2_1_2_a_refresh_that_tells_of_no_dialog_ends_the_leg() {
         let refused = response_to(&rig.actions()[0], status, "");
         rig.leg.handle_response(Purpose::Refresh, &refused, flow(TransportKind::Ws), rig.now);
         assert_eq!(rig.words(), ["BYE"]);
+        assert_eq!(rig.events(), [Event::Ending { cause: Cause::DialogLost { status } }]);
         rig.leg.handle_failure(Purpose::Bye, Failure::Timeout, rig.now);
         assert_eq!(rig.events(), [ended(Party::Local, Cause::DialogLost { status })]);
     }

@@ -58,9 +58,9 @@ impl Leg {
             // No offer of ours changes a session.
             | Event::OfferAnswered { .. } => Ok(Notice::Other),
             // The leg says BYE by itself.
-            Event::MissingAck => {
+            Event::Ending { cause } => {
                 self.is_over = true;
-                Err(LegEnd::by_system(EndCause::NoAck, Cause::RECOVERY_ON_TIMER_EXPIRE))
+                Err(self.end_of(Party::Local, cause, None))
             }
             Event::Ended { by, cause, reason } => {
                 self.is_over = true;
