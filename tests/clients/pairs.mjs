@@ -4,8 +4,8 @@ import { Endpoints, KINDS, withTraces } from "./lib/endpoints.mjs";
 import { servePages } from "./lib/pages.mjs";
 import { combinedCall } from "./lib/pair.mjs";
 
-/** Who calls and who is called, and the tone that each one says. */
-const CALLERS = { jssip: ["199", 410], sipjs: ["198", 530], baresip: ["3001", 590], linphone: ["3002", 650] };
+/** Who calls and who is called, and the tone that each one says: no note of the music on hold, and no part of a digit. */
+const CALLERS = { jssip: ["199", 420], sipjs: ["198", 550], baresip: ["3001", 600], linphone: ["3002", 990] };
 const CALLEES = { jssip: ["197", 470], sipjs: ["196", 1030], baresip: ["3003", 1090], linphone: ["3004", 1150] };
 
 /** Four rounds of four calls at once: in each round everybody talks, and after them everybody has called everybody. */

@@ -86,6 +86,11 @@ export function offset(samples, threshold = 0.02) {
   return 0;
 }
 
+/** A window's samples, faded in and out, so that a loud tone shows at its own frequency alone. */
+export function hann(samples) {
+  return samples.map((sample, index) => sample * (0.5 - 0.5 * Math.cos((2 * Math.PI * index) / samples.length)));
+}
+
 export function decibels(samples) {
   const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / Math.max(1, samples.length);
   return 10 * Math.log10(power + 1e-12);

@@ -35,8 +35,9 @@ class Caller {
     return result;
   }
 
-  async listen(durationMs) {
-    return samples(await this.ask("listen", durationMs));
+  /** What is heard from now on or, without a gap, from a position of the recording. */
+  async listen(durationMs, ...from) {
+    return samples(await this.ask("listen", durationMs, ...from));
   }
 
   /** Calls 9197 and checks the tone; hangs up. */

@@ -1,12 +1,17 @@
 // A page with a library as an endpoint, asked the same things as the desk phones.
 import { RATE_HZ, openCaller } from "./caller.mjs";
-import { powerAt } from "./audio.mjs";
+import { hann, powerAt } from "./audio.mjs";
 
 /** The two frequencies of a digit (ITU-T Q.23). */
 const ROWS_HZ = [697, 770, 852, 941];
 const COLUMNS_HZ = [1209, 1336, 1477, 1633];
 const KEYS = ["123A", "456B", "789C", "*0#D"];
-const WINDOW_MS = 20;
+/** Long enough to tell a digit from the other's voice, which goes on below it. */
+const WINDOW_MS = 40;
+const STEP_MS = 20;
+const LOOK_MS = 200;
+/** What a page counts its recording in. */
+const CHUNK_MS = 10;
 
 /** Opens a page that registers a user; `server` is the address of the WebSocket. */
 export async function startPage({ browser, pages, library, server, user, password, toneHz, codec = null }) {
@@ -77,10 +82,13 @@ class PagePhone {
     const row = KEYS.findIndex((keys) => keys.includes(digit));
     const wanted = [ROWS_HZ[row], COLUMNS_HZ[KEYS[row].indexOf(digit)]];
     const deadline = performance.now() + withinMs;
+    let position = await this.#ask("position");
     while (performance.now() < deadline) {
-      const { samples } = await this.listen(200);
-      const size = (RATE_HZ * WINDOW_MS) / 1000;
-      for (let at = 0; at + size <= samples.length; at += size) {
+      // A digit is short: nothing of it may fall between two looks.
+      const samples = await this.caller.listen(LOOK_MS, position);
+      position += LOOK_MS / CHUNK_MS;
+      const [size, step] = [WINDOW_MS, STEP_MS].map((milliseconds) => (RATE_HZ * milliseconds) / 1000);
+      for (let at = 0; at + size <= samples.length; at += step) {
         if (isHeard(samples.subarray(at, at + size), wanted)) return;
       }
     }
@@ -113,7 +121,8 @@ class PagePhone {
 }
 
 /** Whether both frequencies are there, and as loud as each other within 9 dB. */
-function isHeard(window, wanted) {
+function isHeard(samples, wanted) {
+  const window = hann(samples);
   const [low, high] = wanted.map((hz) => powerAt(window, RATE_HZ, hz));
   const others = [...ROWS_HZ, ...COLUMNS_HZ].filter((hz) => !wanted.includes(hz)).map((hz) => powerAt(window, RATE_HZ, hz));
   return Math.min(low, high) > 1e-5 && Math.max(low, high) < 8 * Math.min(low, high) && Math.min(low, high) > 4 * Math.max(...others);

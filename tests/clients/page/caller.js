@@ -71,6 +71,7 @@ window.caller = {
   update: () => within(phone.update(), ANSWER_MS, "no answer to UPDATE"),
   restartIce: () => within(phone.restartIce(), ANSWER_MS, "no answer to an ICE restart"),
   audibleAtMs: ear.audibleAtMs,
+  position: ear.position,
   listen: ear.listen,
   heard: ear.heard,
   statistics: () => statistics(),

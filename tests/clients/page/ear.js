@@ -63,9 +63,13 @@ export function audibleAtMs(withinMs) {
   });
 }
 
-/** Resolves with the next `durationMs` of what is heard, as base64 of 32-bit floats. */
-export async function listen(durationMs) {
-  const from = chunks.length;
+/** Where the recording is now, for `listen`. */
+export function position() {
+  return chunks.length;
+}
+
+/** Resolves with `durationMs` of what is heard from a position or from now on, as base64 of 32-bit floats. */
+export async function listen(durationMs, from = chunks.length) {
   const count = Math.ceil(durationMs / 10);
   await until(durationMs + 5000, "the recording stands still", () => (chunks.length >= from + count ? true : null));
   return encode(chunks.slice(from, from + count));
