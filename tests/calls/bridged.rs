@@ -316,7 +316,10 @@ fn a_phone_that_dies_ends_the_call_after_its_silence() {
         office.pass(30).await;
         assert!(office.simulation.is_idle());
         office.close().await;
-        assert_eq!(caller.await.unwrap().ended, 1);
+        let caller = caller.await.unwrap();
+        assert_eq!(caller.ended, 1);
+        let gone = "Q.850;cause=102;text=\"RECOVERY_ON_TIMER_EXPIRE\"";
+        assert_eq!(caller.end_reason.as_deref(), Some(gone));
     });
 }
 

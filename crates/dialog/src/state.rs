@@ -123,9 +123,7 @@ pub fn step(state: State, input: Input) -> (State, &'static [Action]) {
 
         (Answered, Input::Ack) => (Confirmed, &[StopRepeating, Action::Confirmed]),
         (Answered, Input::RepeatDue) => (Answered, &[Repeat]),
-        (Answered, Input::AckTimeout) => {
-            (Terminating, &[StopRepeating, StopSession, Ending, Bye])
-        }
+        (Answered, Input::AckTimeout) => (Terminating, &[StopRepeating, StopSession, Ending, Bye]),
         (Answered, Input::HangUp) => (AnsweredToEnd, &[StopSession]),
         (Answered, Input::Lost) => (AnsweredToEnd, &[StopSession, Ending]),
         (Answered, Input::Abandon) => (Terminated, &[StopRepeating, StopSession, Ended]),
@@ -142,9 +140,7 @@ pub fn step(state: State, input: Input) -> (State, &'static [Action]) {
         (Confirmed, Input::RepeatDue) => (Confirmed, &[Repeat]),
         (Confirmed, Input::Ack) => (Confirmed, &[StopRepeating]),
         // The ACK of a re-INVITE: RFC 3261 §14.2 treats it as that of the first.
-        (Confirmed, Input::AckTimeout) => {
-            (Terminating, &[StopRepeating, StopSession, Ending, Bye])
-        }
+        (Confirmed, Input::AckTimeout) => (Terminating, &[StopRepeating, StopSession, Ending, Bye]),
         (Confirmed, Input::Abandon) => (Terminated, &[StopRepeating, StopSession, Ended]),
         (Confirmed, Input::PeerBye) => {
             (Terminated, &[StopRepeating, StopSession, AnswerBye, Ended])

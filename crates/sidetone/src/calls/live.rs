@@ -212,12 +212,12 @@ impl LiveCall {
         let is_told = |end: &BridgeEnd| end.cause == cause || cause == Cause::NORMAL_CLEARING;
         let bridged = self.bridged.clone().filter(is_told);
         let reason = bridged.as_ref().and_then(|end| end.reason.clone());
+        let (cause, status) =
+            bridged.map_or((cause, cause.sip_status()), |end| (end.cause, end.status));
         if self.caller.answered_at().is_some() {
             self.caller.hang_up(self.end.unwrap_or(EndCause::Dialplan), cause, reason).await;
             return;
         }
-        let (cause, status) =
-            bridged.map_or((cause, cause.sip_status()), |end| (end.cause, end.status));
         let mut headers = vec![(Name::Reason, reason.unwrap_or_else(|| super::reason(cause)))];
         if status == 503 {
             headers.push((Name::RetryAfter, "5".to_owned()));
