@@ -95,7 +95,7 @@ export async function hold(holder, held) {
   await holder.hold();
   const heard = await heardOnHold(held);
   if (heard !== null && !holder.speaksOnHold) {
-    const left = powerAt(heard.samples, heard.rateHz, holder.toneHz);
+    const left = powerAt(hann(heard.samples), heard.rateHz, holder.toneHz);
     expect(left < 1e-5, `${held.name}, on hold, still hears ${holder.name}`);
   }
   await holder.resume();
