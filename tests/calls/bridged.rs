@@ -324,6 +324,23 @@ fn a_phone_that_dies_ends_the_call_after_its_silence() {
 }
 
 #[test]
+fn who_is_on_hold_may_be_silent_until_it_is_taken_off() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let hold = Some((Duration::from_secs(2), Duration::from_secs(100)));
+        let _caller = office.phone(0, Script { hold, ..calls("one") });
+        let _callee = office.phone(1, Script { death: seconds(10), ..answers(1) });
+        office.pass(100).await;
+        assert!(!office.simulation.is_idle(), "on hold");
+        office.pass(55).await;
+        assert!(!office.simulation.is_idle(), "a minute counts from the end of hold");
+        office.pass(25).await;
+        assert!(office.simulation.is_idle());
+        office.close().await;
+    });
+}
+
+#[test]
 fn rfc3261_8_1_3_4_a_redirection_is_followed() {
     run(|seed| async move {
         let mut office = Office::new(seed, |config| config.dialplan.context = "public".to_owned());

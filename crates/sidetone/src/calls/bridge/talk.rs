@@ -45,6 +45,7 @@ impl LiveCall {
             }
         };
         let LegEnd { end: why, cause, reason, .. } = end;
+        self.caller.put_on_hold(false);
         callee.hang_up(why, cause, None).await;
         self.callee = Some(CalleeReport::of(&mut callee).await);
         self.caller.command_media(Command::Stop).map_err(|end| self.ended(end))?;
@@ -103,6 +104,8 @@ impl LiveCall {
     /// Joins the two, or plays music to the one whose other side has put it on hold.
     fn connect(&mut self, callee: &mut Leg, joint: Joint) -> Result<(), LegEnd> {
         let caller = &mut self.caller;
+        caller.put_on_hold(joint.callee.is_held);
+        callee.put_on_hold(joint.caller.is_held);
         match (joint.caller.is_held, joint.callee.is_held) {
             (false, false) => {
                 caller.join(callee)?;

@@ -19,6 +19,8 @@ pub(super) struct Silence {
     counted_from: Option<Instant>,
     /// The peer has closed its media; its BYE should follow.
     closed_at: Option<Instant>,
+    /// The other side of the call holds, and the peer listens to music.
+    is_on_hold: bool,
 }
 
 impl Silence {
@@ -54,7 +56,7 @@ impl Silence {
             // Its connection tells more than its packets.
             LegKind::WebRtc => !self.is_flow_closed,
             // On hold, and where it only listens, it need not send anything.
-            LegKind::Plain => leg.direction() != Direction::SendRecv,
+            LegKind::Plain => self.is_on_hold || leg.direction() != Direction::SendRecv,
         };
         let since = self.since.filter(|_| !may_be_silent)?;
         Some(since.max(counted_from) + limit)
@@ -62,6 +64,13 @@ impl Silence {
 }
 
 impl Leg {
+    /// Whether the other side of the call holds. What the peer does not send meanwhile says nothing.
+    pub(in crate::calls) fn put_on_hold(&mut self, is_on_hold: bool) {
+        if std::mem::replace(&mut self.silence.is_on_hold, is_on_hold) != is_on_hold {
+            self.silence.counts_from(Instant::now());
+        }
+    }
+
     /// After how long the media leg is to tell that nothing comes.
     pub(super) fn quiet_after(&self) -> Duration {
         let policy = &self.shared.policy;
