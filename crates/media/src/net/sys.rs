@@ -40,7 +40,17 @@ impl Epoll {
 
     /// Reports `token` whenever `source` can be read; closing `source` ends it.
     pub(super) fn add(&self, source: &impl AsRawFd, token: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
+        self.add_for(libc::EPOLLIN, source, token)
+    }
+
+    /// Reports `token` when something comes to `source`, and not again because it is still there:
+    /// the system then need not look a second time whether it is.
+    pub(super) fn add_arrivals(&self, source: &impl AsRawFd, token: u64) -> io::Result<()> {
+        self.add_for(libc::EPOLLIN | libc::EPOLLET, source, token)
+    }
+
+    fn add_for(&self, events: libc::c_int, source: &impl AsRawFd, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: events as u32, u64: token };
         let (epoll, source) = (self.fd.as_raw_fd(), source.as_raw_fd());
         // SAFETY: `event` lives through the call, which copies it.
         check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, source, &raw mut event) })?;
@@ -193,11 +203,11 @@ impl Receiver {
         Ok(received)
     }
 
-    /// Receives one datagram without waiting: cheaper than a batch where no second one is to be
-    /// expected.
-    pub(super) fn receive_one(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        let (Some(buffer), Some(name)) = (self.buffers.first_mut(), self.names.first_mut()) else {
-            return Ok(());
+    /// Receives one datagram into a place below [`BATCH`] without waiting: cheaper than a batch where
+    /// no second one is to be expected.
+    pub(super) fn receive_one(&mut self, at: usize, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let (Some(buffer), Some(name)) = (self.buffers.get_mut(at), self.names.get_mut(at)) else {
+            return Err(io::ErrorKind::WouldBlock.into());
         };
         let space = buffer.space();
         let mut name_len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -218,7 +228,7 @@ impl Receiver {
         Ok(())
     }
 
-    /// The datagram at a place of the last batch and where it came from.
+    /// The datagram received into a place last, and where it came from.
     pub(super) fn datagram(&mut self, at: usize) -> Option<(SocketAddr, &mut PacketBuffer)> {
         let from = socket_address(self.names.get(at)?)?;
         Some((from, self.buffers.get_mut(at)?))
@@ -318,11 +328,11 @@ mod tests {
             assert_eq!(received, payloads);
             let error = receiver.receive(b.as_fd()).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-            let error = receiver.receive_one(b.as_fd()).unwrap_err();
+            let error = receiver.receive_one(7, b.as_fd()).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
             a.send_to(b"one", b.local_addr().unwrap()).unwrap();
-            receiver.receive_one(b.as_fd()).unwrap();
-            let (from, buffer) = receiver.datagram(0).unwrap();
+            receiver.receive_one(7, b.as_fd()).unwrap();
+            let (from, buffer) = receiver.datagram(7).unwrap();
             assert_eq!((from, buffer.datagram()), (a.local_addr().unwrap(), &b"one"[..]));
         }
     }
@@ -342,5 +352,20 @@ mod tests {
         assert_eq!(epoll.wait(true).unwrap().collect::<Vec<_>>(), [2]);
         timer.set(None).unwrap();
         assert_eq!(epoll.wait(false).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_arrival_is_reported_once() {
+        let mut epoll = Epoll::new().unwrap();
+        let (waker, other) = (Waker::new().unwrap(), Waker::new().unwrap());
+        epoll.add_arrivals(&waker, 1).unwrap();
+        waker.wake();
+        assert_eq!(epoll.wait(true).unwrap().collect::<Vec<_>>(), [1]);
+        assert_eq!(epoll.wait(false).unwrap().count(), 0, "it is still there");
+        waker.wake();
+        assert_eq!(epoll.wait(true).unwrap().collect::<Vec<_>>(), [1]);
+        other.wake();
+        epoll.add_arrivals(&other, 2).unwrap();
+        assert_eq!(epoll.wait(true).unwrap().collect::<Vec<_>>(), [2], "it came before");
     }
 }

@@ -44,9 +44,12 @@ pub(super) struct ShardThread {
     attentive_until: Instant,
     /// Datagrams since the last wait.
     received: usize,
-    /// Counts the waits, and at which of them each leg's sockets were read last.
-    turn: u32,
-    read_at: Vec<u32>,
+    /// How each leg's own sockets are read.
+    reads: Vec<Reads>,
+    /// The paths of the datagrams that were received and are to be handled, by their places.
+    arrived: Vec<Path>,
+    /// Own sockets that may hold more than was read at this turn.
+    unread: Vec<u64>,
     readers: Vec<Option<Reader>>,
     tokens: Vec<u64>,
     is_ending: bool,
@@ -100,8 +103,9 @@ impl ShardThread {
             pace: Pace::new(Instant::now()),
             attentive_until: Instant::now(),
             received: 0,
-            turn: 0,
-            read_at: Vec::new(),
+            reads: Vec::new(),
+            arrived: Vec::with_capacity(BATCH),
+            unread: Vec::with_capacity(256),
             readers: Vec::new(),
             tokens: Vec::with_capacity(256),
             is_ending: false,
@@ -117,13 +121,11 @@ impl ShardThread {
                 break;
             }
             self.received = 0;
-            self.turn = self.turn.wrapping_add(1);
+            let now = Instant::now();
             for at in 0..self.tokens.len() {
-                self.ready(Token::unpack(self.tokens[at]));
-                if at % TOKENS_PER_TURN == TOKENS_PER_TURN - 1 {
-                    self.work();
-                }
+                self.ready(Token::unpack(self.tokens[at]), now);
             }
+            self.handle_arrived();
             self.work();
         }
     }
@@ -133,8 +135,9 @@ impl ShardThread {
         let now = Instant::now();
         let gather = self.gather(now);
         self.watch(gather.is_zero())?;
-        let block = self.set_timer(now, gather);
+        let block = self.unread.is_empty() && self.set_timer(now, gather);
         self.tokens.clear();
+        self.tokens.append(&mut self.unread);
         self.tokens.extend(self.control.wait(block)?);
         let sockets = Token::Sockets.pack();
         if !self.is_watching || self.tokens.contains(&sockets) {
@@ -183,7 +186,7 @@ impl ShardThread {
         true
     }
 
-    fn ready(&mut self, token: Token) {
+    fn ready(&mut self, token: Token, now: Instant) {
         match token {
             Token::Waker => self.woken(),
             // What it fired for is done by `work`; setting it anew takes back the readiness.
@@ -191,11 +194,9 @@ impl ShardThread {
             // What these have is in the tokens after this one.
             Token::Sockets => {}
             Token::Shared(socket) => self.receive_shared(socket),
-            Token::Rtp(key) => self.receive_own(key, Path::Rtp(key), |pair| Some(&pair.rtp)),
-            Token::Rtcp(key) => self.receive_own(key, Path::Rtcp(key), |pair| Some(&pair.rtcp)),
-            Token::Steady(key) => {
-                self.receive_own(key, Path::Rtp(key), |pair| pair.steady.socket());
-            }
+            Token::Rtp(key) => self.receive_own(token, key, now, |pair| Some(&pair.rtp)),
+            Token::Rtcp(key) => self.receive_own(token, key, now, |pair| Some(&pair.rtcp)),
+            Token::Steady(key) => self.receive_own(token, key, now, |pair| pair.steady.socket()),
         }
     }
 
@@ -215,13 +216,14 @@ impl ShardThread {
         while let Some(key) = self.outbox.take_fresh() {
             let socket = self.outbox.pair(key).and_then(|pair| pair.steady.socket());
             let token = Token::Steady(key).pack();
-            if socket.is_some_and(|socket| self.sockets.add(socket, token).is_err()) {
+            if socket.is_some_and(|socket| self.sockets.add_arrivals(socket, token).is_err()) {
                 self.outbox.give_up_steady(key);
             }
         }
     }
 
     fn receive_shared(&mut self, socket: u8) {
+        self.handle_arrived();
         for _ in 0..BATCHES_PER_TURN {
             let Some(shared) = self.outbox.shared().get(usize::from(socket)) else { return };
             let Ok(count) = self.receiver.receive(shared.as_fd()) else { return };
@@ -240,25 +242,40 @@ impl ShardThread {
         }
     }
 
-    /// A leg's own socket has one datagram as a rule, and asking in vain for a second one costs as
-    /// much as reading it. Only a leg that had some at the last turn, too, is asked for more.
+    /// Receives what a leg's own socket has; it is handled when there is a batch of such.
     fn receive_own(
         &mut self,
+        token: Token,
         key: LegKey,
-        path: Path,
+        now: Instant,
         socket: impl Fn(&PortPair) -> Option<&Socket>,
     ) {
-        let Some(read_at) = self.read_at.get_mut(key.index()) else { return };
-        let is_busy = self.turn.wrapping_sub(*read_at) <= 1;
-        *read_at = self.turn;
-        for _ in 0..if is_busy { DATAGRAMS_PER_TURN } else { 1 } {
+        let path = if let Token::Rtcp(_) = token { Path::Rtcp(key) } else { Path::Rtp(key) };
+        let Some(reads) = self.reads.get_mut(key.index()) else { return };
+        let is_one = path == Path::Rtp(key) && reads.expects_one(now);
+        for _ in 0..if is_one { 1 } else { DATAGRAMS_PER_TURN } {
+            if self.arrived.len() == BATCH {
+                self.handle_arrived();
+                self.work();
+            }
             let Some(socket) = self.outbox.pair(key).and_then(&socket) else { return };
-            if self.receiver.receive_one(socket.as_fd()).is_err() {
+            if self.receiver.receive_one(self.arrived.len(), socket.as_fd()).is_err() {
                 return;
             }
-            self.received += 1;
-            if let Some((from, buffer)) = self.receiver.datagram(0) {
-                self.shard.handle_packet(path, from, buffer, Instant::now(), &mut self.outbox);
+            self.arrived.push(path);
+        }
+        if !is_one {
+            self.unread.push(token.pack());
+        }
+    }
+
+    /// Hands the datagrams of legs' own sockets to the shard.
+    fn handle_arrived(&mut self) {
+        let now = Instant::now();
+        self.received += self.arrived.len();
+        for (at, path) in self.arrived.drain(..).enumerate() {
+            if let Some((from, buffer)) = self.receiver.datagram(at) {
+                self.shard.handle_packet(path, from, buffer, now, &mut self.outbox);
             }
         }
     }
@@ -303,8 +320,8 @@ impl ShardThread {
         if let Some(pair) = open.pair {
             let added = self
                 .sockets
-                .add(&pair.rtp, Token::Rtp(key).pack())
-                .and_then(|()| self.sockets.add(&pair.rtcp, Token::Rtcp(key).pack()));
+                .add_arrivals(&pair.rtp, Token::Rtp(key).pack())
+                .and_then(|()| self.sockets.add_arrivals(&pair.rtcp, Token::Rtcp(key).pack()));
             self.outbox.add(key, pair);
             if added.is_err() {
                 self.shard.handle_command(key, Command::Close, Instant::now(), &mut self.outbox);
@@ -312,8 +329,9 @@ impl ShardThread {
         }
         if self.readers.len() <= key.index() {
             self.readers.resize_with(key.index() + 1, || None);
-            self.read_at.resize(key.index() + 1, 0);
+            self.reads.resize_with(key.index() + 1, Reads::default);
         }
+        self.reads[key.index()] = Reads::default();
         let Open { events, is_dropped, permit, .. } = open;
         self.readers[key.index()] = Some(Reader { key, events, is_dropped, _permit: permit });
     }
@@ -356,6 +374,29 @@ impl ShardThread {
                 self.outbox.remove(key);
             }
         }
+    }
+}
+
+/// When a leg's RTP was read last.
+///
+/// Its socket has one datagram as a rule, and asking in vain for a second one costs as much as
+/// reading it. A leg whose packets come a frame apart is asked for more only now and then.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reads {
+    last: Option<Instant>,
+    regular: u8,
+}
+
+impl Reads {
+    /// The leg has something now: whether that is one datagram only, as far as can be told.
+    fn expects_one(&mut self, now: Instant) -> bool {
+        let last = self.last.replace(now);
+        let is_regular = last.is_some_and(|last| {
+            let since = now.saturating_duration_since(last);
+            (FRAME * 3 / 4..FRAME * 5 / 4).contains(&since)
+        });
+        self.regular = if is_regular { (self.regular + 1) % REGULAR_MAX } else { 0 };
+        self.regular != 0
     }
 }
 
@@ -433,8 +474,8 @@ const INDEX_BITS: u32 = (1 << 28) - 1;
 const BATCHES_PER_TURN: usize = 4;
 /// Datagrams taken from one leg's socket before others have their turn.
 const DATAGRAMS_PER_TURN: usize = 16;
-/// Sockets read before what is due is done.
-const TOKENS_PER_TURN: usize = 64;
+/// Times in a row that a leg is not asked for more.
+const REGULAR_MAX: u8 = 8;
 /// Datagrams that come less often than this do not wait for one another.
 const DENSE: Duration = Duration::from_millis(1);
 /// Longer intervals count as this one.
@@ -472,6 +513,20 @@ mod tests {
             pace.pause(1, now);
         }
         assert_eq!(pace.pause(1, now + Duration::from_millis(20)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_leg_is_asked_for_more_unless_its_packets_come_a_frame_apart() {
+        let (mut reads, mut now) = (Reads::default(), Instant::now());
+        assert!(!reads.expects_one(now));
+        for turn in 1..=24_u8 {
+            now += FRAME + Duration::from_millis(u64::from(turn % 2)) * 4;
+            assert_eq!(reads.expects_one(now), turn % REGULAR_MAX != 0, "turn {turn}");
+        }
+        for gap in [0, 10, 40] {
+            now += Duration::from_millis(gap);
+            assert!(!reads.expects_one(now), "{gap} ms");
+        }
     }
 
     #[test]

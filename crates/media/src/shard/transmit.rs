@@ -35,14 +35,14 @@ pub enum Path {
 
 /// Where a shard sends. Implementations neither block nor allocate per packet.
 pub trait Transmits {
-    /// Sends `head` and `payload` as one datagram, of which nothing is needed once it returns; on a
-    /// shared path it may leave together with what is queued.
+    /// Queues `head` and `payload` as one datagram, of which nothing is needed once it returns.
     fn send(&mut self, path: Path, to: SocketAddr, head: &[u8], payload: &[u8]);
 
     /// A buffer of [`PACKET_BYTES_MAX`] for the next datagram to be queued.
     fn buffer(&mut self) -> &mut [u8];
 
-    /// Queues the first `len` bytes of the last [`Self::buffer`]; they leave at the end of the slot.
+    /// Queues the first `len` bytes of the last [`Self::buffer`]. What is queued leaves in this order,
+    /// and before the shard's thread waits again.
     fn queue(&mut self, path: Path, to: SocketAddr, len: usize);
 
     /// Hands a packet to a leg of another shard; `false` when the ring to it is full.
