@@ -43,6 +43,8 @@ pub(crate) struct Hunt<'a, 'b> {
     situation: &'a mut Situation<'b>,
     globals: &'a Globals,
     queue: Vec<Queued>,
+    /// Whether an inline action was run since this was last asked.
+    ran_inline: bool,
     /// What inline actions want in the log.
     lines: Vec<(Level, String)>,
     /// Where conditions are noted, if someone wants to know.
@@ -70,8 +72,7 @@ impl Plan {
             return Err(refuse(NoMatchReason::NoContext));
         };
         let mut hunt = Hunt::new(situation, &self.globals, None);
-        let candidates = found.index.candidates(hunt.situation.facts);
-        let matched = hunt.search(candidates.into_iter().filter_map(|at| found.extensions.get(at)));
+        let matched = hunt.search(found);
         let (queue, lines) = (hunt.queue, hunt.lines);
         if matched.is_none() && queue.is_empty() {
             return Err(refuse(self.why_not(found, situation)));
@@ -113,7 +114,7 @@ impl<'a, 'b> Hunt<'a, 'b> {
         globals: &'a Globals,
         notes: Option<&'a mut Vec<Note>>,
     ) -> Self {
-        Hunt { situation, globals, queue: Vec::new(), lines: Vec::new(), notes }
+        Hunt { situation, globals, queue: Vec::new(), ran_inline: false, lines: Vec::new(), notes }
     }
 
     /// What was found.
@@ -122,11 +123,22 @@ impl<'a, 'b> Hunt<'a, 'b> {
     }
 
     /// The extension that ends the search.
-    fn search<'e>(
-        &mut self,
-        mut extensions: impl Iterator<Item = &'e Arc<Extension>>,
-    ) -> Option<&'e Arc<Extension>> {
-        extensions.find(|extension| self.conditions(&extension.conditions) && !extension.continues)
+    fn search<'e>(&mut self, context: &'e Context) -> Option<&'e Arc<Extension>> {
+        let index = &context.index;
+        let mut found = index.found(self.known(), self.globals);
+        let mut from = 0;
+        while let Some(at) = index.next(&found, from) {
+            from = at + 1;
+            let extension = context.extensions.get(at)?;
+            self.ran_inline = false;
+            if self.conditions(&extension.conditions) && !extension.continues {
+                return Some(extension);
+            }
+            if self.ran_inline && index.reads_variables() {
+                found = index.found(self.known(), self.globals);
+            }
+        }
+        None
     }
 
     /// Whether the conditions make a match: the last one that was looked at decides.
@@ -170,6 +182,7 @@ impl<'a, 'b> Hunt<'a, 'b> {
             let scope = Scope { captures, globals: self.globals, fallback: &[] };
             let Situation { facts, variables, .. } = self.situation;
             action.compiled.run_inline(facts, variables, scope, &mut self.lines);
+            self.ran_inline = true;
         }
     }
 

@@ -1,125 +1,218 @@
 //! Which extensions of a context can match at all, found without looking at the others.
 //!
-//! An extension whose first condition wants certain values of a fact, or certain beginnings of it, is looked at
-//! only for calls that have one of them. All others are always looked at. The order stays as it is written.
+//! Most extensions do nothing unless some value of the call holds one of a few literals ([`Gate`]): a whole number,
+//! the beginning of one, or a run of digits anywhere in it. The values of a call are looked up by these. What needs
+//! nothing that could be looked up is always a candidate. The order stays as it is written.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use crate::draft::{Break, Combine};
-use crate::facts::{Fact, Facts};
-use crate::model::{Condition, Extension, Field, Match, Test, Tested};
+use aho_corasick::AhoCorasick;
 
-/// Extensions of a context, by what their first condition wants.
+use crate::facts::Fact;
+use crate::gate::{Gate, Subject};
+use crate::model::{Extension, Globals};
+use crate::needs::{Need, Place};
+use crate::network;
+use crate::pattern::Captures;
+use crate::text::{Known, Scope, Text};
+
+/// Extensions of a context, by what they need.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    exact: BTreeMap<Fact, HashMap<String, Vec<usize>>>,
-    prefixes: BTreeMap<Fact, Prefixes>,
+    tables: Vec<Table>,
     always: Vec<usize>,
 }
 
-#[derive(Debug, Default)]
-struct Prefixes {
-    extensions: HashMap<Vec<u8>, Vec<usize>>,
-    /// The lengths there are, once each.
+/// Extensions by what they need of one value.
+#[derive(Debug)]
+struct Table {
+    value: Value,
+    whole: HashMap<Vec<u8>, Vec<usize>>,
+    starts: HashMap<Vec<u8>, Vec<usize>>,
+    /// The lengths of `starts`, once each.
     lengths: Vec<usize>,
+    inside: Option<Inside>,
 }
 
-/// What an extension needs in order to do anything.
-enum Gate {
-    Values(Fact, Vec<String>),
-    Prefixes(Fact, Vec<Vec<u8>>),
-    None,
+/// How a value is had from a call.
+#[derive(Debug)]
+enum Value {
+    Fact(Fact),
+    Further(String),
+    Text(Text),
+    Network,
 }
+
+#[derive(Debug)]
+struct Inside {
+    automaton: AhoCorasick,
+    /// The extensions of each of its patterns.
+    extensions: Vec<Vec<usize>>,
+}
+
+/// How many extensions could be asked for because of a literal.
+type Counts<'a> = HashMap<(&'a str, Place, Vec<u8>), usize>;
 
 impl Index {
     pub(crate) fn new<'a>(extensions: impl Iterator<Item = &'a Extension>) -> Index {
-        let mut index = Index::default();
-        for (at, extension) in extensions.enumerate() {
-            match extension.conditions.first().map_or(Gate::None, gate) {
-                Gate::Values(fact, values) => {
-                    let known = index.exact.entry(fact).or_default();
-                    for value in values {
-                        add(known.entry(value).or_default(), at);
+        let gates: Vec<Gate<'_>> = extensions.map(Gate::of).collect();
+        let mut counts = Counts::new();
+        gates.iter().for_each(|gate| count(gate, &mut counts));
+        let (mut drafts, mut always) = (BTreeMap::new(), Vec::new());
+        for (at, gate) in gates.iter().enumerate() {
+            match choose(gate, &counts) {
+                Some((_, needs)) => {
+                    for (subject, need) in needs {
+                        let draft: &mut TableDraft<'_> = drafts
+                            .entry(subject.name())
+                            .or_insert_with(|| TableDraft::new(*subject));
+                        draft.add(need, at);
                     }
                 }
-                Gate::Prefixes(fact, prefixes) => {
-                    let known = index.prefixes.entry(fact).or_default();
-                    for prefix in prefixes {
-                        if !known.lengths.contains(&prefix.len()) {
-                            known.lengths.push(prefix.len());
-                        }
-                        add(known.extensions.entry(prefix).or_default(), at);
-                    }
-                }
-                Gate::None => index.always.push(at),
+                None => always.push(at),
             }
         }
-        index
+        Index { tables: drafts.into_values().map(TableDraft::finish).collect(), always }
     }
 
-    /// The extensions that may match, in order.
-    pub(crate) fn candidates(&self, facts: &Facts) -> Vec<usize> {
-        let mut candidates = self.always.clone();
-        for (fact, known) in &self.exact {
-            candidates.extend(known.get(facts.read(*fact).as_ref()).into_iter().flatten());
+    /// The extensions that may match, in order, besides those that always may.
+    pub(crate) fn found(&self, known: Known<'_>, globals: &Globals) -> Vec<usize> {
+        let mut found = Vec::new();
+        for table in &self.tables {
+            table.find(&table.value.read(known, globals), &mut found);
         }
-        for (fact, known) in &self.prefixes {
-            let value = facts.read(*fact);
-            for length in &known.lengths {
-                let prefix = value.as_bytes().get(..*length);
-                let found = prefix.and_then(|prefix| known.extensions.get(prefix));
-                candidates.extend(found.into_iter().flatten());
-            }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// The first candidate from `from` on, given what was `found`.
+    pub(crate) fn next(&self, found: &[usize], from: usize) -> Option<usize> {
+        let next = |list: &[usize]| list.get(list.partition_point(|at| *at < from)).copied();
+        match (next(found), next(&self.always)) {
+            (Some(found), Some(always)) => Some(found.min(always)),
+            (found, always) => found.or(always),
         }
-        candidates.sort_unstable();
-        candidates.dedup();
-        candidates
+    }
+
+    /// Whether what is found depends on variables, which inline actions change.
+    pub(crate) fn reads_variables(&self) -> bool {
+        self.tables.iter().any(|table| matches!(table.value, Value::Text(_)))
     }
 }
 
-fn add(extensions: &mut Vec<usize>, at: usize) {
-    if extensions.last() != Some(&at) {
-        extensions.push(at);
-    }
-}
-
-/// If the first condition does not hold and neither does anything nor lets the next one be looked at, the whole
-/// extension does nothing.
-fn gate(condition: &Condition) -> Gate {
-    let is_gate = condition.anti_actions.is_empty()
-        && matches!(condition.breaks, Break::OnFalse | Break::Always)
-        && (condition.combine == Combine::All || condition.tests.len() == 1);
-    if !is_gate {
-        return Gate::None;
-    }
-    let values = condition.tests.iter().find_map(Test::plain_values);
-    if let Some((fact, values)) = values {
-        return Gate::Values(fact, values);
-    }
-    let prefixes = condition.tests.iter().find_map(prefixes);
-    prefixes.map_or(Gate::None, |(fact, prefixes)| Gate::Prefixes(fact, prefixes))
-}
-
-fn prefixes(test: &Test) -> Option<(Fact, Vec<Vec<u8>>)> {
-    let Tested::Field { field: Field::Fact(fact), values } = &test.subject else { return None };
-    let mut found = Vec::new();
-    for value in values {
-        match value {
-            Match::Literal(literal) if !literal.is_empty() => {
-                found.push(literal.clone().into_bytes())
-            }
-            Match::Pattern(pattern) => match pattern.prefixes() {
-                Some(prefixes) => found.extend_from_slice(prefixes),
-                None => {
-                    let values = pattern.plain_values();
-                    if values.is_empty() {
-                        return None;
-                    }
-                    found.extend(values.into_iter().map(String::into_bytes));
-                }
-            },
-            Match::Literal(_) | Match::Variable(_) => return None,
+impl Table {
+    fn find(&self, value: &str, found: &mut Vec<usize>) {
+        let value = value.as_bytes();
+        found.extend(self.whole.get(value).into_iter().flatten());
+        for length in &self.lengths {
+            let start = value.get(..*length).and_then(|start| self.starts.get(start));
+            found.extend(start.into_iter().flatten());
+        }
+        let Some(inside) = &self.inside else { return };
+        for hit in inside.automaton.find_overlapping_iter(value) {
+            found.extend(inside.extensions.get(hit.pattern().as_usize()).into_iter().flatten());
         }
     }
-    Some((*fact, found))
+}
+
+impl Value {
+    fn read<'a>(&self, known: Known<'a>, globals: &Globals) -> Cow<'a, str> {
+        match self {
+            Value::Fact(fact) => known.facts.read(*fact),
+            Value::Further(name) => known.facts.value(name).unwrap_or_default(),
+            Value::Text(text) => {
+                let scope = Scope { captures: &Captures::NONE, globals, fallback: &[] };
+                Cow::Owned(text.expand_known(known, scope))
+            }
+            Value::Network => {
+                known.facts.network_addr.map(network::bits).map_or(Cow::Borrowed(""), Cow::Owned)
+            }
+        }
+    }
+}
+
+/// A table that is being filled.
+struct TableDraft<'a> {
+    subject: Subject<'a>,
+    whole: HashMap<Vec<u8>, Vec<usize>>,
+    starts: HashMap<Vec<u8>, Vec<usize>>,
+    inside: BTreeMap<Vec<u8>, Vec<usize>>,
+}
+
+impl<'a> TableDraft<'a> {
+    fn new(subject: Subject<'a>) -> TableDraft<'a> {
+        let (whole, starts) = (HashMap::new(), HashMap::new());
+        TableDraft { subject, whole, starts, inside: BTreeMap::new() }
+    }
+
+    fn add(&mut self, need: &Need, at: usize) {
+        for literal in &need.literals {
+            let extensions = match need.place {
+                Place::Whole => self.whole.entry(literal.clone()).or_default(),
+                Place::Start => self.starts.entry(literal.clone()).or_default(),
+                Place::Inside => self.inside.entry(literal.clone()).or_default(),
+            };
+            if extensions.last() != Some(&at) {
+                extensions.push(at);
+            }
+        }
+    }
+
+    fn finish(self) -> Table {
+        let value = match self.subject {
+            Subject::Fact(fact) => Value::Fact(fact),
+            Subject::Further(name) => Value::Further(name.to_owned()),
+            Subject::Text(text) => Value::Text(text.clone()),
+            Subject::Network => Value::Network,
+        };
+        let mut lengths: Vec<usize> = self.starts.keys().map(Vec::len).collect();
+        lengths.sort_unstable();
+        lengths.dedup();
+        let inside = (!self.inside.is_empty()).then(|| {
+            let automaton = AhoCorasick::new(self.inside.keys())
+                .expect("literals are short, and as many as a plan may have extensions");
+            Inside { automaton, extensions: self.inside.into_values().collect() }
+        });
+        Table { value, whole: self.whole, starts: self.starts, lengths, inside }
+    }
+}
+
+fn count<'a>(gate: &Gate<'a>, counts: &mut Counts<'a>) {
+    match gate {
+        Gate::Open => {}
+        Gate::Needs { subject, need } => {
+            for literal in &need.literals {
+                *counts.entry((subject.name(), need.place, literal.clone())).or_default() += 1;
+            }
+        }
+        Gate::All(gates) | Gate::Any(gates) => gates.iter().for_each(|gate| count(gate, counts)),
+    }
+}
+
+/// What to look an extension up by: how many extensions share it, and what it is. Of several the rarest is taken.
+type Choice<'g, 'a> = (usize, Vec<(&'g Subject<'a>, &'g Need)>);
+
+fn choose<'g, 'a>(gate: &'g Gate<'a>, counts: &Counts<'_>) -> Option<Choice<'g, 'a>> {
+    match gate {
+        Gate::Open => None,
+        Gate::Needs { subject, need } => {
+            let shared = |literal: &Vec<u8>| {
+                counts.get(&(subject.name(), need.place, literal.clone())).copied().unwrap_or(1)
+            };
+            Some((need.literals.iter().map(shared).sum(), vec![(subject, need)]))
+        }
+        Gate::All(gates) => {
+            let choices = gates.iter().filter_map(|gate| choose(gate, counts));
+            choices.min_by_key(|(shared, _)| *shared)
+        }
+        Gate::Any(gates) => {
+            let choices: Option<Vec<_>> = gates.iter().map(|gate| choose(gate, counts)).collect();
+            choices?.into_iter().reduce(|(shared, mut needs), (more, others)| {
+                needs.extend(others);
+                (shared + more, needs)
+            })
+        }
+    }
 }

@@ -39,6 +39,25 @@ impl Network {
             _ => false,
         }
     }
+
+    /// What the [`bits`] of its addresses begin with.
+    pub(crate) fn first_bits(&self) -> String {
+        let mut own = family_bits(self.address);
+        own.truncate(1 + usize::from(self.length));
+        own
+    }
+}
+
+/// The family and the bits of an address, a character each.
+pub(crate) fn bits(address: IpAddr) -> String {
+    family_bits(address.to_canonical())
+}
+
+fn family_bits(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => format!("4{:032b}", address.to_bits()),
+        IpAddr::V6(address) => format!("6{:0128b}", address.to_bits()),
+    }
 }
 
 #[cfg(test)]

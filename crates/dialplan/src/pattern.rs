@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 
 use regex::bytes::{Regex, RegexBuilder};
-use regex_syntax::hir::Look;
-use regex_syntax::hir::literal::{ExtractKind, Extractor};
 
 use crate::error::Fault;
+use crate::needs::{Need, Place, needs};
 use crate::text::shorten;
 
 /// A compiled expression. It is searched for anywhere in the value, as FreeSWITCH does: write `^` and `$` to pin
@@ -26,7 +25,7 @@ enum Engine {
     },
     Regex {
         regex: Regex,
-        prefixes: Option<Vec<Vec<u8>>>,
+        needs: Vec<Need>,
     },
 }
 
@@ -62,7 +61,7 @@ impl Pattern {
         builder.case_insensitive(flags.contains('i')).multi_line(flags.contains('m'));
         builder.dot_matches_new_line(flags.contains('s')).ignore_whitespace(flags.contains('x'));
         let regex = builder.build().map_err(|error| refuse(explain(body, &error)))?;
-        let engine = Engine::Regex { regex, prefixes: prefixes(body, flags) };
+        let engine = Engine::Regex { regex, needs: read_needs(body, flags) };
         Ok(Pattern { source: source.to_owned(), engine })
     }
 
@@ -126,11 +125,14 @@ impl Pattern {
         matches!(body, "" | ".*") && self.source != "^$"
     }
 
-    /// Beginnings one of which every value has in which the expression is found, if there are such.
-    pub(crate) fn prefixes(&self) -> Option<&[Vec<u8>]> {
+    /// What values must hold in which the expression is found.
+    pub(crate) fn needs(&self) -> Vec<Need> {
         match &self.engine {
-            Engine::Plain { .. } => None,
-            Engine::Regex { prefixes, .. } => prefixes.as_deref(),
+            Engine::Plain { values, .. } => {
+                let literals = values.iter().map(|value| value.clone().into_bytes()).collect();
+                vec![Need { place: Place::Whole, literals }]
+            }
+            Engine::Regex { needs, .. } => needs.clone(),
         }
     }
 }
@@ -149,27 +151,12 @@ impl Engine {
     }
 }
 
-/// What an expression that is pinned at the beginning can begin with.
-fn prefixes(body: &str, flags: &str) -> Option<Vec<Vec<u8>>> {
+fn read_needs(body: &str, flags: &str) -> Vec<Need> {
     let mut parser = regex_syntax::ParserBuilder::new();
     parser.unicode(false).utf8(false).nest_limit(NEST_MAX);
     parser.case_insensitive(flags.contains('i')).multi_line(flags.contains('m'));
     parser.dot_matches_new_line(flags.contains('s')).ignore_whitespace(flags.contains('x'));
-    let hir = parser.build().parse(body).ok()?;
-    if !hir.properties().look_set_prefix().contains(Look::Start) {
-        return None;
-    }
-    let mut extractor = Extractor::new();
-    extractor
-        .kind(ExtractKind::Prefix)
-        .limit_total(PREFIXES_MAX)
-        .limit_literal_len(PREFIX_BYTES_MAX);
-    let found = extractor.extract(&hir);
-    let literals = found.literals()?;
-    if literals.iter().any(|literal| literal.as_bytes().is_empty()) {
-        return None;
-    }
-    Some(literals.iter().map(|literal| literal.as_bytes().to_vec()).collect())
+    parser.build().parse(body).map_or_else(|_| Vec::new(), |hir| needs(&hir))
 }
 
 impl PartialEq for Pattern {
@@ -256,9 +243,6 @@ const EXPRESSION_BYTES_MAX: usize = 4096;
 const COMPILED_BYTES_MAX: usize = 256 * 1024;
 /// What matching may remember to be faster, in bytes.
 const CACHE_BYTES_MAX: usize = 64 * 1024;
-/// Most beginnings that are told apart, and the longest.
-const PREFIXES_MAX: usize = 32;
-const PREFIX_BYTES_MAX: usize = 12;
 /// Deepest nesting of groups.
 const NEST_MAX: u32 = 64;
 
