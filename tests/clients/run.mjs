@@ -7,8 +7,10 @@ import { browsers } from "./lib/browser.mjs";
 import { office } from "./lib/office.mjs";
 import { Report } from "./lib/report.mjs";
 import { startServer } from "./lib/server.mjs";
+import { runApplications } from "./applications.mjs";
 import { runBridged } from "./bridged.mjs";
 import { runCombined, runFull } from "./browsers.mjs";
+import { runGuides } from "./guides.mjs";
 import { runMatrix } from "./matrix.mjs";
 import { runPairs } from "./pairs.mjs";
 import { runPhones } from "./phones.mjs";
@@ -30,7 +32,7 @@ const { values } = parseArgs({
     only: { type: "string" },
   },
 });
-const known = [...Object.keys(NUMBERS), ...Object.keys(OFFICE), "matrix", ...Object.keys(browsers)];
+const known = [...Object.keys(NUMBERS), ...Object.keys(OFFICE), "applications", "guides", "matrix", ...Object.keys(browsers)];
 const only = values.only ?? null;
 if (values.binary === undefined || !(only === null || known.includes(only))) {
   console.error(`usage: run.mjs --binary PATH [--full] [--only ${known.join("|")}]`);
@@ -43,6 +45,8 @@ const isWanted = (part) => only === null || only === part;
 const report = new Report();
 
 if ([...Object.keys(NUMBERS), ...Object.keys(browsers)].some(isWanted)) await numbers();
+if (isWanted("applications")) await runApplications(binary, report);
+if (isWanted("guides")) await runGuides(binary, report);
 if ([...Object.keys(OFFICE), "matrix"].some(isWanted)) {
   for (const place of isFull ? PLACES : PLACES.slice(0, 1)) await calls(place);
 }

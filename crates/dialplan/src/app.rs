@@ -143,6 +143,11 @@ pub(crate) trait Application: fmt::Debug + Send + Sync {
         false
     }
 
+    /// The variable that it sets, and what to.
+    fn sets(&self) -> Option<(&str, &Text)> {
+        None
+    }
+
     /// Where it leads a call.
     fn leads(&self) -> Vec<Lead<'_>> {
         Vec::new()
@@ -177,8 +182,10 @@ pub(crate) enum Lead<'a> {
     Extension { number: &'a Text, context: Option<&'a str> },
     /// To a user.
     User(&'a Text),
-    /// Out of this server.
-    Uri,
+    /// To an address: what stands before the "@" and that, and the rest.
+    Uri { user: Option<&'a Text>, host: &'a Text },
+    /// To the destinations that a variable holds.
+    Variable(&'a str),
 }
 
 /// Finds an application by name and reads its arguments.

@@ -6,7 +6,7 @@ use crate::cause::Cause;
 use crate::tone::ToneScript;
 
 /// Whom to call on behalf of a call, and how.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct BridgeRequest {
     /// Tried one after the other until one answers; the destinations of an attempt are called all at once, and the
     /// first one that answers wins. Neither list is empty.

@@ -1,12 +1,15 @@
 //! What is wrong with a plan as a whole although each line of it can be read.
 
+mod leads;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::app::{Lead, suggest};
+use crate::app::Lead;
 use crate::draft::{Break, Combine};
 use crate::error::{Fault, Finding, Findings};
 use crate::facts::Fact;
+use crate::index::Index;
 use crate::model::{Action, Condition, Context, Extension, Plan, Test};
 use crate::sound::SoundName;
 use crate::text::{Text, shorten};
@@ -17,6 +20,8 @@ pub struct Surroundings<'a> {
     pub public_context: &'a str,
     /// Whether there is a user of this name; `None` if users are not known.
     pub user: Option<&'a UserCheck<'a>>,
+    /// Whether a host of a SIP URI is this server.
+    pub own_host: &'a dyn Fn(&str) -> bool,
     /// Whether there is such a sound, or in words why it cannot be played.
     pub sound: &'a SoundCheck<'a>,
 }
@@ -49,13 +54,14 @@ impl Plan {
     /// Looks for what can never work or must not be: extensions that are never reached, ways to nowhere, circles,
     /// a public context that leads to users who are not public or out of this server, missing sounds.
     pub fn check(&self, surroundings: &Surroundings<'_>) -> Vec<Finding> {
-        let mut checker = Checker { plan: self, surroundings, findings: Findings::default() };
+        let mut checker = Checker::new(self, surroundings);
         // First, since findings are bounded, and this one is a danger.
         checker.public();
         for context in &self.contexts {
             checker.unreachable(context);
         }
         checker.leads();
+        checker.dial_strings();
         for (sound, location) in self.sounds() {
             if let Err(detail) = (surroundings.sound)(sound) {
                 checker.findings.add(location, Fault::Plan { detail });
@@ -68,10 +74,17 @@ impl Plan {
 struct Checker<'a> {
     plan: &'a Plan,
     surroundings: &'a Surroundings<'a>,
+    /// For each context that was asked for, its extensions by number.
+    by_number: HashMap<&'a str, Index>,
     findings: Findings,
 }
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
+    fn new(plan: &'a Plan, surroundings: &'a Surroundings<'a>) -> Checker<'a> {
+        let (by_number, findings) = (HashMap::new(), Findings::default());
+        Checker { plan, surroundings, by_number, findings }
+    }
+
     /// Finds extensions behind one that takes every call they could match.
     fn unreachable(&mut self, context: &Context) {
         let mut all: Option<&Arc<Extension>> = None;
@@ -107,64 +120,6 @@ impl Checker<'_> {
         }
     }
 
-    /// Follows every transfer whose number is written out.
-    fn leads(&mut self) {
-        for context in &self.plan.contexts {
-            for extension in &context.extensions {
-                for action in extension.actions() {
-                    for lead in action.compiled.leads() {
-                        if let Lead::Extension { number, context: to } = lead {
-                            self.lead(extension, context, action, number, to);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn lead(
-        &mut self,
-        extension: &Arc<Extension>,
-        context: &Context,
-        action: &Action,
-        number: &Text,
-        to: Option<&str>,
-    ) {
-        let name = to.unwrap_or(&context.name);
-        let Some(found) = self.plan.context(name) else {
-            let names: Vec<&str> = self.plan.contexts.iter().map(|c| c.name.as_str()).collect();
-            let hint = suggest(name, &names);
-            return self
-                .findings
-                .add(&action.location, Fault::UnknownContext { context: shorten(name), hint });
-        };
-        let Some(number) = number.constant(&self.plan.globals) else { return };
-        // The index knows nothing of other facts than the number here, so that it cannot be asked.
-        let mut possible = found.extensions.iter().filter(|known| can_take(known, &number));
-        let first = possible.next();
-        if first.is_none() {
-            let detail = format!(
-                "{} \"{}\" leads nowhere: no extension of \"{}\" takes the number",
-                action.application,
-                shorten(&number),
-                shorten(name)
-            );
-            return self.findings.add(&action.location, Fault::Plan { detail });
-        }
-        let is_circle = first.is_some_and(|first| Arc::ptr_eq(first, extension))
-            && takes(extension).is_some()
-            && is_first_lead(extension, action);
-        if is_circle {
-            let detail = format!(
-                "{} \"{}\" leads back to the extension \"{}\" it stands in: the call goes round in circles",
-                action.application,
-                shorten(&number),
-                shorten(&extension.name)
-            );
-            self.findings.add(&action.location, Fault::Plan { detail });
-        }
-    }
-
     /// Follows the public context as far as it leads.
     fn public(&mut self) {
         let mut names = vec![self.surroundings.public_context.to_owned()];
@@ -181,8 +136,12 @@ impl Checker<'_> {
                             names.push(to.to_owned());
                         }
                         Lead::Extension { .. } => {}
-                        Lead::Uri => self.exposed(action, "out of this server"),
+                        Lead::Uri { .. } => self.exposed(action, "out of this server"),
                         Lead::User(user) => self.public_user(action, user),
+                        Lead::Variable(name) => {
+                            let way = format!("to whomever ${{{name}}} names");
+                            self.exposed(action, &way);
+                        }
                     }
                 }
             }
@@ -242,23 +201,4 @@ fn first_values(condition: &Condition) -> Option<(Fact, Vec<String>)> {
         && matches!(condition.breaks, Break::OnFalse | Break::Always)
         && (condition.combine == Combine::All || condition.tests.len() == 1);
     condition.tests.iter().find_map(Test::plain_values).filter(|_| is_needed)
-}
-
-/// Whether the call comes to this action without anything before that could take it elsewhere or wait.
-fn is_first_lead(extension: &Extension, action: &Action) -> bool {
-    let before = extension.actions().into_iter().take_while(|known| !std::ptr::eq(*known, action));
-    let mut before = before.map(|known| known.application);
-    before.all(|application| {
-        matches!(application, "set" | "log" | "export" | "unset" | "info" | "answer")
-    })
-}
-
-/// Whether the conditions that must hold can hold for a number.
-fn can_take(extension: &Extension, number: &str) -> bool {
-    let needed = extension.conditions.iter().filter(|condition| {
-        condition.anti_actions.is_empty()
-            && condition.breaks == Break::OnFalse
-            && condition.combine == Combine::All
-    });
-    needed.flat_map(|condition| &condition.tests).all(|test| test.may_take(number))
 }

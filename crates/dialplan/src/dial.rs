@@ -8,6 +8,7 @@
 //! `|` what is called one after the other. The structure is what is written in the plan: a `,` that a variable
 //! brings in is part of a name.
 
+use crate::app::Lead;
 use crate::bridge::{Destination, Target};
 use crate::call::Call;
 use crate::text::{HOLE, Known, Scope, Text, shorten};
@@ -35,6 +36,8 @@ enum Written {
         user: Option<Text>,
         host: Text,
     },
+    /// The destinations that a variable holds.
+    Variable(String),
 }
 
 impl DialString {
@@ -89,17 +92,14 @@ impl DialString {
         expand_all(&self.variables, call, scope).collect()
     }
 
-    /// The users that it names.
-    pub(crate) fn users(&self) -> impl Iterator<Item = &Text> {
-        self.targets().filter_map(|target| match target {
-            Written::User(user) => Some(user),
-            Written::Uri { .. } => None,
-        })
+    /// Where it leads.
+    pub(crate) fn leads(&self) -> Vec<Lead<'_>> {
+        self.targets().map(Written::lead).collect()
     }
 
-    /// Whether a destination is a SIP URI.
-    pub(crate) fn has_uri(&self) -> bool {
-        self.targets().any(|target| matches!(target, Written::Uri { .. }))
+    /// Whether destinations come from variables, so that it is read again when these are known.
+    pub(crate) fn has_variable(&self) -> bool {
+        self.targets().any(|target| matches!(target, Written::Variable(_)))
     }
 
     fn targets(&self) -> impl Iterator<Item = &Written> {
@@ -135,6 +135,14 @@ fn expand_all<'a>(
 }
 
 impl Written {
+    fn lead(&self) -> Lead<'_> {
+        match self {
+            Written::User(user) => Lead::User(user),
+            Written::Uri { user, host } => Lead::Uri { user: user.as_ref(), host },
+            Written::Variable(name) => Lead::Variable(name),
+        }
+    }
+
     fn expand(&self, call: &dyn Call, scope: Scope<'_>) -> Result<Target, String> {
         match self {
             Written::User(user) => {
@@ -165,6 +173,7 @@ impl Written {
                     _ => Err(refuse()),
                 }
             }
+            Written::Variable(name) => Err(format!("the destinations in {name} are not known")),
         }
     }
 }
@@ -287,6 +296,9 @@ impl Reader<'_> {
         let text = self.at(from, to);
         if text.is_empty() {
             return Err("a destination is missing".to_owned());
+        }
+        if let Some(name) = self.data.part(from..to).only_variable() {
+            return Ok(Written::Variable(name.to_owned()));
         }
         if text.starts_with("sip:") || text.starts_with("sips:") {
             return self.uri(from, to, "");

@@ -41,10 +41,20 @@ impl<'a> Subject<'a> {
     }
 }
 
-impl Gate<'_> {
+impl<'a> Gate<'a> {
     /// The gate of an extension.
-    pub(crate) fn of(extension: &Extension) -> Gate<'_> {
+    pub(crate) fn of(extension: &'a Extension) -> Gate<'a> {
         of_conditions(&extension.conditions)
+    }
+
+    /// What is left of it if only the number that is called is known.
+    pub(crate) fn of_number(self) -> Gate<'a> {
+        match self {
+            Gate::Needs { subject: Subject::Fact(Fact::DestinationNumber), .. } => self,
+            Gate::Needs { .. } | Gate::Open => Gate::Open,
+            Gate::All(gates) => Gate::All(gates.into_iter().map(Gate::of_number).collect()),
+            Gate::Any(gates) => Gate::Any(gates.into_iter().map(Gate::of_number).collect()),
+        }
     }
 }
 

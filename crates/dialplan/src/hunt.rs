@@ -93,6 +93,28 @@ impl Plan {
         )
     }
 
+    /// Whether a call that starts in the context of its `facts` finds anything to run. Nothing is run.
+    pub fn takes(&self, facts: &Facts, now: Moment) -> bool {
+        let Some(context) = self.context(&facts.context) else { return false };
+        let mut variables = Variables::default();
+        let mut situation = Situation { facts, variables: &mut variables, now };
+        let mut hunt = Hunt::new(&mut situation, &self.globals, None);
+        hunt.search(context).is_some() || !hunt.queue.is_empty()
+    }
+
+    /// Puts into the `facts` the first of `contexts` in which the call finds anything to run, or else the first one.
+    pub fn choose_context(&self, contexts: &[String], facts: &mut Facts, now: Moment) {
+        for context in contexts {
+            facts.context.clone_from(context);
+            if contexts.len() == 1 || self.takes(facts, now) {
+                return;
+            }
+        }
+        if let Some(first) = contexts.first() {
+            facts.context.clone_from(first);
+        }
+    }
+
     fn why_not(&self, context: &Context, situation: &mut Situation<'_>) -> NoMatchReason {
         let mut failed = Vec::new();
         for extension in context.extensions.iter().take(LISTED_MAX) {

@@ -56,7 +56,15 @@ type Counts<'a> = HashMap<(&'a str, Place, Vec<u8>), usize>;
 
 impl Index {
     pub(crate) fn new<'a>(extensions: impl Iterator<Item = &'a Extension>) -> Index {
-        let gates: Vec<Gate<'_>> = extensions.map(Gate::of).collect();
+        Index::of(extensions.map(Gate::of).collect())
+    }
+
+    /// An index that can be asked with nothing but the number of a call.
+    pub(crate) fn by_number<'a>(extensions: impl Iterator<Item = &'a Extension>) -> Index {
+        Index::of(extensions.map(|extension| Gate::of(extension).of_number()).collect())
+    }
+
+    fn of(gates: Vec<Gate<'_>>) -> Index {
         let mut counts = Counts::new();
         gates.iter().for_each(|gate| count(gate, &mut counts));
         let (mut drafts, mut always) = (BTreeMap::new(), Vec::new());

@@ -26,6 +26,7 @@ mod draft;
 mod error;
 mod explain;
 mod facts;
+mod filled;
 mod gate;
 mod gather;
 mod hunt;

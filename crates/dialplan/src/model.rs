@@ -10,7 +10,7 @@ use crate::facts::{Fact, Facts};
 use crate::index::Index;
 use crate::moment::TimeTest;
 use crate::network::Network;
-use crate::pattern::Pattern;
+use crate::pattern::{Captures, Pattern};
 use crate::read::{LoadOptions, Source};
 use crate::sound::SoundName;
 use crate::text::Text;
@@ -273,6 +273,19 @@ impl Test {
             Match::Literal(literal) => literal == number,
             Match::Pattern(pattern) => pattern.is_match(number),
             Match::Variable(_) => true,
+        })
+    }
+
+    /// What the groups hold for a call to this number, if it surely passes.
+    pub(crate) fn captures_of(&self, number: &str) -> Option<Captures> {
+        let Tested::Field { field: Field::Fact(Fact::DestinationNumber), values } = &self.subject
+        else {
+            return None;
+        };
+        values.iter().find_map(|value| match value {
+            Match::Literal(literal) => (literal == number).then(|| Captures::whole(number)),
+            Match::Pattern(pattern) => pattern.captures(number),
+            Match::Variable(_) => None,
         })
     }
 

@@ -15,7 +15,7 @@ use crate::variables::{VALUE_BYTES_MAX, Variables};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Text {
     source: String,
-    pieces: Vec<Piece>,
+    pub(super) pieces: Vec<Piece>,
 }
 
 /// What a text is filled in from, besides the call.
@@ -30,15 +30,20 @@ pub(crate) struct Scope<'a> {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+pub(super) enum Piece {
     Literal(String),
-    Variable { name: String, part: Option<Part> },
+    Variable {
+        name: String,
+        part: Option<Part>,
+    },
     Capture(usize),
+    /// What a call has filled in.
+    Value(String),
 }
 
 /// Which characters of a value are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Part {
+pub(super) struct Part {
     /// From the end if it is negative.
     from: i64,
     /// To the end if there is none.
@@ -104,7 +109,7 @@ impl Text {
             match piece {
                 Piece::Literal(literal) => text.push_str(literal),
                 Piece::Variable { name, part } => text.push_str(cut(globals.get(name)?, *part)),
-                Piece::Capture(_) => return None,
+                Piece::Capture(_) | Piece::Value(_) => return None,
             }
         }
         Some(text)
@@ -114,7 +119,7 @@ impl Text {
     pub(crate) fn highest_capture(&self) -> Option<usize> {
         let numbers = self.pieces.iter().filter_map(|piece| match piece {
             Piece::Capture(number) => Some(*number),
-            Piece::Literal(_) | Piece::Variable { .. } => None,
+            Piece::Literal(_) | Piece::Variable { .. } | Piece::Value(_) => None,
         });
         numbers.max()
     }
@@ -145,6 +150,7 @@ impl Text {
                     push(cut(&look_up(name, known, scope.globals), *part), &mut text);
                 }
                 Piece::Capture(number) => push(scope.captures.get(*number), &mut text),
+                Piece::Value(value) => push(value, &mut text),
             }
             if text.len() > VALUE_BYTES_MAX {
                 text.truncate(text.floor_char_boundary(VALUE_BYTES_MAX));
@@ -161,7 +167,7 @@ impl Text {
                 Piece::Literal(literal) => {
                     literal.split_once(separator).map(|(before, after)| (index, before, after))
                 }
-                Piece::Variable { .. } | Piece::Capture(_) => None,
+                Piece::Variable { .. } | Piece::Capture(_) | Piece::Value(_) => None,
             })?;
         let mut left = self.pieces.get(..index).unwrap_or_default().to_vec();
         push_literal(&mut left, before);
@@ -180,7 +186,7 @@ impl Text {
                 Piece::Literal(literal) => {
                     skeleton.extend(literal.chars().map(|c| if c == HOLE { ' ' } else { c }));
                 }
-                Piece::Variable { .. } | Piece::Capture(_) => skeleton.push(HOLE),
+                Piece::Variable { .. } | Piece::Capture(_) | Piece::Value(_) => skeleton.push(HOLE),
             }
         }
         skeleton
@@ -193,7 +199,7 @@ impl Text {
         for piece in &self.pieces {
             let bytes = match piece {
                 Piece::Literal(literal) => literal.len(),
-                Piece::Variable { .. } | Piece::Capture(_) => HOLE.len_utf8(),
+                Piece::Variable { .. } | Piece::Capture(_) | Piece::Value(_) => HOLE.len_utf8(),
             };
             let (from, to) = (range.start.max(at), range.end.min(at + bytes));
             if from < to {
@@ -250,7 +256,7 @@ impl Text {
         self.pieces.iter().all(|piece| match piece {
             Piece::Literal(_) => true,
             Piece::Variable { name: known, .. } => known == name || globals.get(known).is_some(),
-            Piece::Capture(_) => false,
+            Piece::Capture(_) | Piece::Value(_) => false,
         })
     }
 
@@ -264,7 +270,7 @@ impl Text {
                     Some(value) => push_literal(&mut pieces, cut(value, *part)),
                     None => pieces.push(piece.clone()),
                 },
-                Piece::Capture(_) => pieces.push(piece.clone()),
+                Piece::Capture(_) | Piece::Value(_) => pieces.push(piece.clone()),
             }
         }
         self.with(pieces)
@@ -278,7 +284,7 @@ impl Text {
         self
     }
 
-    fn with(&self, pieces: Vec<Piece>) -> Text {
+    pub(super) fn with(&self, pieces: Vec<Piece>) -> Text {
         Text { source: self.source.clone(), pieces }
     }
 }
@@ -305,7 +311,7 @@ fn look_up<'a>(name: &str, known: Known<'a>, globals: &'a Globals) -> Cow<'a, st
 }
 
 /// The characters of `value` that `part` means; none if it begins behind the end.
-fn cut(value: &str, part: Option<Part>) -> &str {
+pub(super) fn cut(value: &str, part: Option<Part>) -> &str {
     let Some(Part { from, characters }) = part else { return value };
     let total = value.chars().count();
     let skipped = match usize::try_from(from) {
@@ -384,7 +390,7 @@ fn find_global<'a>(name: &str, globals: &'a Globals) -> Result<&'a str, Fault> {
         .ok_or_else(|| Fault::UnknownGlobal { name: shorten(name), hint: globals.hint() })
 }
 
-fn push_literal(pieces: &mut Vec<Piece>, text: &str) {
+pub(super) fn push_literal(pieces: &mut Vec<Piece>, text: &str) {
     if text.is_empty() {
         return;
     }

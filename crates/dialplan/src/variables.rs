@@ -1,17 +1,25 @@
 //! The variables of one call, bounded in number and size.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Variables by name. Names are case-sensitive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variables {
-    values: BTreeMap<String, String>,
+    values: BTreeMap<String, Value>,
+}
+
+/// A value, and which parts of it the plan did not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Value {
+    text: String,
+    filled_in: Vec<Range<usize>>,
 }
 
 impl Variables {
     /// The value of `name`, if it is set.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
+        self.values.get(name).map(|value| value.text.as_str())
     }
 
     /// Sets `name` to `value`.
@@ -19,6 +27,17 @@ impl Variables {
     /// # Errors
     /// If the name is empty or too long, the value is too long, or there are too many variables; nothing changes.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), VariableError> {
+        let all = 0..value.len();
+        self.set_filled_in(name, value, vec![all])
+    }
+
+    /// Sets `name` to a `value` of which the plan said all but the parts that are `filled_in`.
+    pub(crate) fn set_filled_in(
+        &mut self,
+        name: &str,
+        value: &str,
+        filled_in: Vec<Range<usize>>,
+    ) -> Result<(), VariableError> {
         if name.is_empty() || name.len() > NAME_BYTES_MAX {
             return Err(VariableError::Name);
         }
@@ -28,8 +47,13 @@ impl Variables {
         if self.values.len() >= VARIABLES_MAX && !self.values.contains_key(name) {
             return Err(VariableError::TooMany);
         }
-        self.values.insert(name.to_owned(), value.to_owned());
+        self.values.insert(name.to_owned(), Value { text: value.to_owned(), filled_in });
         Ok(())
+    }
+
+    /// The value of `name`, and which parts of it the plan did not say.
+    pub(crate) fn filled_in(&self, name: &str) -> Option<(&str, &[Range<usize>])> {
+        self.values.get(name).map(|value| (value.text.as_str(), value.filled_in.as_slice()))
     }
 
     /// Forgets `name`.
@@ -39,7 +63,7 @@ impl Variables {
 
     /// All variables, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.values.iter().map(|(name, value)| (name.as_str(), value.text.as_str()))
     }
 }
 

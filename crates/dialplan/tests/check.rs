@@ -159,6 +159,84 @@ actions = ["log INFO $1 from ${caller_id_number}"]
     assert!(!explanation.is_match);
 }
 
+#[test]
+fn circles_of_several_extensions_and_through_this_server_are_found() {
+    let found = check(
+        r#"
+[[context.public.extension]]
+name = "a"
+number = "100"
+actions = ["set x=1", "transfer 200"]
+[[context.public.extension]]
+name = "b"
+number = "^2(..)$"
+actions = ["execute_extension 1$1 XML other"]
+[[context.other.extension]]
+name = "c"
+number = "^1..$"
+actions = ["answer", "transfer ${destination_number} XML public"]
+[[context.other.extension]]
+name = "out"
+number = "300"
+actions = ["bridge sip:300@192.0.2.1;transport=tcp"]
+[[context.public.extension]]
+name = "in"
+number = "300"
+actions = ["transfer $1 XML other"]
+[[context.other.extension]]
+name = "elsewhere"
+number = "400"
+actions = ["bridge sip:300@192.0.2.2"]
+"#,
+    );
+    let circles: Vec<&str> = found
+        .iter()
+        .filter_map(|line| line.split_once("round in circles").map(|(_, way)| way))
+        .collect();
+    assert_eq!(
+        circles,
+        [" (\"a\" -> \"b\" -> \"c\" -> \"a\")", " (\"out\" -> \"in\" -> \"out\")"],
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_way_that_a_call_may_leave_is_no_circle() {
+    for second in [
+        "number = \"2\"\ncaller = \"9\"\nactions = [\"transfer 1\"]",
+        "number = \"2\"\nactions = [\"playback tone_stream://%(100,0,400)\", \"transfer 1\"]",
+        "number = \"2\"\ntime = { hour = \"9\" }\nactions = [\"transfer 1\"]",
+        "number = \"2\"\nactions = [\"transfer ${x}\"]",
+        "number = \"2\"\nactions = [\"transfer 3\"]\n[[context.internal.extension]]\nnumber = \"3\"\nactions = [\"answer\"]",
+    ] {
+        let text = format!(
+            "[context.public]\n[[context.internal.extension]]\nnumber = \"1\"\nactions = [\"transfer 2\"]\n\
+             [[context.internal.extension]]\n{second}\n"
+        );
+        assert_eq!(check(&text), Vec::<String>::new(), "{second}");
+    }
+}
+
+#[test]
+fn what_is_called_through_a_variable_is_looked_at_where_it_is_set() {
+    let with = |set: &str, context: &str| {
+        check(&format!(
+            "[context.public]\n[[context.{context}.extension]]\nnumber = \"1\"\nactions = [{set}\"bridge ${{d}}\"]\n"
+        ))
+    };
+    assert_eq!(with("\"set d=user/open,user/$1\", ", "internal"), Vec::<String>::new());
+    assert_eq!(with("\"set d=${e}\", \"set e=user/open\", ", "internal"), Vec::<String>::new());
+    let typo = with("\"set d=usr/1\", ", "internal");
+    assert!(
+        typo[0].contains("is called by bridge in p.toml:4: \"usr/1\" is no destination"),
+        "{typo:?}"
+    );
+    let none = with("", "internal");
+    assert!(none[0].contains("nothing in the plan sets it; write set d=user/…"), "{none:?}");
+    let public = with("\"set d=user/open\", ", "public");
+    assert!(public[0].contains("leads to whomever ${d} names"), "{public:?}");
+}
+
 fn check(text: &str) -> Vec<String> {
     let sound = |name: &SoundName| match name.as_str() {
         "missing.wav" => Err("missing.wav is missing".to_owned()),
@@ -169,7 +247,12 @@ fn check(text: &str) -> Vec<String> {
         "closed" => Some(Reachable::ByUsers),
         _ => None,
     };
-    let surroundings = Surroundings { public_context: "public", user: Some(&user), sound: &sound };
+    let surroundings = Surroundings {
+        public_context: "public",
+        user: Some(&user),
+        own_host: &|host| host == "192.0.2.1",
+        sound: &sound,
+    };
     load(text).check(&surroundings).iter().map(ToString::to_string).collect()
 }
 

@@ -3,6 +3,7 @@
 mod includes;
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use dialplan::{Globals, LoadOptions, Location, Plan, Reachable, Source, Surroundings};
@@ -166,7 +167,26 @@ fn findings(
         Some(if is_public { Reachable::ByAll } else { Reachable::ByUsers })
     };
     let public_context = config.dialplan.context.as_str();
-    plan.check(&Surroundings { public_context, user: Some(&user), sound })
+    let own_host = |host: &str| is_own_host(host, config);
+    plan.check(&Surroundings { public_context, user: Some(&user), own_host: &own_host, sound })
+}
+
+/// Whether a host, perhaps with a port, is an address that SIP is listened on.
+fn is_own_host(host: &str, config: &Config) -> bool {
+    let address = match host.parse::<SocketAddr>() {
+        Ok(address) => address,
+        Err(_) => match host.trim_matches(['[', ']']).parse() {
+            Ok(ip) => SocketAddr::new(ip, SIP_PORT),
+            Err(_) => return false,
+        },
+    };
+    let is_it = |bound: SocketAddr| {
+        let is_ip =
+            bound.ip() == address.ip() || bound.ip().is_unspecified() && address.ip().is_loopback();
+        is_ip && bound.port() == address.port()
+    };
+    let sockets = config.listen.iter().flat_map(|listen| listen.address.sockets());
+    sockets.into_iter().any(|(bound, _)| is_it(bound))
 }
 
 /// Reads the dialplan.
@@ -227,6 +247,9 @@ pub(crate) fn embedded_sound(name: &str) -> Option<Cow<'static, [u8]>> {
     Sounds::get(name).map(|file| file.data)
 }
 
+// RFC 3261 §19.1.2.
+const SIP_PORT: u16 = 5060;
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test code")]
@@ -264,6 +287,22 @@ mod tests {
         let config: Config = toml::from_str(office).unwrap();
         let (plan, _) = load(&config).unwrap();
         check_contexts(&plan, &Users::new(&config).unwrap(), &config).unwrap();
+    }
+
+    #[test]
+    fn a_host_of_a_uri_is_known_as_this_server() {
+        let config = "[[listen]]\nkind = 'udp'\naddress = '0.0.0.0:5060'\n[[listen]]\nkind = 'tcp'\n\
+                      address = '192.0.2.1:5070'\n";
+        let config: Config = toml::from_str(config).unwrap();
+        for (host, is_own) in [
+            ("127.0.0.1", true),
+            ("127.0.0.1:5070", false),
+            ("192.0.2.1:5070", true),
+            ("192.0.2.2:5070", false),
+            ("pbx.example", false),
+        ] {
+            assert_eq!(is_own_host(host, &config), is_own, "{host}");
+        }
     }
 
     #[test]

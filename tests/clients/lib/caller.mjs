@@ -37,7 +37,7 @@ class Caller {
 
   /** What is heard from now on or, without a gap, from a position of the recording. */
   async listen(durationMs, ...from) {
-    return samples(await this.ask("listen", durationMs, ...from));
+    return samplesOf(await this.ask("listen", durationMs, ...from));
   }
 
   /** Calls 9197 and checks the tone; hangs up. */
@@ -69,7 +69,7 @@ class Caller {
     expect(reason.includes("NORMAL_CLEARING"), `the BYE says: ${reason}`);
     const statistics = await this.ask("finalStatistics");
     expect(statistics.packetsLost === 0, `${statistics.packetsLost} packets of the prompt were lost`);
-    const words = checkPrompt(samples(await this.ask("heard")));
+    const words = checkPrompt(samplesOf(await this.ask("heard")));
     return `${statistics.codec}, ${words}, ${statistics.packetsReceived} packets`;
   }
 
@@ -134,7 +134,7 @@ function strongestOf(window) {
   return candidates[powers.indexOf(Math.max(...powers))];
 }
 
-function samples(base64) {
+export function samplesOf(base64) {
   const bytes = Buffer.from(base64, "base64");
   return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
 }

@@ -11,17 +11,32 @@ const STOP_MS = 10_000;
 /**
  * Starts `sidetone run` and resolves when it is ready.
  * `address` is where it listens, `media` and `calls` are lines of TOML for those tables, `users` are such lines by
- * name, and `dialplan` is XML in place of the one in the binary.
+ * name, `dialplan` is XML in place of the one in the binary, and `sounds` are samples by the name of a file.
  */
-export async function startServer(binary, { address = "127.0.0.1", media = [], calls = [], users = {}, dialplan = null } = {}) {
-  const folder = mkdtempSync(join(tmpdir(), "sidetone-"));
-  const readyFile = join(folder, "ready.json");
-  const configFile = join(folder, "sidetone.toml");
-  writeWav(join(folder, "common", "logged_in_status.wav"), markedPrompt());
+export async function startServer(binary, { address = "127.0.0.1", media = [], calls = [], users = {}, dialplan = null, sounds = {}, webhookSecret = null } = {}) {
+  const folder = newFolder();
+  for (const [name, samples] of Object.entries({ "common/logged_in_status.wav": markedPrompt(), ...sounds })) writeWav(join(folder, name), samples);
   if (dialplan !== null) writeFileSync(join(folder, "dialplan.xml"), dialplan);
-  writeFileSync(configFile, configuration({ address, folder, media, calls, users, hasPlan: dialplan !== null }));
+  const lines = configuration({ address, folder, media, calls, users, hasPlan: dialplan !== null, webhookSecret });
+  writeFileSync(join(folder, "sidetone.toml"), lines);
+  return launch(binary, folder);
+}
 
-  const child = spawn(binary, ["run", "--config", configFile, "--ready-file", readyFile], {
+/** Starts the server on what `sidetone import KIND` makes of a folder, as it is printed: ports and all. */
+export async function startImported(binary, kind, from) {
+  const folder = newFolder();
+  execFileSync(binary, ["import", kind, from, "--output", folder], { stdio: ["ignore", "ignore", "pipe"] });
+  return launch(binary, folder);
+}
+
+function newFolder() {
+  return mkdtempSync(join(tmpdir(), "sidetone-"));
+}
+
+/** Starts the server on the configuration in a folder. */
+async function launch(binary, folder) {
+  const readyFile = join(folder, "ready.json");
+  const child = spawn(binary, ["run", "--config", join(folder, "sidetone.toml"), "--ready-file", readyFile], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, XDG_STATE_HOME: folder, STATE_DIRECTORY: folder },
   });
@@ -115,7 +130,7 @@ class Server {
   }
 }
 
-function configuration({ address, folder, media, calls, users, hasPlan }) {
+function configuration({ address, folder, media, calls, users, hasPlan, webhookSecret }) {
   const kinds = ["udp", "tcp", "tls", "http", "https"];
   const bracketed = address.includes(":") ? `[${address}]` : address;
   return [
@@ -133,6 +148,7 @@ function configuration({ address, folder, media, calls, users, hasPlan }) {
     "webrtc_silence_s = 2",
     ...calls,
     ...(hasPlan ? ["[dialplan]", `file = "dialplan.xml"`] : []),
+    ...(webhookSecret === null ? [] : ["[webhook]", `secret = "${webhookSecret}"`]),
     ...Object.entries(users).flatMap(([name, lines]) => [`[users.${name}]`, ...lines]),
     "[registrar]",
     "flow_grace_s = 2",

@@ -1,5 +1,6 @@
 //! `bridge`: calls someone else and joins the two.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use crate::bridge::{BridgeOutcome, BridgeRequest, Destination};
 use crate::call::{Call, Ended, Level};
 use crate::cause::Cause;
 use crate::dial::DialString;
-use crate::text::{Scope, Text, shorten};
+use crate::text::{Known, Scope, Text, shorten};
 use crate::tone::ToneScript;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -21,7 +22,7 @@ pub(super) const ENTRY: Entry = Entry {
         Argument {
             name: "destinations",
             reading: "user/NAME, sofia/PROFILE/NUMBER@HOST or sip:NUMBER@HOST; separated by \",\" all at once, by \
-                      \"|\" one after the other",
+                      \"|\" one after the other; ${name} for such as the plan has set name to",
         },
         Argument {
             name: "variables",
@@ -36,16 +37,23 @@ pub(super) const ENTRY: Entry = Entry {
 #[derive(Debug)]
 struct Bridge {
     dial: DialString,
+    data: Text,
 }
 
 fn parse(data: &Text, _: &Globals) -> Parsed {
-    Ok(Box::new(Bridge { dial: DialString::parse(data)? }))
+    Ok(Box::new(Bridge { dial: DialString::parse(data)?, data: data.clone() }))
 }
 
 #[async_trait]
 impl Application for Bridge {
     async fn run(&self, call: &mut dyn Call, scope: Scope<'_>) -> Result<Next, Ended> {
-        let request = self.request(call, scope);
+        let request = match self.dial(call, scope) {
+            Ok(dial) => request(&dial, call, scope),
+            Err(detail) => {
+                call.log(Level::Warning, &format!("bridge: {detail}"));
+                BridgeRequest::default()
+            }
+        };
         let outcome = if request.attempts.is_empty() {
             BridgeOutcome::Failed { cause: Cause::INVALID_URL, status: None }
         } else {
@@ -71,49 +79,55 @@ impl Application for Bridge {
     }
 
     fn leads(&self) -> Vec<Lead<'_>> {
-        let uri = self.dial.has_uri().then_some(Lead::Uri);
-        self.dial.users().map(Lead::User).chain(uri).collect()
+        self.dial.leads()
     }
 }
 
 impl Bridge {
-    fn request(&self, call: &mut dyn Call, scope: Scope<'_>) -> BridgeRequest {
-        let (mut attempts, refused) = self.dial.destinations(call, scope);
-        for detail in refused {
-            call.log(Level::Warning, &format!("bridge: {detail}"));
+    /// The dial string, with the destinations in it that the plan put into variables.
+    fn dial(&self, call: &dyn Call, scope: Scope<'_>) -> Result<Cow<'_, DialString>, String> {
+        if !self.dial.has_variable() {
+            return Ok(Cow::Borrowed(&self.dial));
         }
-        for destination in attempts.iter_mut().flatten() {
-            let exported = exported(call.variables());
-            let own = std::mem::replace(&mut destination.variables, exported);
-            destination.variables.extend(own);
-            complete(destination, call);
-        }
-        let own = self.dial.variables(call, scope);
-        let find = |name: &str| {
-            let own = own.iter().rev().find(|(known, _)| known == name);
-            own.map(|(_, value)| value.as_str()).or_else(|| call.variables().get(name))
-        };
-        let timeout = find("originate_timeout").or_else(|| find("call_timeout"));
-        let ringback = find("ringback").map(|script| {
-            let script = script.strip_prefix("tone_stream://").unwrap_or(script);
-            ToneScript::parse(script)
-        });
-        let mut request = BridgeRequest {
-            attempts,
-            timeout: timeout.and_then(seconds),
-            ignore_early_media: find("ignore_early_media").is_some_and(|v| !is_false(v)),
-            ringback: None,
-            instant_ringback: is_true(find("instant_ringback")),
-        };
-        match ringback {
-            Some(Ok(script)) => request.ringback = Some(script),
-            Some(Err(detail)) => call.log(Level::Warning, &format!("ringback: {detail}")),
-            None => {}
-        }
-        request
+        DialString::parse(&self.data.fill(Known::of(call), scope)).map(Cow::Owned)
     }
 }
 
+fn request(dial: &DialString, call: &mut dyn Call, scope: Scope<'_>) -> BridgeRequest {
+    let (mut attempts, refused) = dial.destinations(call, scope);
+    for detail in refused {
+        call.log(Level::Warning, &format!("bridge: {detail}"));
+    }
+    for destination in attempts.iter_mut().flatten() {
+        let exported = exported(call.variables());
+        let own = std::mem::replace(&mut destination.variables, exported);
+        destination.variables.extend(own);
+        complete(destination, call);
+    }
+    let own = dial.variables(call, scope);
+    let find = |name: &str| {
+        let own = own.iter().rev().find(|(known, _)| known == name);
+        own.map(|(_, value)| value.as_str()).or_else(|| call.variables().get(name))
+    };
+    let timeout = find("originate_timeout").or_else(|| find("call_timeout"));
+    let ringback = find("ringback").map(|script| {
+        let script = script.strip_prefix("tone_stream://").unwrap_or(script);
+        ToneScript::parse(script)
+    });
+    let mut request = BridgeRequest {
+        attempts,
+        timeout: timeout.and_then(seconds),
+        ignore_early_media: find("ignore_early_media").is_some_and(|v| !is_false(v)),
+        ringback: None,
+        instant_ringback: is_true(find("instant_ringback")),
+    };
+    match ringback {
+        Some(Ok(script)) => request.ringback = Some(script),
+        Some(Err(detail)) => call.log(Level::Warning, &format!("ringback: {detail}")),
+        None => {}
+    }
+    request
+}
 /// Reads what the variables of a leg, or else of the call, say about it.
 fn complete(destination: &mut Destination, call: &dyn Call) {
     let caller_id = |field: &str| {
@@ -263,6 +277,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn destinations_may_come_from_variables_that_the_plan_sets() {
+        let to = |value: &'static str, data: &'static str| async move {
+            let mut call = ScriptedCall::new(DAY);
+            call.variables.set("sent", "7,sip:8@192.0.2.1").unwrap();
+            crate::script::actions_on(call, &[("set", value), ("bridge", data)]).await
+        };
+        let shown = |call: &ScriptedCall| -> Vec<String> {
+            let attempts = call.bridges.iter().flat_map(|bridge| bridge.attempts.iter().flatten());
+            attempts.map(|destination| destination.target.to_string()).collect()
+        };
+        let call = to("d={leg_timeout=5}user/1,[x=$1]user/$1|user/${sent}", "${d}").await;
+        // What a variable holds is structure only where the plan wrote it.
+        assert_eq!(shown(&call), ["user/1", "user/2000", "user/7,sip:8"]);
+        assert_eq!(call.bridges[0].attempts.len(), 2);
+        assert_eq!(call.bridges[0].attempts[0][0].timeout, Some(Duration::from_secs(5)));
+        assert_eq!(call.bridges[0].attempts[0][1].variable("x"), Some("2000"));
+        let call = to("d=user/1", "{leg_timeout=5}${d},user/${sent}|sip:9@192.0.2.1").await;
+        assert_eq!(shown(&call), ["user/1", "user/7,sip:8", "sip:9@192.0.2.1"]);
+        for value in ["d=$1", "d=${sip_from_user}", "d=${sent}", "d=${d}", "d=nobody"] {
+            let call = to(value, "${d}").await;
+            assert!(call.bridges.is_empty(), "{value}: {:?}", call.log());
+            let log = call.log();
+            assert!(
+                log[0].contains("Warning bridge: ") && log[1] == "0 hang_up INVALID_URL",
+                "{log:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_call_goes_on_after_the_other_side_has_hung_up() {
         let completed = BridgeOutcome::Completed { cause: Cause::NORMAL_CLEARING };
         let call = bridged(completed, &[("bridge", "user/1"), ("log", "after")]).await;
@@ -305,7 +349,8 @@ mod tests {
             ("user/1,", "a destination is missing"),
             ("199", "\"199\" is no destination; write user/NAME"),
             ("user/", "is no destination"),
-            ("${x}", "\"…\" is no destination"),
+            ("${x}1", "\"…1\" is no destination"),
+            ("$1", "\"…\" is no destination"),
             ("sofia/gateway/carrier/1", "gateways are not supported yet: there are no trunks"),
             ("sofia/internal/199", "\"199\" has no host"),
             ("sip:$1", "has no host"),

@@ -70,6 +70,10 @@ impl Application for Export {
         Ok(Next::Action)
     }
 
+    fn sets(&self) -> Option<(&str, &Text)> {
+        self.set.assignment()
+    }
+
     fn is_inline(&self) -> bool {
         true
     }

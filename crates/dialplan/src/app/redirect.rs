@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Application, Argument, Entry, Globals, Next, Parsed};
+use super::{Application, Argument, Entry, Globals, Lead, Next, Parsed};
 use crate::bridge::Target;
 use crate::call::{Call, Ended, Level};
 use crate::cause::Cause;
@@ -33,7 +33,7 @@ fn parse(data: &Text, _: &Globals) -> Parsed {
 impl Redirect {
     pub(super) fn parse(name: &'static str, data: &Text) -> Result<Redirect, String> {
         let addresses = DialString::parse(data)?;
-        if addresses.users().next().is_some() {
+        if !addresses.leads().iter().all(|lead| matches!(lead, Lead::Uri { .. })) {
             return Err("write a SIP URI: sip:NUMBER@HOST".to_owned());
         }
         Ok(Redirect { name, addresses })

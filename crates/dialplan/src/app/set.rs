@@ -50,6 +50,11 @@ impl Set {
     }
 
     /// Sets the variable, or says why it cannot be.
+    /// The variable and what it is set to.
+    pub(super) fn assignment(&self) -> Option<(&str, &Text)> {
+        self.value.as_ref().map(|value| (self.name.as_str(), value))
+    }
+
     pub(super) fn set(
         &self,
         facts: &Facts,
@@ -57,11 +62,11 @@ impl Set {
         scope: Scope<'_>,
     ) -> Result<(), String> {
         let known = Known { facts, variables };
-        let value = self.value.as_ref().map(|value| value.expand_known(known, scope));
-        match value.filter(|value| !value.is_empty()) {
+        let value = self.value.as_ref().map(|value| value.fill(known, scope).flatten());
+        match value.filter(|(value, _)| !value.is_empty()) {
             None => variables.unset(&self.name),
-            Some(value) => variables
-                .set(&self.name, &value)
+            Some((value, filled_in)) => variables
+                .set_filled_in(&self.name, &value, filled_in)
                 .map_err(|error| format!("{} is not set: {error}", self.name))?,
         }
         Ok(())
@@ -76,6 +81,10 @@ impl Application for Set {
             call.log(Level::Warning, &detail);
         }
         Ok(Next::Action)
+    }
+
+    fn sets(&self) -> Option<(&str, &Text)> {
+        self.assignment()
     }
 
     fn is_inline(&self) -> bool {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use dialplan::{Facts, Situation, Variables};
+use dialplan::{Explanation, Facts, Moment, Plan, Situation, Variables};
 
 use crate::calls::moment;
 use crate::config::{Config, ConfigError};
@@ -31,10 +31,10 @@ pub struct ExplainArguments {
     /// Number that is called.
     #[arg(long, value_name = "NUMBER")]
     pub to: String,
-    /// Context the call starts in; without it the first one of --user, or the public one.
+    /// Context the call starts in; without it the first one of --user that has the number, or the public one.
     #[arg(long)]
     pub context: Option<String>,
-    /// User who has shown a password.
+    /// User who has shown a password, and calls with the number of that user whatever --from says.
     #[arg(long)]
     pub user: Option<String>,
     /// Address the call comes from.
@@ -57,7 +57,7 @@ pub enum PlanCommandError {
     Plan(#[from] PlanError),
     /// The number leads nowhere.
     #[error("{0}")]
-    NoMatch(dialplan::Explanation),
+    NoMatch(String),
 }
 
 impl CheckArguments {
@@ -87,26 +87,47 @@ impl ExplainArguments {
         let config = load(self.config.as_ref())?;
         let users = Users::new(&config)?;
         let plan = plan::read(&config)?;
-        let of_user = self.user.as_deref().and_then(|user| users.get(user)?.contexts.first());
-        let context = self.context.as_ref().or(of_user).unwrap_or(&config.dialplan.context).clone();
-        let facts = Facts {
+        let user = self.user.as_deref().and_then(|user| users.get(user));
+        let contexts = match (&self.context, user) {
+            (Some(context), _) => std::slice::from_ref(context),
+            (None, Some(user)) => &user.contexts,
+            (None, None) => std::slice::from_ref(&config.dialplan.context),
+        };
+        let mut facts = Facts {
             destination_number: self.to.clone(),
             destination_user: users.get(&self.to).map(|user| user.name.clone()),
             caller_id_number: self.from.clone(),
             network_addr: self.address,
             user: self.user.clone(),
-            context: context.clone(),
             ..Facts::default()
         };
-        let mut variables = Variables::default();
-        let mut situation = Situation { facts: &facts, variables: &mut variables, now: moment() };
-        let explanation = plan.explain(&context, &mut situation);
-        if explanation.is_match {
-            Ok(explanation.to_string())
-        } else {
-            Err(PlanCommandError::NoMatch(explanation))
+        if let Some(user) = user {
+            // As in a call: who has shown a password cannot say that it is someone else.
+            facts.caller_id_number = user.caller_id_number.as_ref().unwrap_or(&user.name).clone();
+            facts.caller_id_name = user.caller_id_name.clone().unwrap_or_default();
         }
+        let now = moment();
+        plan.choose_context(contexts, &mut facts, now);
+        let chosen = facts.context.clone();
+        let mut said = String::new();
+        for context in contexts.iter().take_while(|context| **context != chosen) {
+            facts.context.clone_from(context);
+            let explanation = explain(&plan, &facts, now);
+            said.push_str(&format!("in the context {context}:\n{explanation}\n"));
+        }
+        if contexts.len() > 1 {
+            said.push_str(&format!("in the context {chosen}:\n"));
+        }
+        facts.context = chosen;
+        let explanation = explain(&plan, &facts, now);
+        said.push_str(&explanation.to_string());
+        if explanation.is_match { Ok(said) } else { Err(PlanCommandError::NoMatch(said)) }
     }
+}
+
+fn explain(plan: &Plan, facts: &Facts, now: Moment) -> Explanation {
+    let mut variables = Variables::default();
+    plan.explain(&facts.context, &mut Situation { facts, variables: &mut variables, now })
 }
 
 /// Every application of the dialplan, with what it takes.
@@ -151,6 +172,33 @@ mod tests {
         assert!(text.contains("what runs:\n    log ALERT ==== TRUNK CALL"), "{text}");
         let refused = explain("555").unwrap_err();
         assert!(refused.contains("destination_number \"555\" is not ^9196$"), "{refused}");
+    }
+
+    #[test]
+    fn the_contexts_of_a_user_are_looked_at_in_order_as_in_a_call() {
+        let folder = std::env::temp_dir().join(format!("sidetone-explain-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let plan = "[context.public]\n[[context.day.extension]]\nname = 'a'\nnumber = '1'\n\
+                    time = { year = 1970 }\nactions = ['answer']\n[[context.night.extension]]\nname = 'b'\n\
+                    number = '1'\ncaller = '77'\nwhen = { context = 'night' }\nactions = ['hangup']\n";
+        std::fs::write(folder.join("plan.toml"), plan).unwrap();
+        let config = "[users.199]\npassword = 'x'\ncaller_id_number = '77'\ncontexts = ['day', 'night']\n\
+                      [dialplan]\nfile = 'plan.toml'\n";
+        std::fs::write(folder.join("sidetone.toml"), config).unwrap();
+        let arguments = ExplainArguments {
+            config: Some(folder.join("sidetone.toml")),
+            from: "5".to_owned(),
+            to: "1".to_owned(),
+            context: None,
+            user: Some("199".to_owned()),
+            address: None,
+        };
+        let said = arguments.explain().unwrap();
+        let lines: Vec<&str> = said.lines().map(|line| line.split(" (").next().unwrap()).collect();
+        assert_eq!((lines[0], lines[1]), ("in the context day:", "a"), "{said}");
+        assert!(said.contains("in the context night:\nb ("), "{said}");
+        assert!(said.ends_with("what runs:\n    hangup "), "{said}");
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -133,8 +133,13 @@ impl Parts {
             let user = |name: &str| users.contains_key(name).then_some(Reachable::ByUsers);
             let public_context = self.settings.public_context.as_str();
             let sound = |_: &SoundName| Ok(());
-            let findings =
-                plan.check(&Surroundings { public_context, user: Some(&user), sound: &sound });
+            let surroundings = Surroundings {
+                public_context,
+                user: Some(&user),
+                own_host: &|_| false,
+                sound: &sound,
+            };
+            let findings = plan.check(&surroundings);
             let dropped = self.drop(&findings);
             for (finding, _) in findings.iter().zip(&dropped).filter(|(_, dropped)| **dropped) {
                 self.notes.left_out(&finding.location, finding.fault.to_string());

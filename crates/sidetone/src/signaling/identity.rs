@@ -25,6 +25,7 @@ use transport::{Flow, Message, Method, Name, ResponseWriter};
 use super::facts::further;
 use super::{Signaling, Wire};
 use crate::auth::{Denial, Identity, Verdict};
+use crate::calls::moment;
 use crate::metrics::{AuthResult, Refusal, RegistrationResult};
 use crate::users::Users;
 
@@ -111,8 +112,7 @@ impl<W: Wire> Signaling<W> {
 
     /// Whether a caller without credentials is asked for them.
     fn must_show_itself(&self, flow: &Flow, facts: &Facts) -> bool {
-        self.shared.registrar.is_registered_on(flow)
-            || self.shared.plan.route(&facts.context, facts).is_err()
+        self.shared.registrar.is_registered_on(flow) || !self.shared.plan.takes(facts, moment())
     }
 
     /// Replaces what the caller says of itself by what it has proved.
@@ -128,12 +128,8 @@ impl<W: Wire> Signaling<W> {
         if let Some(name) = &user.caller_id_name {
             facts.caller_id_name.clone_from(name);
         }
-        let has_number = |context: &&String| self.shared.plan.route(context, facts).is_ok();
-        let context = match user.contexts.as_slice() {
-            [only] => Some(only),
-            several => several.iter().find(has_number).or(several.first()),
-        };
-        facts.context = context.unwrap_or(&self.shared.public_context).clone();
+        facts.context.clone_from(&self.shared.public_context);
+        self.shared.plan.choose_context(&user.contexts, facts, moment());
     }
 
     /// Who has sent the request: somebody, or nobody who says so.
