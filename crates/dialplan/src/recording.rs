@@ -6,6 +6,7 @@ use crate::call::Call;
 use crate::model::Globals;
 use crate::sound::SoundName;
 use crate::text::{Known, Scope, Text};
+use crate::variables::Variables;
 
 /// A recording that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,12 +54,14 @@ impl RecordName {
 
     /// The file for this call.
     pub(crate) fn expand(&self, call: &dyn Call, scope: Scope<'_>) -> Result<SoundName, String> {
-        // A variable of that name may have been set from anything.
+        // Not a variable of that name, which may have been set from anything.
+        let variables = Variables::default();
+        let known = Known { facts: call.facts(), variables: &variables };
         let clean = |value: &str, text: &mut String| {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             text.extend(value.chars().map(|c| if is_plain(c) { c } else { '_' }));
         };
-        let name = self.name.expand_with(Known::of(call), scope, clean);
+        let name = self.name.expand_with(known, scope, clean);
         SoundName::parse(&name, folder(scope.globals))
     }
 }

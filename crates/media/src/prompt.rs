@@ -1,7 +1,9 @@
 //! Sound files decoded once, encoded once per codec, and shared by every call that plays them.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -37,6 +39,8 @@ impl Track {
 /// One sound file, decoded; its tracks are encoded when they are first asked for.
 #[derive(Debug)]
 pub struct Prompt {
+    /// Tells the bytes of its file from others.
+    digest: u64,
     pcm: Pcm,
     opus_complexity: u8,
     tracks: [OnceLock<Arc<Track>>; CODECS.len()],
@@ -119,6 +123,14 @@ pub struct PromptStore {
     /// Prompts that are louder or softer than they are.
     volumes: Mutex<Cache<VolumeKey, Arc<Track>>>,
     silences: [OnceLock<Arc<Track>>; CODECS.len()],
+    former: Mutex<Former>,
+}
+
+/// What the store before this one had ready.
+#[derive(Debug, Default)]
+struct Former {
+    prompts: HashMap<String, Arc<Prompt>>,
+    tones: HashMap<ToneKey, Arc<Track>>,
 }
 
 impl PromptStore {
@@ -132,7 +144,25 @@ impl PromptStore {
             tones: Mutex::new(Cache::new(settings.cached_max)),
             volumes: Mutex::new(Cache::new(settings.cached_max)),
             silences: Default::default(),
+            former: Mutex::default(),
         }
+    }
+
+    /// From now on, sounds whose files are as they were are taken from `former` and not encoded
+    /// again, as are tones.
+    pub fn take_over(&self, former: &PromptStore) {
+        let bounds =
+            |settings: &PromptSettings| (settings.duration_max_s, settings.opus_complexity);
+        if bounds(&self.settings) == bounds(&former.settings) {
+            let (prompts, tones) =
+                (lock(&former.prompts).snapshot(), lock(&former.tones).snapshot());
+            *lock(&self.former) = Former { prompts, tones };
+        }
+    }
+
+    /// Lets go of what was not taken over.
+    pub fn forget_former(&self) {
+        *lock(&self.former) = Former::default();
     }
 
     /// The prompt of a name such as `common/goodbye.wav`: a relative path with `/` between its
@@ -144,7 +174,7 @@ impl PromptStore {
         if let Some(prompt) = lock(&self.prompts).find(name) {
             return Ok(prompt);
         }
-        let prompt = Arc::new(self.load(name)?);
+        let prompt = self.load(name)?;
         Ok(lock(&self.prompts).insert(name.to_owned(), prompt))
     }
 
@@ -213,7 +243,11 @@ impl PromptStore {
         if let Some(track) = lock(&self.tones).find(&key) {
             return Ok(track);
         }
-        let track = Arc::new(script.track(codec, self.settings.opus_complexity)?);
+        let former = lock(&self.former).tones.get(&key).cloned();
+        let track = match former {
+            Some(track) => track,
+            None => Arc::new(script.track(codec, self.settings.opus_complexity)?),
+        };
         Ok(lock(&self.tones).insert(key, track))
     }
 
@@ -229,13 +263,18 @@ impl PromptStore {
         Arc::clone(slot.get_or_init(|| Arc::new(tone::silence(codec))))
     }
 
-    fn load(&self, name: &str) -> Result<Prompt, Error> {
+    fn load(&self, name: &str) -> Result<Arc<Prompt>, Error> {
         check_name(name)?;
         let (bytes, path) = self.read(name)?;
+        let digest = digest(&bytes);
+        let former = lock(&self.former).prompts.get(name).cloned();
+        if let Some(former) = former.filter(|former| former.digest == digest) {
+            return Ok(former);
+        }
         let pcm = self.decode(name, bytes.into_owned(), path)?;
         let opus_complexity = self.settings.opus_complexity;
-        let tracks = Default::default();
-        Ok(Prompt { pcm, opus_complexity, tracks, encoding: Mutex::new(()) })
+        let (tracks, encoding) = Default::default();
+        Ok(Arc::new(Prompt { digest, pcm, opus_complexity, tracks, encoding }))
     }
 
     fn decode(&self, name: &str, bytes: Vec<u8>, path: String) -> Result<Pcm, Error> {
@@ -282,6 +321,12 @@ fn amplified(pcm: &Pcm, volume_db: i8) -> Pcm {
     let factor = 10_f64.powf(f64::from(volume_db) / 20.0);
     let louder = |sample: &i16| (f64::from(*sample) * factor) as i16;
     Pcm { samples: pcm.samples.iter().map(louder).collect(), rate_hz: pcm.rate_hz }
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What is behind such a lock is valid between any two statements, so that a panic elsewhere does

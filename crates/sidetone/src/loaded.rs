@@ -41,22 +41,25 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Loads and checks everything. Runs apart, since decoding and encoding take long.
+    /// Loads and checks everything; sounds that are ready in `former` are taken over. Runs apart, since decoding and encoding take long.
     ///
     /// # Errors
     /// The first thing that cannot be used.
-    pub async fn load(config: &Config) -> Result<Self, StartError> {
-        let config = config.clone();
-        match tokio::task::spawn_blocking(move || load(&config)).await {
+    pub async fn load(
+        config: &Config,
+        former: Option<&Arc<PromptStore>>,
+    ) -> Result<Self, StartError> {
+        let (config, former) = (config.clone(), former.cloned());
+        match tokio::task::spawn_blocking(move || load(&config, former.as_deref())).await {
             Ok(loaded) => loaded,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
 }
 
-fn load(config: &Config) -> Result<Loaded, StartError> {
+fn load(config: &Config, former: Option<&PromptStore>) -> Result<Loaded, StartError> {
     let users = Users::new(config)?;
-    let (plan, prompts) = plan::load(config)?;
+    let (plan, prompts) = plan::load(config, former)?;
     plan::check_contexts(&plan, &users, config)?;
     plan::check_exposure(&plan, &users, config)?;
     let public_context = config.dialplan.context.clone();

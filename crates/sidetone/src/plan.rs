@@ -78,11 +78,14 @@ pub fn codecs(config: &Config) -> Vec<Codec> {
     codecs
 }
 
-/// Loads the dialplan, and decodes and encodes everything it is known to play.
+/// Loads the dialplan, and decodes and encodes everything it is known to play, but for what is in `former` already.
 ///
 /// # Errors
 /// The first thing that is wrong. Nothing is loaded then.
-pub fn load(config: &Config) -> Result<(Plan, PromptStore), PlanError> {
+pub fn load(
+    config: &Config,
+    former: Option<&PromptStore>,
+) -> Result<(Plan, PromptStore), PlanError> {
     let plan = read(config)?;
     if let Some(path) = config.sounds.dir.as_ref().filter(|dir| std::fs::read_dir(dir).is_err()) {
         return Err(PlanError::NoSounds { path: path.clone() });
@@ -92,6 +95,9 @@ pub fn load(config: &Config) -> Result<(Plan, PromptStore), PlanError> {
     let cached_max = (plan.sounds().count() + 1).max(tones);
     let settings = PromptSettings { cached_max, ..settings(config) };
     let prompts = PromptStore::new(config.sounds.dir.clone(), embedded_sound, settings);
+    if let Some(former) = former {
+        prompts.take_over(former);
+    }
     let hold_music = config.sounds.hold_music.as_str();
     prompts.preload([hold_music], &codecs(config)).map_err(PlanError::HoldMusic)?;
     for codec in codecs(config) {
@@ -106,6 +112,7 @@ pub fn load(config: &Config) -> Result<(Plan, PromptStore), PlanError> {
             tone.map_err(|source| unplayable(location, source))?;
         }
     }
+    prompts.forget_former();
     Ok((plan, prompts))
 }
 
@@ -257,7 +264,7 @@ mod tests {
 
     #[test]
     fn the_default_plan_loads_with_its_sounds() {
-        let (plan, _) = load(&Config::default()).unwrap();
+        let (plan, _) = load(&Config::default(), None).unwrap();
         let numbers: Vec<String> =
             plan.numbers("public").into_iter().map(|number| number.number).collect();
         assert_eq!(numbers, ["07010002000", "9195", "9196", "9197"]);
@@ -267,7 +274,7 @@ mod tests {
     fn a_missing_context_is_named() {
         let mut config = Config::default();
         config.dialplan.context = "nowhere".to_owned();
-        let error = load(&config).unwrap_err().to_string();
+        let error = load(&config, None).unwrap_err().to_string();
         assert!(error.contains("nowhere") && error.contains("dialplan.context"), "{error}");
     }
 
@@ -278,14 +285,14 @@ mod tests {
             ("[auth]\ntoken_context = 'sales'\n", "auth.token_context"),
         ] {
             let config: Config = toml::from_str(toml).unwrap();
-            let (plan, _) = load(&config).unwrap();
+            let (plan, _) = load(&config, None).unwrap();
             let users = Users::new(&config).unwrap();
             let error = check_contexts(&plan, &users, &config).unwrap_err().to_string();
             assert!(error.starts_with(key) && error.contains("\"sales\""), "{error}");
         }
         let office = include_str!("../../../config/office.toml");
         let config: Config = toml::from_str(office).unwrap();
-        let (plan, _) = load(&config).unwrap();
+        let (plan, _) = load(&config, None).unwrap();
         check_contexts(&plan, &Users::new(&config).unwrap(), &config).unwrap();
     }
 
@@ -309,7 +316,7 @@ mod tests {
     fn a_missing_folder_of_sounds_is_named() {
         let mut config = Config::default();
         config.sounds.dir = Some("/nonexistent/sounds".into());
-        let error = load(&config).unwrap_err().to_string();
+        let error = load(&config, None).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/sounds") && error.contains("sounds.dir"), "{error}");
     }
 
@@ -317,7 +324,7 @@ mod tests {
     fn a_missing_hold_music_is_named() {
         let mut config = Config::default();
         config.sounds.hold_music = "none.wav".to_owned();
-        let error = load(&config).unwrap_err().to_string();
+        let error = load(&config, None).unwrap_err().to_string();
         assert!(error.contains("none.wav") && error.contains("sounds.hold_music"), "{error}");
     }
 
@@ -331,7 +338,7 @@ mod tests {
         std::fs::write(&file, plan).unwrap();
         let mut config = Config::default();
         config.dialplan.file = Some(file);
-        let error = load(&config).unwrap_err().to_string();
+        let error = load(&config, None).unwrap_err().to_string();
         assert!(error.contains("plan.xml:3") && error.contains("none.wav"), "{error}");
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use media::prompt::PromptStore;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -44,6 +45,8 @@ pub struct Reloader {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) config: Config,
+    /// The sounds and tones that are ready.
+    pub(crate) prompts: Arc<PromptStore>,
     /// The certificate's files when they were last read, with success or not.
     pub(crate) files: Option<Files>,
 }
@@ -91,10 +94,11 @@ impl Reloader {
         let source = Arc::clone(&self.source);
         let wanted = apart(move || source()).await?;
         let (config, restart) = running.config.renewed(&wanted);
-        let loaded = Loaded::load(&config).await?;
+        let loaded = Loaded::load(&config, Some(&running.prompts)).await?;
         let certificate = self.certificate(&config).await.map_err(StartError::from)?;
 
         let (users, numbers) = (Arc::clone(&loaded.users), loaded.numbers.clone());
+        running.prompts = Arc::clone(&loaded.prompts);
         self.dialer.renew(loaded).await;
         self.registrar.retain_users(&users);
         self.numbers.send_replace(numbers);

@@ -99,7 +99,7 @@ impl Server {
             ASSUMED_OPEN_FILES
         });
         let calls_max = limits::calls_max(config.limits.calls_max, open_files);
-        let loaded = Loaded::load(&config).await?;
+        let loaded = Loaded::load(&config, None).await?;
         let (numbers, numbers_now) = watch::channel(loaded.numbers.clone());
 
         let (events, inbound) = mpsc::channel(INBOUND_MAX);
@@ -135,6 +135,7 @@ impl Server {
             source,
             running: Mutex::new(Running {
                 config: config.clone(),
+                prompts: Arc::clone(&loaded.prompts),
                 files: certificate.as_ref().map(|certificate| certificate.files.clone()),
             }),
             dialer: dialer.clone(),

@@ -3,6 +3,8 @@
 //! A recording is written beside its name, hidden, and gets its name when it is complete: an older
 //! one of that name is then replaced, and nobody ever plays half of one.
 
+mod leftovers;
+
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, BufWriter},
@@ -292,6 +294,10 @@ struct WavFile {
 
 impl Writer {
     fn run(mut self) {
+        let removed = leftovers::sweep(&self.dir);
+        if removed > 0 {
+            tracing::warn!(removed, "recordings that were never completed are removed");
+        }
         let mut due = Instant::now();
         loop {
             let job = if self.active.is_empty() {
@@ -412,8 +418,7 @@ impl WavFile {
         let path = dir.join(name);
         make_folders(dir, Path::new(name).parent().unwrap_or(Path::new("")))?;
         let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-        let hidden = format!(".{file_name}.{}-{serial}.part", std::process::id());
-        let part = path.with_file_name(hidden);
+        let part = path.with_file_name(leftovers::hidden_name(&file_name, serial));
         let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&part)?;
         let writer = WavWriter::new(BufWriter::new(file), spec).map_err(into_io)?;
         Ok(Self { writer, part, path })

@@ -51,6 +51,11 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         value
     }
 
+    /// All that is kept.
+    pub(super) fn snapshot(&self) -> HashMap<K, V> {
+        self.entries.iter().map(|(key, entry)| (key.clone(), entry.value.clone())).collect()
+    }
+
     fn oldest(&self) -> Option<K> {
         let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.last_use)?;
         Some(oldest.0.clone())

@@ -192,3 +192,25 @@ fn a_file_of_another_folder_is_read_anew_each_time() {
         assert!(play(name).is_err(), "{name}");
     }
 }
+
+#[test]
+fn what_is_unchanged_is_taken_over_from_the_store_before() {
+    let dir = Dir::new();
+    for name in ["same.wav", "other.wav"] {
+        fs::write(dir.sounds().join(name), wav(&[100; 160])).unwrap();
+    }
+    let store = |settings| PromptStore::new(Some(dir.sounds()), embedded, settings);
+    let former = store(PromptSettings::default());
+    let names = ["same.wav", "other.wav", "built/in.wav"];
+    let before = names.map(|name| former.prompt(name).unwrap());
+    fs::write(dir.sounds().join("other.wav"), wav(&[101; 160])).unwrap();
+    let is_same = |settings| {
+        let store = store(settings);
+        store.take_over(&former);
+        let now = names.map(|name| store.prompt(name).unwrap());
+        store.forget_former();
+        [0, 1, 2].map(|at| Arc::ptr_eq(&before[at], &now[at]))
+    };
+    assert_eq!(is_same(PromptSettings::default()), [true, false, true]);
+    assert_eq!(is_same(PromptSettings { opus_complexity: 1, ..Default::default() }), [false; 3]);
+}

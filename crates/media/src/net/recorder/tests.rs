@@ -59,6 +59,23 @@ fn wait(mut recording: Recording) -> Finished {
 }
 
 #[test]
+fn what_a_killed_process_has_not_completed_goes_away_at_the_start() {
+    let folder = Folder::new("leftovers");
+    let inside = folder.0.join("recordings/in");
+    fs::create_dir_all(&inside).unwrap();
+    // No process has the largest number.
+    let gone = format!(".a.wav.{}-1.part", u32::MAX);
+    let own = leftovers::hidden_name("b.wav", 7);
+    let kept = ["c.wav", ".part", ".x.part", "d.wav.1-1.part", ".e.wav.1-x.part", own.as_str()];
+    for name in kept.iter().copied().chain([gone.as_str()]) {
+        fs::write(inside.join(name), "").unwrap();
+    }
+    assert_eq!(leftovers::sweep(&folder.0.join("recordings")), 1);
+    assert!(kept.iter().all(|name| inside.join(name).exists()));
+    assert!(!inside.join(gone).exists());
+}
+
+#[test]
 fn what_is_said_is_in_the_file_once_the_taps_are_gone() {
     let folder = Folder::new("recorder");
     let recorder = folder.recorder(4);
