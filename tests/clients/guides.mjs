@@ -66,19 +66,20 @@ async function trunk(browser, pages) {
   return words.join(" ");
 }
 
-/** The browser of the guide and its desk phones; 1060 and 1061 of the other half are desk phones too. */
+/** The browsers of the guide, 199 and 1060, and its desk phones. */
 async function webPhones(browser, pages) {
-  const page = (scheme, port) => startPage({
-    browser, pages, library: "jssip", server: `${scheme}://${HOST}:${port}/ws`, user: "199", password: "199@pass1", toneHz: 410,
+  const page = (user, password, address) => startPage({
+    browser, pages, library: "jssip", server: `${address}/ws`, user, password, toneHz: 410,
   });
+  const [ws, wss] = [`ws://${HOST}:8088`, `wss://${HOST}:8089`];
   const desk = (user, password, toneHz) => startBaresip({ user, password, server: { host: HOST, port: 5060 }, toneHz });
   const pairs = [
-    [() => page("wss", 8089), () => desk("3001", "3001pass", 590)],
-    [() => desk("3002", "3002pass", 650), () => page("ws", 8088)],
-    [() => desk("1060", "password", 1090), () => desk("1061", "password", 1150)],
+    [() => page("199", "199@pass1", wss), () => desk("3001", "3001pass", 590)],
+    [() => desk("3002", "3002pass", 650), () => page("199", "199@pass1", ws)],
+    [() => page("1060", "password", ws), () => desk("1061", "password", 1150)],
   ];
   for (const pair of pairs) await call(...pair);
-  return "199 calls 3001 over wss, 3002 calls 199 over ws, 1060 calls 1061";
+  return "199 calls 3001 over wss, 3002 calls 199 over ws, 1060 calls 1061 over ws";
 }
 
 /** The one user of the guide, in two pages: the second one calls the first. */

@@ -3,6 +3,7 @@
 
 mod client;
 mod commands;
+mod documents;
 mod importing;
 mod phone;
 mod recordings;

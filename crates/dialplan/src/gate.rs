@@ -4,6 +4,7 @@ use crate::draft::{Break, Combine};
 use crate::facts::Fact;
 use crate::model::{Condition, Extension, Field, Match, Test, Tested};
 use crate::needs::{Need, Place};
+use crate::pattern::Pattern;
 use crate::text::Text;
 
 /// A necessary condition of an extension, made of literals that values must hold.
@@ -45,6 +46,12 @@ impl<'a> Gate<'a> {
     /// The gate of an extension.
     pub(crate) fn of(extension: &'a Extension) -> Gate<'a> {
         of_conditions(&extension.conditions)
+    }
+
+    /// The gate of an expression that must be found in a value.
+    pub(crate) fn of_pattern(subject: Subject<'a>, pattern: &Pattern) -> Gate<'a> {
+        let gate = |need| Gate::Needs { subject, need };
+        Gate::All(pattern.needs().into_iter().map(gate).collect())
     }
 
     /// What is left of it if only the number that is called is known.
@@ -119,10 +126,7 @@ fn of_value<'a>(subject: Subject<'a>, value: &Match) -> Gate<'a> {
             let literals = vec![literal.clone().into_bytes()];
             Gate::Needs { subject, need: Need { place: Place::Whole, literals } }
         }
-        Match::Pattern(pattern) => {
-            let gate = |need| Gate::Needs { subject, need };
-            Gate::All(pattern.needs().into_iter().map(gate).collect())
-        }
+        Match::Pattern(pattern) => Gate::of_pattern(subject, pattern),
         Match::Variable(_) => Gate::Open,
     }
 }

@@ -64,7 +64,8 @@ impl Index {
         Index::of(extensions.map(|extension| Gate::of(extension).of_number()).collect())
     }
 
-    fn of(gates: Vec<Gate<'_>>) -> Index {
+    /// An index of what these gates belong to.
+    pub(crate) fn of(gates: Vec<Gate<'_>>) -> Index {
         let mut counts = Counts::new();
         gates.iter().for_each(|gate| count(gate, &mut counts));
         let (mut drafts, mut always) = (BTreeMap::new(), Vec::new());

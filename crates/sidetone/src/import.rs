@@ -186,7 +186,7 @@ impl Imported {
             std::fs::copy(from, &path).map_err(|source| failed(&path, source))?;
         }
         let config = Config::load(&output.join("sidetone.toml"))?;
-        let (plan, _) = plan::load(&config, None)?;
+        let (plan, _) = plan::load(&config)?;
         if let Ok(users) = Users::new(&config) {
             plan::check_contexts(&plan, &users, &config)?;
             plan::check_exposure(&plan, &users, &config)?;

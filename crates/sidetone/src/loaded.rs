@@ -59,7 +59,7 @@ impl Loaded {
 
 fn load(config: &Config, former: Option<&PromptStore>) -> Result<Loaded, StartError> {
     let users = Users::new(config)?;
-    let (plan, prompts) = plan::load(config, former)?;
+    let (plan, prompts) = plan::load_after(config, former)?;
     plan::check_contexts(&plan, &users, config)?;
     plan::check_exposure(&plan, &users, config)?;
     let public_context = config.dialplan.context.clone();

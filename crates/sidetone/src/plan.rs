@@ -78,11 +78,19 @@ pub fn codecs(config: &Config) -> Vec<Codec> {
     codecs
 }
 
-/// Loads the dialplan, and decodes and encodes everything it is known to play, but for what is in `former` already.
+/// Loads the dialplan, and decodes and encodes everything it is known to play.
 ///
 /// # Errors
 /// The first thing that is wrong. Nothing is loaded then.
-pub fn load(
+pub fn load(config: &Config) -> Result<(Plan, PromptStore), PlanError> {
+    load_after(config, None)
+}
+
+/// As [`load`], and what is in `former` already is not encoded again.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_after(
     config: &Config,
     former: Option<&PromptStore>,
 ) -> Result<(Plan, PromptStore), PlanError> {
@@ -264,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_default_plan_loads_with_its_sounds() {
-        let (plan, _) = load(&Config::default(), None).unwrap();
+        let (plan, _) = load(&Config::default()).unwrap();
         let numbers: Vec<String> =
             plan.numbers("public").into_iter().map(|number| number.number).collect();
         assert_eq!(numbers, ["07010002000", "9195", "9196", "9197"]);
@@ -274,7 +282,7 @@ mod tests {
     fn a_missing_context_is_named() {
         let mut config = Config::default();
         config.dialplan.context = "nowhere".to_owned();
-        let error = load(&config, None).unwrap_err().to_string();
+        let error = load(&config).unwrap_err().to_string();
         assert!(error.contains("nowhere") && error.contains("dialplan.context"), "{error}");
     }
 
@@ -285,14 +293,14 @@ mod tests {
             ("[auth]\ntoken_context = 'sales'\n", "auth.token_context"),
         ] {
             let config: Config = toml::from_str(toml).unwrap();
-            let (plan, _) = load(&config, None).unwrap();
+            let (plan, _) = load(&config).unwrap();
             let users = Users::new(&config).unwrap();
             let error = check_contexts(&plan, &users, &config).unwrap_err().to_string();
             assert!(error.starts_with(key) && error.contains("\"sales\""), "{error}");
         }
         let office = include_str!("../../../config/office.toml");
         let config: Config = toml::from_str(office).unwrap();
-        let (plan, _) = load(&config, None).unwrap();
+        let (plan, _) = load(&config).unwrap();
         check_contexts(&plan, &Users::new(&config).unwrap(), &config).unwrap();
     }
 
@@ -316,7 +324,7 @@ mod tests {
     fn a_missing_folder_of_sounds_is_named() {
         let mut config = Config::default();
         config.sounds.dir = Some("/nonexistent/sounds".into());
-        let error = load(&config, None).unwrap_err().to_string();
+        let error = load(&config).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/sounds") && error.contains("sounds.dir"), "{error}");
     }
 
@@ -324,7 +332,7 @@ mod tests {
     fn a_missing_hold_music_is_named() {
         let mut config = Config::default();
         config.sounds.hold_music = "none.wav".to_owned();
-        let error = load(&config, None).unwrap_err().to_string();
+        let error = load(&config).unwrap_err().to_string();
         assert!(error.contains("none.wav") && error.contains("sounds.hold_music"), "{error}");
     }
 
@@ -338,7 +346,7 @@ mod tests {
         std::fs::write(&file, plan).unwrap();
         let mut config = Config::default();
         config.dialplan.file = Some(file);
-        let error = load(&config, None).unwrap_err().to_string();
+        let error = load(&config).unwrap_err().to_string();
         assert!(error.contains("plan.xml:3") && error.contains("none.wav"), "{error}");
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -71,7 +71,7 @@ impl CheckArguments {
         let plan = plan::read(&config)?;
         plan::check_contexts(&plan, &users, &config)?;
         plan::check(&plan, &users, &config)?;
-        plan::load(&config, None)?;
+        plan::load(&config)?;
         let contexts = plan.contexts();
         let extensions: usize = contexts.iter().map(|context| context.extensions.len()).sum();
         Ok(format!("nothing is wrong: {} contexts, {extensions} extensions", contexts.len()))

@@ -1,5 +1,6 @@
 //! Sounds that an imported dialplan plays: found and copied, or a built-in one in their place.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use dialplan::{Location, SoundName};
@@ -15,6 +16,8 @@ pub(super) struct Sounds {
     pub elsewhere: Vec<PathBuf>,
     /// What is copied: from where, and the name it has here.
     pub copied: Vec<(PathBuf, String)>,
+    /// Names, without what follows the last dot, that the dialplan records to.
+    pub recorded: BTreeSet<String>,
 }
 
 impl Sounds {
@@ -27,6 +30,9 @@ impl Sounds {
         location: &Location,
     ) -> String {
         let wanted = wanted.trim().trim_start_matches('/');
+        if self.recorded.contains(wanted) {
+            return format!("$${{recordings_dir}}/{wanted}.wav");
+        }
         for ending in ENDINGS {
             let name = format!("{wanted}{ending}");
             if SoundName::parse(&name, None).is_err() {

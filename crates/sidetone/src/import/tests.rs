@@ -145,6 +145,19 @@ fn a_menu_takes_a_number_of_its_context_and_goes_there() {
 }
 
 #[test]
+fn what_is_recorded_is_played_back_from_where_it_is() {
+    let plan = "[default]\nexten => 1,1,Record(/tmp/greeting:wav,3,30)\nexten => 1,2,Playback(/tmp/greeting)\n";
+    let imported = asterisk(&[("pjsip.conf", HEAD), ("extensions.conf", plan)]);
+    assert!(
+        imported.dialplan.contains("\"record tmp/greeting.wav 30 200 3\""),
+        "{}",
+        imported.dialplan
+    );
+    let playback = "\"playback $${recordings_dir}/tmp/greeting.wav\"";
+    assert!(imported.dialplan.contains(playback), "{}", imported.dialplan);
+}
+
+#[test]
 fn a_long_chain_of_jumps_is_translated_in_bounded_time() {
     let mut plan = String::from("[a]\nexten => 1,1(l0),NoOp\n");
     for at in 1..20_000 {

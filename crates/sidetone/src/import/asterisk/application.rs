@@ -189,11 +189,7 @@ impl Reader<'_> {
             let seconds = parts.get(at).copied().unwrap_or_default();
             seconds.parse::<u32>().ok().filter(|seconds| *seconds > 0)
         };
-        let file = file.trim_start_matches('/').replace("%d", "${UNIQUEID}");
-        let file = match file.rsplit_once([':', '.']) {
-            Some((name, ending)) if ending.len() <= 5 => format!("{name}.wav"),
-            _ => format!("{file}.wav"),
-        };
+        let file = format!("{}.wav", recorded_name(file));
         let file = self.text(&file)?;
         if file.contains(' ') {
             return Err("the name of a recording has no blanks here".to_owned());
@@ -270,4 +266,13 @@ fn milliseconds(seconds: &str) -> Result<u32, String> {
     let seconds = read.filter(|seconds| (0.0..=86_400.0).contains(seconds));
     let seconds = seconds.ok_or("the time is no number of seconds, up to a day")?;
     Ok(std::time::Duration::from_secs_f64(seconds).as_millis().try_into().unwrap_or(u32::MAX))
+}
+
+/// The name of a file that is recorded to, without its ending.
+pub(super) fn recorded_name(file: &str) -> String {
+    let file = file.trim().trim_start_matches('/').replace("%d", "${UNIQUEID}");
+    match file.rsplit_once([':', '.']) {
+        Some((name, ending)) if ending.len() <= 5 => name.to_owned(),
+        _ => file,
+    }
 }

@@ -13,8 +13,8 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dialplan::{
-    Draft, DraftAction, DraftCondition, DraftContext, DraftExtension, DraftTest, Location, Pattern,
-    Subject, Value,
+    Draft, DraftAction, DraftCondition, DraftContext, DraftExtension, DraftTest, Location,
+    PatternSet, Subject, Value,
 };
 
 use super::super::finish::left_out;
@@ -22,7 +22,7 @@ use super::super::folder::Folder;
 use super::super::note::one_line;
 use super::super::sounds::Sounds;
 use super::Gathered;
-use super::application::{Doing, Reader};
+use super::application::{Doing, Reader, recorded_name};
 use super::extensions::{Context, Dialplan, Extension, Line};
 use super::pattern::Number;
 use super::text::Names;
@@ -80,7 +80,12 @@ pub(super) fn translate(
 }
 
 /// The extensions of a context by number, and its patterns.
-type Index<'a> = (BTreeMap<&'a str, usize>, Vec<(usize, Pattern)>);
+struct Index<'a> {
+    exact: BTreeMap<&'a str, usize>,
+    patterns: PatternSet,
+    /// The extension of each pattern.
+    extensions: Vec<usize>,
+}
 
 /// A line: context, extension, position among its lines.
 type Place = (usize, usize, usize);
@@ -120,6 +125,10 @@ impl Translator<'_> {
         for (c, context) in self.plan.contexts.iter().enumerate() {
             for (e, extension) in context.extensions.iter().enumerate() {
                 for line in &extension.lines {
+                    if line.application == "record" {
+                        let file = line.arguments.split(',').next().unwrap_or_default();
+                        self.sounds.recorded.insert(recorded_name(file));
+                    }
                     for (place, is_subroutine) in places_named(line) {
                         let Ok(Some(target)) = self.find_line(&place, c, e) else { continue };
                         if target.2 > 0 {

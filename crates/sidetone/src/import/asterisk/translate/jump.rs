@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dialplan::{DraftAction, Pattern, Value};
+use dialplan::{DraftAction, Pattern, PatternSet, Value};
 
 use super::super::super::finish::left_out;
 use super::super::super::note::one_line;
@@ -65,14 +65,13 @@ impl Translator<'_> {
     }
 
     fn find_extension(&self, c: usize, number: &str) -> Option<usize> {
-        let (exact, patterns) = self.index.get(c)?;
-        if let Some(at) = exact.get(number) {
+        let index = self.index.get(c)?;
+        if let Some(at) = index.exact.get(number) {
             return Some(*at);
         }
-        if !self.spend(patterns.len()) {
-            return None;
-        }
-        patterns.iter().find(|(_, pattern)| pattern.is_match(number)).map(|(at, _)| *at)
+        let (found, compared) = index.patterns.first(number);
+        let found = found.and_then(|found| index.extensions.get(found).copied());
+        found.filter(|_| self.spend(compared))
     }
 
     /// Whether so much may still be compared.
@@ -143,16 +142,17 @@ impl Translator<'_> {
 
 /// Looks up the extensions of a context.
 pub(super) fn index(context: &Context) -> Index<'_> {
-    let (mut exact, mut patterns) = (BTreeMap::new(), Vec::new());
+    let (mut exact, mut patterns, mut extensions) = (BTreeMap::new(), Vec::new(), Vec::new());
     for (at, extension) in context.extensions.iter().enumerate() {
         exact.entry(extension.pattern.as_str()).or_insert(at);
         if let Ok(Value::Expression(source)) = Number::parse(&extension.pattern).map(|n| n.value)
             && let Ok(pattern) = Pattern::parse(&source)
         {
-            patterns.push((at, pattern));
+            patterns.push(pattern);
+            extensions.push(at);
         }
     }
-    (exact, patterns)
+    Index { exact, patterns: PatternSet::new(patterns), extensions }
 }
 
 /// The places that a line names, and whether it comes back from there.
