@@ -13,7 +13,8 @@ import { expect } from "./lib/report.mjs";
 import { startImported } from "./lib/server.mjs";
 
 const guide = (name) => fileURLToPath(new URL(`../process/guides/${name}`, import.meta.url));
-const HOST = "127.0.0.1";
+/** The address of the default route in the namespace, which a server that listens on all of them advertises. */
+const HOST = "10.200.0.2";
 
 /** Each guide: what reads it, and its scene. */
 const GUIDES = {
