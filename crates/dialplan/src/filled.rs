@@ -67,6 +67,15 @@ impl Text {
         (text, values)
     }
 
+    /// Whether all that a call fills in is the variable `name`.
+    pub(crate) fn only_fills_in(&self, name: &str, globals: &Globals) -> bool {
+        self.pieces.iter().all(|piece| match piece {
+            Piece::Literal(_) => true,
+            Piece::Variable { name: known, .. } => known == name || globals.get(known).is_some(),
+            Piece::Capture(_) | Piece::Value(_) => false,
+        })
+    }
+
     /// The variable that the text consists of.
     pub(crate) fn only_variable(&self) -> Option<&str> {
         match self.pieces.as_slice() {

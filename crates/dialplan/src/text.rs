@@ -251,15 +251,6 @@ impl Text {
         self.skeleton().starts_with(character)
     }
 
-    /// Whether all that a call fills in is the variable `name`.
-    pub(crate) fn only_fills_in(&self, name: &str, globals: &Globals) -> bool {
-        self.pieces.iter().all(|piece| match piece {
-            Piece::Literal(_) => true,
-            Piece::Variable { name: known, .. } => known == name || globals.get(known).is_some(),
-            Piece::Capture(_) | Piece::Value(_) => false,
-        })
-    }
-
     /// The text with those variables filled in that are global.
     pub(crate) fn with_globals(&self, globals: &Globals) -> Text {
         let mut pieces = Vec::new();
