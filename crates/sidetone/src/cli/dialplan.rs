@@ -121,7 +121,13 @@ impl ExplainArguments {
         facts.context = chosen;
         let explanation = explain(&plan, &facts, now);
         said.push_str(&explanation.to_string());
-        if explanation.is_match { Ok(said) } else { Err(PlanCommandError::NoMatch(said)) }
+        if explanation.is_match {
+            return Ok(said);
+        }
+        if self.user.is_none() && facts.context == config.dialplan.context && !users.is_empty() {
+            said.push_str("\nbefore that, whoever shows no password is asked for one (401); --user says whose");
+        }
+        Err(PlanCommandError::NoMatch(said))
     }
 }
 
