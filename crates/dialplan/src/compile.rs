@@ -29,6 +29,7 @@ impl Plan {
         let mut compiler = Compiler {
             globals: Globals::default(),
             limits: &options.limits,
+            expressions_size: 0,
             findings: Findings::default(),
         };
         for (name, value) in &draft.globals {
@@ -72,8 +73,12 @@ impl Plan {
         globals: &Globals,
     ) -> Result<Vec<Arc<Action>>, Error> {
         let limits = Limits::default();
-        let mut compiler =
-            Compiler { globals: globals.clone(), limits: &limits, findings: Findings::default() };
+        let mut compiler = Compiler {
+            globals: globals.clone(),
+            limits: &limits,
+            expressions_size: 0,
+            findings: Findings::default(),
+        };
         let actions = compiler.actions(drafts, 0, 0);
         compiler.findings.into_result()?;
         Ok(actions)
@@ -90,6 +95,8 @@ struct Included {
 struct Compiler<'a> {
     globals: Globals,
     limits: &'a Limits,
+    /// The size of all expressions so far.
+    expressions_size: usize,
     findings: Findings,
 }
 
@@ -247,11 +254,24 @@ impl Compiler<'_> {
             Value::Literal(literal) => return self.expand(literal, location).map(Match::Literal),
             Value::Expression(expression) => self.expand(expression, location)?,
         };
+        // That there are too many was said.
+        if self.expressions_size > self.limits.expressions_size_max {
+            return None;
+        }
         let read = if expression.contains("${") {
             Text::parse_expression(&expression).map(Match::Variable)
         } else {
             Pattern::parse(&expression).map(Match::Pattern)
         };
+        if let Ok(Match::Pattern(pattern)) = &read {
+            self.expressions_size += pattern.size();
+            let max = self.limits.expressions_size_max;
+            if self.expressions_size > max {
+                let fault =
+                    Fault::TooLarge { what: "the size of all expressions, in states,", max };
+                self.findings.add(location, fault);
+            }
+        }
         read.map_err(|fault| self.findings.add(location, fault)).ok()
     }
 

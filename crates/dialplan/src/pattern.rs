@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::hir::{Hir, HirKind};
 
 use crate::error::Fault;
 use crate::needs::{Need, Place, needs};
@@ -26,6 +27,7 @@ enum Engine {
     Regex {
         regex: Regex,
         needs: Vec<Need>,
+        size: usize,
     },
 }
 
@@ -61,7 +63,8 @@ impl Pattern {
         builder.case_insensitive(flags.contains('i')).multi_line(flags.contains('m'));
         builder.dot_matches_new_line(flags.contains('s')).ignore_whitespace(flags.contains('x'));
         let regex = builder.build().map_err(|error| refuse(explain(body, &error)))?;
-        let engine = Engine::Regex { regex, needs: read_needs(body, flags) };
+        let (needs, size) = read_expression(body, flags);
+        let engine = Engine::Regex { regex, needs, size };
         Ok(Pattern { source: source.to_owned(), engine })
     }
 
@@ -125,6 +128,14 @@ impl Pattern {
         matches!(body, "" | ".*") && self.source != "^$"
     }
 
+    /// About how many states it needs when compiled.
+    pub(crate) fn size(&self) -> usize {
+        match &self.engine {
+            Engine::Plain { .. } => self.source.len(),
+            Engine::Regex { size, .. } => *size,
+        }
+    }
+
     /// What values must hold in which the expression is found.
     pub(crate) fn needs(&self) -> Vec<Need> {
         match &self.engine {
@@ -151,12 +162,27 @@ impl Engine {
     }
 }
 
-fn read_needs(body: &str, flags: &str) -> Vec<Need> {
+/// What values must hold, and about how many states the automaton has.
+fn read_expression(body: &str, flags: &str) -> (Vec<Need>, usize) {
     let mut parser = regex_syntax::ParserBuilder::new();
     parser.unicode(false).utf8(false).nest_limit(NEST_MAX);
     parser.case_insensitive(flags.contains('i')).multi_line(flags.contains('m'));
     parser.dot_matches_new_line(flags.contains('s')).ignore_whitespace(flags.contains('x'));
-    parser.build().parse(body).map_or_else(|_| Vec::new(), |hir| needs(&hir))
+    let read = |hir| (needs(&hir), size(&hir));
+    parser.build().parse(body).map_or_else(|_| (Vec::new(), EXPRESSION_BYTES_MAX), read)
+}
+
+fn size(hir: &Hir) -> usize {
+    1 + match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) | HirKind::Class(_) => 0,
+        HirKind::Literal(literal) => literal.0.len(),
+        HirKind::Capture(capture) => size(&capture.sub),
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min).max(1);
+            size(&repetition.sub).saturating_mul(times as usize)
+        }
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().map(size).sum(),
+    }
 }
 
 impl PartialEq for Pattern {

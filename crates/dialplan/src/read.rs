@@ -83,6 +83,8 @@ pub struct Limits {
     pub nodes_max: u32,
     /// Most extensions of a plan.
     pub extensions_max: usize,
+    /// Largest size of all expressions together, in states of their automata.
+    pub expressions_size_max: usize,
     /// Most global variables.
     pub globals_max: usize,
 }
@@ -94,6 +96,7 @@ impl Default for Limits {
             files_max: 1_000,
             nodes_max: 1_000_000,
             extensions_max: 50_000,
+            expressions_size_max: 2_000_000,
             globals_max: 1024,
         }
     }

@@ -367,6 +367,7 @@ fn depth_and_size_are_bounded() {
         file_bytes_max: 1000,
         nodes_max: 100,
         extensions_max: 3,
+        expressions_size_max: 400,
         globals_max: 2,
         ..Limits::default()
     };
@@ -380,6 +381,10 @@ fn depth_and_size_are_bounded() {
     assert_eq!(bounded(&many(3)), Ok(()));
     let expected = "test.xml:1: the number of extensions is over the bound of 3";
     assert_eq!(bounded(&many(4)), Err(expected.to_owned()));
+    let large = r"<extension><condition field='context' expression='^\d{300}$'/></extension>";
+    assert_eq!(bounded(large), Ok(()));
+    let expected = "test.xml:2: the size of all expressions, in states, is over the bound of 400";
+    assert_eq!(bounded(&format!("{large}\n{large}\n{large}")), Err(expected.to_owned()));
     let expected = "test.xml:1: the file, in bytes, is over the bound of 1000";
     assert_eq!(bounded(&" ".repeat(1001)), Err(expected.to_owned()));
     let expected = "test.xml:1: the number of XML nodes is over the bound of 100";
