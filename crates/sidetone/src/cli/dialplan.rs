@@ -188,7 +188,7 @@ mod tests {
                     time = { year = 1970 }\nactions = ['answer']\n[[context.night.extension]]\nname = 'b'\n\
                     number = '1'\ncaller = '77'\nwhen = { context = 'night' }\nactions = ['hangup']\n";
         std::fs::write(folder.join("plan.toml"), plan).unwrap();
-        let config = "[users.199]\npassword = 'x'\ncaller_id_number = '77'\ncontexts = ['day', 'night']\n\
+        let config = "[users.199]\npassword = 'x'\ncaller_id = '77'\ncontexts = ['day', 'night']\n\
                       [dialplan]\nfile = 'plan.toml'\n";
         std::fs::write(folder.join("sidetone.toml"), config).unwrap();
         let arguments = ExplainArguments {
