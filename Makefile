@@ -44,7 +44,7 @@ tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json
 docs:
 	SIDETONE_WRITE_DOCS=1 cargo test --package sidetone --test structure
 
-## Server CPU per packet as a multiple of bare sockets, measured in the same run.
+## Server CPU per packet as a multiple of bare sockets, measured in the same run; set-ups and registrations.
 bench:
 	tests/install.sh build
 	cargo build --release --package sidetone --package benches

@@ -3,9 +3,12 @@
 //! ```text
 //!   uac (one call, sans-I/O)          stream (loss, order, pacing of one RTP stream)
 //!      ^            ^                      ^            ^
-//!   plain_calls   webrtc_calls  ---------- counts ------+
-//!   (one thread)  (webrtc crate, SIP over WebSocket)
-//!      ^            ^
+//!   plain_calls   webrtc_calls  ---------- counts ---- called (a phone that registers and answers)
+//!   setups        (webrtc crate, SIP over WebSocket)      |
+//!   (one thread)     |                                 registrant (one REGISTER, sans-I/O)
+//!      ^             |                                    |
+//!      |             |                                 registrations (many users)
+//!      ^             ^                                    ^
 //!   scenario ---> server (the real binary as a child: CPU, memory)   baseline (bare sendto)
 //! ```
 //!
