@@ -239,7 +239,24 @@ async fn offer(peer: &dyn PeerConnection, events: &Events) -> webrtc::error::Res
     peer.set_local_description(offer).await?;
     // A client whose gathering does not end offers what it has.
     drop(tokio::time::timeout(GATHERING_MAX, events.gathered.notified()).await);
-    Ok(peer.local_description().await.map(|description| description.sdp).unwrap_or_default())
+    let description = peer.local_description().await;
+    Ok(description.map(|description| with_events(&description.sdp)).unwrap_or_default())
+}
+
+/// Adds the events for digits, which the `webrtc` crate leaves out of the offer of a track.
+fn with_events(offer: &str) -> String {
+    let mut text = String::with_capacity(offer.len() + 80);
+    for line in offer.lines() {
+        text.push_str(line);
+        if line.starts_with("m=audio ") {
+            text.push_str(&format!(" {EVENT_PAYLOAD_TYPE}"));
+        } else if line.starts_with(&format!("a=rtpmap:{PAYLOAD_TYPE} ")) {
+            let events = format!("\r\na=rtpmap:{EVENT_PAYLOAD_TYPE} telephone-event/48000");
+            text.push_str(&events);
+        }
+        text.push_str("\r\n");
+    }
+    text
 }
 
 /// Sends a packet every 20 ms once connected.
@@ -381,3 +398,17 @@ const PAYLOAD_TYPE: u8 = 111;
 const EVENT_PAYLOAD_TYPE: u8 = 110;
 const GATHERING_MAX: Duration = Duration::from_secs(3);
 const ENDING_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_has_the_events_beside_its_codec() {
+        let offer =
+            "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\na=mid:0\r\n";
+        let expected = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 110\r\na=rtpmap:111 opus/48000/2\r\n\
+                        a=rtpmap:110 telephone-event/48000\r\na=mid:0\r\n";
+        assert_eq!(with_events(offer), expected);
+    }
+}
