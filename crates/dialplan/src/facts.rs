@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 
 /// The facts of one call. All strings come from the network: they are values, never expanded again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +31,55 @@ pub struct Facts {
     /// The number that was called, if it is the name of a user: `destination_user`.
     pub destination_user: Option<String>,
     /// Further facts, by the names in [`Facts::FURTHER`] and [`Facts::HEADER_PREFIX`].
-    pub further: BTreeMap<String, String>,
+    pub further: Further,
+}
+
+/// Facts by name, found out when the first of them is asked for: few dialplans look at any. Clones
+/// share them.
+#[derive(Clone)]
+pub struct Further(Arc<LazyLock<BTreeMap<String, String>, Find>>);
+
+type Find = Box<dyn FnOnce() -> BTreeMap<String, String> + Send>;
+
+impl Further {
+    /// The facts that `find` finds.
+    pub fn later(find: impl FnOnce() -> BTreeMap<String, String> + Send + 'static) -> Further {
+        Further(Arc::new(LazyLock::new(Box::new(find))))
+    }
+}
+
+impl Deref for Further {
+    type Target = BTreeMap<String, String>;
+
+    fn deref(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+}
+
+impl From<BTreeMap<String, String>> for Further {
+    fn from(facts: BTreeMap<String, String>) -> Further {
+        Further::later(|| facts)
+    }
+}
+
+impl Default for Further {
+    fn default() -> Further {
+        Further::later(BTreeMap::new)
+    }
+}
+
+impl PartialEq for Further {
+    fn eq(&self, other: &Further) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Further {}
+
+impl fmt::Debug for Further {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
 }
 
 impl Facts {

@@ -65,7 +65,7 @@ pub use draft::{
 };
 pub use error::{Error, Fault, Finding, Location};
 pub use explain::{Explanation, Failed, NoMatch, NoMatchReason};
-pub use facts::{Fact, Facts};
+pub use facts::{Fact, Facts, Further};
 pub use hunt::Situation;
 pub use model::{Action, Condition, Context, Extension, Globals, Number, Plan, Test};
 pub use moment::Moment;

@@ -1,6 +1,8 @@
 //! How extensions are searched: FreeSWITCH's two passes, and every construct of a condition.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+use std::collections::BTreeMap;
+
 use dialplan::{Facts, LoadOptions, Moment, Plan, Situation, Source, Variables};
 use proptest::prelude::*;
 
@@ -145,13 +147,13 @@ fn further_facts_and_headers_are_fields() {
                   <condition field="sip_from_host" expression="^pbx\.example$"><action application="log" data="${sip_user_agent}"/></condition>"#;
     let text = format!("<extension name=\"e\">{plan}</extension>");
     let mut facts = facts("1", "2");
-    for (name, value) in [
+    let further = [
         ("sip_h_X-Tenant", "acme"),
         ("sip_from_host", "pbx.example"),
         ("sip_user_agent", "phone ${uuid}"),
-    ] {
-        facts.further.insert(name.to_owned(), value.to_owned());
-    }
+    ];
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    facts.further = BTreeMap::from(further.map(owned)).into();
     assert_eq!(route_with(&load(&text, "p.xml"), &facts), ["log phone ${uuid}"]);
 }
 

@@ -1,6 +1,8 @@
 //! Our own form of a dialplan: what it says, what is refused, and that what is written reads back.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+use std::collections::BTreeMap;
+
 use dialplan::{
     Break, Combine, Draft, DraftAction, DraftCondition, DraftContext, DraftExtension, DraftTest,
     Facts, LoadOptions, Location, Moment, Plan, Situation, Source, Subject, Value, Variables,
@@ -349,13 +351,14 @@ fn route(
     address: &str,
     set: &[(&str, &str)],
 ) -> Vec<String> {
-    let mut facts = Facts {
+    let further = BTreeMap::from([("sip_from_host".to_owned(), "pbx.example".to_owned())]);
+    let facts = Facts {
         destination_number: number.to_owned(),
         caller_id_number: caller.to_owned(),
         network_addr: Some(address.parse().unwrap()),
+        further: further.into(),
         ..Facts::default()
     };
-    facts.further.insert("sip_from_host".to_owned(), "pbx.example".to_owned());
     let mut variables = Variables::default();
     for (name, value) in set {
         variables.set(name, value).unwrap();

@@ -31,7 +31,7 @@ use crate::registrar::{
     LocationStore, MemoryStore, Registrar, SqliteStore, StoreError, StoredBinding, Writer,
 };
 use crate::reload::{Reloader, Running, Source};
-use crate::signaling::{self, Signaling};
+use crate::signaling::{self, Signaling, SignalingThread};
 use crate::trust;
 use crate::users::{UserError, Users};
 use crate::webhook::{SigningKey, Webhooks};
@@ -46,6 +46,8 @@ pub struct Server {
     health: Arc<Health>,
     stop: watch::Sender<bool>,
     signaling: JoinHandle<()>,
+    /// Where that runs.
+    thread: SignalingThread,
     control: JoinHandle<()>,
     watch: JoinHandle<()>,
     reloader: Arc<Reloader>,
@@ -78,6 +80,9 @@ pub enum StartError {
     /// The media plane cannot start.
     #[error("{0}; change media in the configuration, or end the program that uses the port")]
     Media(#[from] media::net::StartError),
+    /// The thread of signalling cannot start.
+    #[error("the thread of signalling cannot start: {0}")]
+    Thread(#[source] std::io::Error),
     /// The thread that writes recordings cannot start.
     #[error("the thread that writes recordings cannot start: {0}")]
     Recorder(#[source] std::io::Error),
@@ -106,6 +111,7 @@ impl Server {
         let tls_client = trust::tls_client();
         let net_config = net_config(&config, open_files, calls_max, Arc::clone(&tls_client));
         let network = Network::new(net_config, events);
+        let thread = SignalingThread::start().map_err(StartError::Thread)?;
         let stop_on_error = StopOnError(Some(network.clone()));
         let configured = config.listen.iter().flat_map(|listen| listen.address.sockets());
         let configured: Vec<IpAddr> = configured.map(|(address, _)| address.ip()).collect();
@@ -114,7 +120,7 @@ impl Server {
         let certificate = obtain_certificate(&config, &names)?;
         let served = certificate.as_ref().map(Served::new);
         let phone = http::phone::router(numbers_now, config.web.phone);
-        let listen = listen_all(&network, &config, served.as_ref(), &phone)?;
+        let listen = listen_all(&network, &thread, &config, served.as_ref(), &phone)?;
         let bound: Vec<IpAddr> = listen.iter().map(|(_, address)| address.ip()).collect();
         let media_addresses = media_addresses(&config, &bound, &outside);
         let media = start_media(&config, &media_addresses, calls_max)?;
@@ -178,7 +184,7 @@ impl Server {
             ..signaling::Config::from(&config)
         };
         let signaling = Signaling::new(signaling, network.clone(), shared, inbox);
-        let signaling = tokio::spawn(signaling.run(inbound));
+        let signaling = thread.spawn(signaling.run(inbound));
         let addresses = Addresses {
             listen,
             control: control_address,
@@ -200,6 +206,7 @@ impl Server {
             health,
             stop,
             signaling,
+            thread,
             control,
             watch,
             reloader,
@@ -238,6 +245,7 @@ impl Server {
         self.network.shutdown().await;
         self.control.abort();
         self.watch.abort();
+        drop(self.thread);
         let (media, recorder) = (self.media, self.recorder);
         let end = move || {
             media.shutdown();
@@ -353,6 +361,7 @@ fn certificate_names(config: &Config, outside: &Outside) -> Vec<IpAddr> {
 
 fn listen_all(
     network: &Network,
+    thread: &SignalingThread,
     config: &Config,
     served: Option<&Arc<Served>>,
     phone: &Router,
@@ -361,7 +370,10 @@ fn listen_all(
     for config::Listen { kind, address } in &config.listen {
         for (socket, is_required) in address.sockets() {
             let Some(listen) = listener(*kind, served, phone) else { continue };
-            match network.listen(listen, socket) {
+            let guard = (*kind == ListenKind::Udp).then(|| thread.enter());
+            let listened = network.listen(listen, socket);
+            drop(guard);
+            match listened {
                 Ok(address) => bound.push((*kind, address)),
                 Err(error) if is_required || !is_missing_family(&error) => return Err(error),
                 Err(error) => info!(%error, "not listened on, since this machine has no IPv6"),

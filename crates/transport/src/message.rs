@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -23,6 +23,8 @@ struct Inner {
     /// For a response that of its CSeq.
     method: Method,
     body: Range<usize>,
+    /// The topmost Via, which every step on the way of a message asks for.
+    via: OnceLock<Option<Result<Via, Error>>>,
 }
 
 /// What a CSeq header field says (RFC 3261 §20.16).
@@ -72,7 +74,7 @@ impl Message {
         let Some(method) = method_of(&index, &bytes) else {
             return Err(ParseError::new(Fault::ResponseCSeq, None));
         };
-        Ok(Message(Arc::new(Inner { bytes, index, method, body })))
+        Ok(Message(Arc::new(Inner { bytes, index, method, body, via: OnceLock::new() })))
     }
 
     /// What could be indexed of a message with a fault, without its body.
@@ -80,7 +82,7 @@ impl Message {
         let method = method_of(&index, bytes)?;
         let body = index.head_end..index.head_end;
         let bytes = bytes.slice(..index.head_end);
-        Some(Message(Arc::new(Inner { bytes, index, method, body })))
+        Some(Message(Arc::new(Inner { bytes, index, method, body, via: OnceLock::new() })))
     }
 
     /// Whether this is a request.
@@ -191,12 +193,20 @@ impl Message {
 
     /// All Via values, topmost first.
     pub fn vias(&self) -> impl Iterator<Item = Result<Via, Error>> {
-        self.elements(Name::Via).map(|element| Via::parse(self.share(element)))
+        self.elements(Name::Via).enumerate().map(|(at, element)| match self.top_via() {
+            Some(top) if at == 0 => top.clone(),
+            Some(_) | None => Via::parse(self.share(element)),
+        })
     }
 
     /// The topmost Via value, if it can be read.
     pub fn via(&self) -> Option<Via> {
-        self.vias().next()?.ok()
+        self.top_via()?.as_ref().ok().cloned()
+    }
+
+    fn top_via(&self) -> Option<&Result<Via, Error>> {
+        let read = || Some(Via::parse(self.share(self.elements(Name::Via).next()?)));
+        self.0.via.get_or_init(read).as_ref()
     }
 
     /// The addresses of Route, Record-Route, Contact, Path and their like, over all lines.

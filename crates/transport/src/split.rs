@@ -194,7 +194,14 @@ impl<'a> Iterator for Split<'a> {
 
     fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.rest?;
-        let end = top_level(rest, |byte| byte == self.separator);
+        // Most values have neither quotes nor brackets before the next separator.
+        let first =
+            rest.iter().position(|&byte| matches!(byte, b'"' | b'<') || byte == self.separator);
+        let is_plain = first.is_none_or(|first| rest.get(first) == Some(&self.separator));
+        let end = match is_plain {
+            true => first,
+            false => top_level(rest, |byte| byte == self.separator),
+        };
         self.rest = end.and_then(|end| rest.get(end + 1..));
         Some(trim(rest.get(..end.unwrap_or(rest.len())).unwrap_or_default()))
     }

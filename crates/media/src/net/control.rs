@@ -48,6 +48,8 @@ pub(super) struct Open {
 pub(super) struct ShardLink {
     pub(super) queue: SyncSender<Control>,
     pub(super) waker: Arc<Waker>,
+    /// The shard was woken for what is in the queue and has not looked yet.
+    pub(super) is_pending: AtomicBool,
     /// A leg was dropped while the queue was full.
     pub(super) must_sweep: AtomicBool,
     pub(super) is_alive: AtomicBool,
@@ -61,8 +63,15 @@ impl ShardLink {
             TrySendError::Full(_) => CommandError::Full,
             TrySendError::Disconnected(_) => CommandError::Gone,
         });
-        self.waker.wake();
+        self.wake();
         result
+    }
+
+    /// Wakes the shard, once for any number of commands.
+    pub(super) fn wake(&self) {
+        if !self.is_pending.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
     }
 }
 
@@ -174,10 +183,14 @@ pub(super) fn remote_ice(negotiated: &Negotiated) -> Option<(String, String)> {
 
 impl Drop for LegHandle {
     fn drop(&mut self) {
+        // A leg that has closed needs no telling.
+        if self.events.is_closed() {
+            return;
+        }
         self.is_dropped.store(true, Ordering::Release);
         if self.command(Command::Close) == Err(CommandError::Full) {
             self.link.must_sweep.store(true, Ordering::Release);
-            self.link.waker.wake();
+            self.link.wake();
         }
     }
 }

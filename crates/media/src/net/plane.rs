@@ -446,6 +446,7 @@ impl Starting {
         let link = Arc::new(ShardLink {
             queue: queue_sender,
             waker: self.waker,
+            is_pending: AtomicBool::new(false),
             must_sweep: AtomicBool::new(false),
             is_alive: AtomicBool::new(true),
             legs: AtomicUsize::new(0),

@@ -284,6 +284,8 @@ impl ShardThread {
     /// on whatever shards.
     fn woken(&mut self) {
         self.link.waker.clear();
+        // What is commanded from now on wakes again.
+        self.link.is_pending.swap(false, Ordering::AcqRel);
         self.ring.begin();
         self.take_commands();
         let now = Instant::now();

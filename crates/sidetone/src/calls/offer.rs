@@ -17,24 +17,17 @@ pub(super) struct Refused {
 
 /// Agrees on an offer; on the codec already in use where the offer still has it.
 pub(super) fn agree(
-    offer: &Body,
+    offer: &sdp::SessionDescription,
     capabilities: &Capabilities,
     current: Option<Codec>,
 ) -> Result<Negotiated, Refused> {
-    let description = read(offer)?;
     if let Some(codec) = current {
         let same = Capabilities { codecs: vec![codec], ..capabilities.clone() };
-        if let Ok(negotiated) = sdp::negotiate(&description, &same) {
+        if let Ok(negotiated) = sdp::negotiate(offer, &same) {
             return Ok(negotiated);
         }
     }
-    sdp::negotiate(&description, capabilities).map_err(Refused::from)
-}
-
-/// The codecs of an offer that are allowed, in its order.
-pub(super) fn codecs(offer: &Body, capabilities: &Capabilities) -> Vec<Codec> {
-    let description = read(offer);
-    description.map_or_else(|_| Vec::new(), |offer| sdp::offered_codecs(&offer, capabilities))
+    sdp::negotiate(offer, capabilities).map_err(Refused::from)
 }
 
 /// Agrees on the answer to an offer of ours, made within the session agreed on so far if there is
@@ -52,7 +45,8 @@ pub(super) fn agree_on_answer(
     agreed.map_err(Refused::from)
 }
 
-fn read(body: &Body) -> Result<sdp::SessionDescription, Refused> {
+/// Reads a session description.
+pub(super) fn read(body: &Body) -> Result<sdp::SessionDescription, Refused> {
     if !body.content_type.eq_ignore_ascii_case("application/sdp") {
         let refusal = dialog::Refusal::UnsupportedMediaType { accept: "application/sdp" };
         let reason = format!("a body of type {:?} is no session description", body.content_type);

@@ -19,7 +19,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use dialplan::Facts;
+use dialplan::{Facts, Further};
 use transport::{Flow, Message, Method, Name, ResponseWriter};
 
 use super::facts::further;
@@ -203,7 +203,10 @@ fn facts(invite: &Message, flow: &Flow, users: &Users) -> Facts {
         network_addr: Some(flow.remote.ip()),
         transport: flow.kind.label().to_owned(),
         sip_call_id: invite.call_id().to_owned(),
-        further: further(invite, flow),
+        further: Further::later({
+            let (invite, flow) = (invite.clone(), *flow);
+            move || further(&invite, &flow)
+        }),
         ..Facts::default()
     }
 }

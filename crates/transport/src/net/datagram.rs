@@ -1,5 +1,5 @@
-//! One datagram in or out with the local address it uses, which the standard library cannot say.
-#![allow(unsafe_code, reason = "recvmsg and sendmsg with IP_PKTINFO have no safe interface")]
+//! Datagrams in and out with the local address they use, which the standard library cannot say.
+#![allow(unsafe_code, reason = "recvmmsg and sendmsg with IP_PKTINFO have no safe interface")]
 
 use std::{
     io, mem,
@@ -42,32 +42,76 @@ pub(super) fn raise_receive_buffer(socket: &impl AsRawFd, bytes: usize) -> io::R
         .or_else(|_| set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes))
 }
 
-/// Receives one datagram, or `WouldBlock`.
-pub(super) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Received> {
-    let mut remote = SockAddrStorage::zeroed();
-    let remote_size = remote.size_of();
-    let mut control = Control([0; CONTROL_BYTES]);
-    let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    let mut header = empty_header();
-    header.msg_name = (&raw mut remote).cast();
-    header.msg_namelen = remote_size;
-    header.msg_iov = &raw mut vector;
-    header.msg_iovlen = 1;
-    header.msg_control = (&raw mut control).cast();
-    header.msg_controllen = CONTROL_BYTES as _;
-    // SAFETY: every pointer in `header` is to a local that outlives the call, with its true size.
-    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT) };
-    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
-    // SAFETY: the kernel has written an address of `msg_namelen` bytes to `remote`.
-    let remote = unsafe { SockAddr::new(remote, header.msg_namelen) };
-    let remote = remote.as_socket().ok_or(io::ErrorKind::InvalidData)?;
-    let mut received = Received { length, remote, local: None, dropped: 0 };
-    read_control(&header, &mut received);
-    Ok(received)
+/// Buffers that one call fills with as many datagrams as wait.
+pub(super) struct Batch {
+    slots: Box<[Slot]>,
+}
+
+struct Slot {
+    bytes: Box<[u8]>,
+    remote: SockAddrStorage,
+    control: Control,
+    received: Option<Received>,
+}
+
+impl Batch {
+    pub(super) fn new() -> Self {
+        let slot = || Slot {
+            bytes: vec![0; DATAGRAM_BYTES_MAX].into(),
+            remote: SockAddrStorage::zeroed(),
+            control: Control([0; CONTROL_BYTES]),
+            received: None,
+        };
+        Self { slots: std::iter::repeat_with(slot).take(BATCH).collect() }
+    }
+
+    /// Receives up to [`BATCH`] datagrams, or `WouldBlock`.
+    pub(super) fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<usize> {
+        let mut vectors = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
+        let mut headers = [libc::mmsghdr { msg_hdr: empty_header(), msg_len: 0 }; BATCH];
+        for ((slot, vector), header) in self.slots.iter_mut().zip(&mut vectors).zip(&mut headers) {
+            vector.iov_base = slot.bytes.as_mut_ptr().cast();
+            vector.iov_len = slot.bytes.len();
+            let header = &mut header.msg_hdr;
+            header.msg_namelen = slot.remote.size_of();
+            header.msg_name = (&raw mut slot.remote).cast();
+            header.msg_iov = vector;
+            header.msg_iovlen = 1;
+            header.msg_control = (&raw mut slot.control).cast();
+            header.msg_controllen = CONTROL_BYTES as _;
+        }
+        let flags = libc::MSG_DONTWAIT;
+        // SAFETY: every pointer in the headers is to a slot or to one vector of this stack, which
+        // outlive the call and to which nothing else refers, with its true size.
+        let count = unsafe {
+            let (headers, none) = (headers.as_mut_ptr(), ptr::null_mut());
+            libc::recvmmsg(socket.as_raw_fd(), headers, BATCH as libc::c_uint, flags as _, none)
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        for (slot, header) in self.slots.iter_mut().zip(&headers).take(count) {
+            let remote = mem::replace(&mut slot.remote, SockAddrStorage::zeroed());
+            // SAFETY: the kernel has written an address of `msg_namelen` bytes to `remote`.
+            let remote = unsafe { SockAddr::new(remote, header.msg_hdr.msg_namelen) };
+            slot.received = remote.as_socket().map(|remote| {
+                let length = header.msg_len as usize;
+                let mut received = Received { length, remote, local: None, dropped: 0 };
+                read_control(&header.msg_hdr, &mut received);
+                received
+            });
+        }
+        Ok(count)
+    }
+
+    /// The datagram at a place of the last batch.
+    pub(super) fn get(&self, at: usize) -> Option<(&[u8], Received)> {
+        let slot = self.slots.get(at)?;
+        let received = slot.received?;
+        Some((slot.bytes.get(..received.length)?, received))
+    }
 }
 
 fn read_control(header: &libc::msghdr, received: &mut Received) {
-    // SAFETY: `header` is as recvmsg left it, and its control buffer is alive and aligned; each
+    // SAFETY: `header` is as recvmmsg left it, and its control buffer is alive and aligned; each
     // payload is read unaligned, as the type that the kernel documents for its level and kind.
     unsafe {
         let mut next = libc::CMSG_FIRSTHDR(header);
@@ -194,6 +238,10 @@ struct Control([u8; CONTROL_BYTES]);
 
 /// An address of IPv6 and a drop count need 64.
 const CONTROL_BYTES: usize = 128;
+/// No UDP payload is longer.
+const DATAGRAM_BYTES_MAX: usize = 65_535;
+/// Datagrams received by one call.
+const BATCH: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -212,12 +260,16 @@ mod tests {
             let at = SocketAddr::new(ours, socket.local_addr().unwrap().port());
             let peer = UdpSocket::bind(SocketAddr::new(ours, 0)).unwrap();
             peer.send_to(b"ping", at).unwrap();
+            peer.send_to(b"again", at).unwrap();
             // Loopback delivers before send_to returns.
-            let mut buffer = [0; 16];
-            let received = receive(&socket, &mut buffer).unwrap();
-            assert_eq!(buffer.get(..received.length), Some(&b"ping"[..]));
+            let mut batch = Batch::new();
+            assert_eq!(batch.receive(&socket).unwrap(), 2);
+            assert_eq!(batch.get(1).unwrap().0, b"again");
+            let (bytes, received) = batch.get(0).unwrap();
+            assert_eq!(bytes, b"ping");
             assert_eq!(received.local, Some(ours));
             assert_eq!(received.remote, peer.local_addr().unwrap());
+            let mut buffer = [0; 16];
             send(&socket, b"pong", ours, received.remote).unwrap();
             assert_eq!(peer.recv_from(&mut buffer).unwrap(), (4, at));
         }
@@ -226,7 +278,7 @@ mod tests {
     #[test]
     fn an_empty_socket_would_block() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let error = receive(&socket, &mut [0; 16]).unwrap_err();
+        let error = Batch::new().receive(&socket).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -15,7 +15,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{io::Interest, net::UdpSocket, sync::mpsc};
 use tracing::debug;
 
-use super::{DropReason, Inner, NetEvent, SendError, counters::Kind, datagram};
+use super::{
+    DropReason, Inner, NetEvent, SendError,
+    counters::Kind,
+    datagram::{self, Batch},
+};
 use crate::{Flow, FlowId, Framing, Message, TransportKind, framing::is_keep_alive};
 
 /// One bound UDP socket.
@@ -49,11 +53,11 @@ pub(super) fn listen(inner: &Arc<Inner>, address: SocketAddr) -> io::Result<Sock
 }
 
 fn bind(address: SocketAddr, receive_buffer_bytes: usize) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let kind = Type::DGRAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.set_nonblocking(true)?;
     datagram::raise_receive_buffer(&socket, receive_buffer_bytes)?;
     datagram::prepare(&socket, address.is_ipv6())?;
     socket.bind(&address.into())?;
@@ -139,16 +143,16 @@ impl UdpListener {
 async fn receive_until_stopped(listener: Arc<UdpListener>) {
     let mut stop = listener.inner.stopped();
     let receive = async {
-        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+        let mut batch = Batch::new();
         loop {
             let socket = &listener.socket;
-            let received =
-                socket.async_io(Interest::READABLE, || datagram::receive(socket, &mut buffer));
+            let received = socket.async_io(Interest::READABLE, || batch.receive(socket));
             match received.await {
-                Ok(received) => {
-                    let datagram = buffer.get(..received.length).unwrap_or_default();
-                    if !listener.take(datagram, received).await {
-                        return;
+                Ok(count) => {
+                    for (datagram, received) in (0..count).filter_map(|at| batch.get(at)) {
+                        if !listener.take(datagram, received).await {
+                            return;
+                        }
                     }
                 }
                 Err(error) => {
@@ -199,7 +203,5 @@ pub(super) fn route_source(remote: SocketAddr) -> io::Result<IpAddr> {
     Ok(probe.local_addr()?.ip())
 }
 
-/// No UDP payload is longer.
-const DATAGRAM_BYTES_MAX: usize = 65_535;
 /// Between attempts while the kernel refuses to receive.
 const ERROR_PAUSE: Duration = Duration::from_millis(20);

@@ -17,9 +17,10 @@ use crate::metrics::EndCause;
 impl Leg {
     /// Agrees on the offer of the INVITE.
     pub(in crate::calls) fn agree(&mut self, offer: Body) -> Result<(), Refused> {
-        let agreed = offer::agree(&offer, &self.terms.capabilities, None)?;
+        let description = offer::read(&offer)?;
+        let agreed = offer::agree(&description, &self.terms.capabilities, None)?;
         self.negotiated = Some(self.terms.limit(agreed));
-        self.offered_codecs = offer::codecs(&offer, &self.terms.capabilities);
+        self.offered_codecs = sdp::offered_codecs(&description, &self.terms.capabilities);
         self.offer = Some(offer);
         Ok(())
     }
@@ -35,7 +36,8 @@ impl Leg {
             && self.codec() != Some(codec)
             && self.offered_codecs.contains(&codec);
         let Some(offer) = self.offer.as_ref().filter(|_| is_open) else { return Ok(()) };
-        match offer::agree(offer, &self.terms.capabilities, Some(codec)) {
+        let agree = |offer| offer::agree(&offer, &self.terms.capabilities, Some(codec));
+        match offer::read(offer).and_then(agree) {
             Ok(negotiated) if negotiated.codec == codec => {
                 let negotiated = self.terms.limit(negotiated);
                 self.update_media(negotiated)
@@ -176,7 +178,8 @@ impl Leg {
             self.offer_again(number).await;
             return Ok(Notice::Other);
         };
-        match offer::agree(&offer, &self.capabilities(), self.codec()) {
+        let agree = |offer| offer::agree(&offer, &self.capabilities(), self.codec());
+        match offer::read(&offer).and_then(agree) {
             Ok(negotiated) => {
                 let negotiated = self.terms.limit(negotiated);
                 self.update_media(negotiated)?;
