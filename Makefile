@@ -1,8 +1,11 @@
 # Each recipe is plain commands that can be run by hand. ARGS goes to `sidetone run`.
 
+# What has properties to be tried on random input.
+FUZZED := properties transactions legs load toml hunt offers shard
+
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run build lint test simulate test-clients test-tools docs bench clean
+.PHONY: run build lint test simulate fuzz test-clients test-tools docs bench clean
 
 ## Installs what the build needs, builds, and starts on this machine: make run ARGS="--listen 192.0.2.1"
 run: build
@@ -32,6 +35,10 @@ test-clients: test-tools
 ## Thousands of random calls on virtual time; SIDETONE_SEED=N repeats one.
 simulate:
 	SIDETONE_SEEDS=$(or $(SEEDS),5000) cargo test --package sidetone --test calls chance
+
+## Random messages, descriptions, plans and orders of events, many more than `make test` tries.
+fuzz:
+	PROPTEST_CASES=$(or $(CASES),20000) cargo test --release --workspace $(addprefix --test ,$(FUZZED)) --lib
 
 test-tools:
 	tests/install.sh test

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use transaction::ServerId;
 use transport::{Method, TransportKind};
 
-use super::support::{Rig, message_of};
+use super::support::{Rig, cases, message_of};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -45,7 +45,7 @@ enum Step {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(cases(1024))]
     #[test]
     fn one_end_and_every_2xx_acknowledged(steps in prop::collection::vec(step(), 1..60)) {
         let mut world = World::new();

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use transaction::ServerId;
 use transport::{FlowId, TransportKind};
 
-use super::support::{Rig, answer, invite_with_body};
+use super::support::{Rig, answer, cases, invite_with_body};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -30,7 +30,7 @@ enum Step {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(cases(512))]
     #[test]
     fn one_final_response_one_end_and_no_timer_after_it(
         has_offer in any::<bool>(),

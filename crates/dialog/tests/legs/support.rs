@@ -251,6 +251,13 @@ impl Rig {
     }
 }
 
+/// As many random cases as are asked for, else `usual` ones.
+pub fn cases(usual: u32) -> proptest::test_runner::Config {
+    let is_asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let config = proptest::test_runner::Config::default();
+    if is_asked { config } else { proptest::test_runner::Config { cases: usual, ..config } }
+}
+
 /// The call that a calling leg makes.
 pub fn outgoing() -> Invite {
     Invite {
