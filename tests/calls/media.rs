@@ -161,7 +161,8 @@ impl MediaLegs for Port {
         inner.next += 1;
         let (port, ssrc, cname) = (30_000 + 2 * number, u32::from(number) + 1, "server".to_owned());
         let serial = u64::from(number);
-        let open = OpenLeg { serial, parameters, ssrc, cname: cname.clone(), ice: None };
+        let local = parameters.signalling_local;
+        let open = OpenLeg { serial, parameters, ssrc, cname: cname.clone(), local, ice: None };
         let key = inner.shard.open(open, now());
         let (sender, events) = mpsc::channel(64);
         inner.events.insert(key, sender);

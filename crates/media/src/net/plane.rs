@@ -231,7 +231,9 @@ impl MediaPlane {
         let remote_ice = parameters.negotiated.as_ref().and_then(remote_ice);
         let ice = local.ice.as_ref();
         let sdes = parameters.negotiated.as_mut().and_then(|n| give_key(n, &local));
+        let bound = inner.config.addresses[at];
         let leg = OpenLeg {
+            local: Some(if bound.is_unspecified() { local.address } else { bound }),
             serial,
             parameters,
             ssrc: local.ssrc,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -76,6 +76,8 @@ pub struct OpenLeg {
     pub ssrc: u32,
     /// Our RTCP canonical name.
     pub cname: String,
+    /// The address of ours that a plain peer sends its media to, before any mapping.
+    pub local: Option<IpAddr>,
     /// Our ICE credentials; needed by a WebRTC leg.
     pub ice: Option<IceCredentials>,
 }
@@ -142,7 +144,7 @@ impl Shard {
                 let mut plain = Plain::default();
                 // An answer that comes later says where media goes, not where signalling is from.
                 plain.source.signal(None, open.parameters.signalling_remote);
-                plain.source.reach(open.parameters.signalling_local);
+                plain.source.reach(open.local);
                 Transport::Plain(plain)
             }
             LegKind::WebRtc => {

@@ -79,7 +79,7 @@ impl PlainSource {
         }
     }
 
-    /// Takes the address of ours that the peer knows.
+    /// Takes the address of ours that the peer sends to.
     pub(crate) fn reach(&mut self, own: Option<IpAddr>) {
         self.own = own;
     }

@@ -129,7 +129,8 @@ impl World {
         self.serial += 1;
         let (serial, shard) = (self.serial, self.number);
         let ssrc = 0x5151_0000 + serial as u32;
-        let open = OpenLeg { serial, parameters, ssrc, cname: "cname".into(), ice };
+        let local = parameters.signalling_local;
+        let open = OpenLeg { serial, parameters, ssrc, cname: "cname".into(), local, ice };
         let key = self.shard.open(open, self.now);
         self.settle();
         (key, LegId { shard, serial })

@@ -102,6 +102,23 @@ fn wait_for(leg: &mut LegHandle, which: impl Fn(&LegEvent) -> bool) -> LegEvent 
     }
 }
 
+/// Its sockets are bound to no address, so its media comes from the one that it goes to.
+#[test]
+fn a_phone_on_our_machine_that_signals_another_address_of_it_is_heard() {
+    let ours = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+    let plane = MediaPlane::start(config(1, vec![ours])).unwrap();
+    let socket = UdpSocket::bind((ours, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let signalled = SocketAddr::new(LOOPBACK, socket.local_addr().unwrap().port());
+    let mut parameters = LegParameters::answering(offer(signalled));
+    (parameters.signalling_remote, parameters.signalling_local) = (Some(LOOPBACK), Some(LOOPBACK));
+    let phone = Phone { socket, leg: plane.open(parameters).unwrap() };
+    phone.leg.command(Command::Echo { delay: None }).unwrap();
+    phone.say(0);
+    assert_eq!(phone.hear(), 0);
+    plane.shutdown();
+}
+
 #[test]
 fn a_phone_hears_a_prompt_over_ipv4_and_ipv6() {
     let hosts = vec![LOOPBACK, IpAddr::V6(Ipv6Addr::LOCALHOST)];
