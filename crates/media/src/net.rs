@@ -9,6 +9,7 @@
 
 mod control;
 mod outbox;
+mod pace;
 mod plane;
 mod port_map;
 mod ports;

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::{
     control::{Control, Open, Permit, ShardLink},
     outbox::Outbox,
+    pace::{FRAME, Pace, Reads},
     ports::PortPair,
     ring::RingReceiver,
     sys::{BATCH, Epoll, Receiver, Timer},
@@ -379,56 +380,6 @@ impl ShardThread {
     }
 }
 
-/// When a leg's RTP was read last.
-///
-/// Its socket has one datagram as a rule, and asking in vain for a second one costs as much as
-/// reading it. A leg whose packets come a frame apart is asked for more only now and then.
-#[derive(Clone, Copy, Debug, Default)]
-struct Reads {
-    last: Option<Instant>,
-    regular: u8,
-}
-
-impl Reads {
-    /// The leg has something now: whether that is one datagram only, as far as can be told.
-    fn expects_one(&mut self, now: Instant) -> bool {
-        let last = self.last.replace(now);
-        let is_regular = last.is_some_and(|last| {
-            let since = now.saturating_duration_since(last);
-            (FRAME * 3 / 4..FRAME * 5 / 4).contains(&since)
-        });
-        self.regular = if is_regular { (self.regular + 1) % REGULAR_MAX } else { 0 };
-        self.regular != 0
-    }
-}
-
-/// How densely datagrams come, and how long to let them gather.
-#[derive(Debug)]
-struct Pace {
-    last: Instant,
-    /// Time from one datagram to the next, as an average over some dozens of them.
-    interval: Duration,
-}
-
-impl Pace {
-    fn new(now: Instant) -> Self {
-        Self { last: now, interval: SPARSE }
-    }
-
-    /// `received` datagrams came since the last call.
-    fn pause(&mut self, received: usize, now: Instant) -> Duration {
-        if received == 0 {
-            return Duration::ZERO;
-        }
-        let since = now.saturating_duration_since(std::mem::replace(&mut self.last, now));
-        let interval = (since / received as u32).min(SPARSE);
-        // Each datagram weighs one in sixteen, a full batch all.
-        let weight = (received as u32).min(16);
-        self.interval = (self.interval * (16 - weight) + interval * weight) / 16;
-        if self.interval >= DENSE { Duration::ZERO } else { PAUSE_MAX.min(self.interval * 32) }
-    }
-}
-
 /// What an epoll event is about, packed into its 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
@@ -476,60 +427,14 @@ const INDEX_BITS: u32 = (1 << 28) - 1;
 const BATCHES_PER_TURN: usize = 4;
 /// Datagrams taken from one leg's socket before others have their turn.
 const DATAGRAMS_PER_TURN: usize = 16;
-/// Times in a row that a leg is not asked for more.
-const REGULAR_MAX: u8 = 8;
-/// Datagrams that come less often than this do not wait for one another.
-const DENSE: Duration = Duration::from_millis(1);
-/// Longer intervals count as this one.
-const SPARSE: Duration = Duration::from_millis(20);
 /// How long after a leg was opened, or changed, its set-up is waited for.
 const ATTENTIVE: Duration = Duration::from_secs(2);
-/// The time from one frame of a leg to its next.
-const FRAME: Duration = Duration::from_millis(crate::codec::FRAME_MS as u64);
-/// The longest a datagram waits for others.
-const PAUSE_MAX: Duration = Duration::from_millis(4);
 /// Places in a leg's event queue that events which can be lost leave free.
 const EVENTS_RESERVED: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_dense_datagrams_gather() {
-        let mut now = Instant::now();
-        let mut pace = Pace::new(now);
-        for _ in 0..100 {
-            now += Duration::from_millis(20);
-            assert_eq!(pace.pause(1, now), Duration::ZERO, "one call is answered at once");
-        }
-        for _ in 0..100 {
-            now += Duration::from_micros(200);
-            pace.pause(1, now);
-        }
-        assert_eq!(pace.pause(1, now + Duration::from_micros(200)), PAUSE_MAX);
-        now += Duration::from_secs(1);
-        pace.pause(1, now);
-        for _ in 0..20 {
-            now += Duration::from_millis(20);
-            pace.pause(1, now);
-        }
-        assert_eq!(pace.pause(1, now + Duration::from_millis(20)), Duration::ZERO);
-    }
-
-    #[test]
-    fn a_leg_is_asked_for_more_unless_its_packets_come_a_frame_apart() {
-        let (mut reads, mut now) = (Reads::default(), Instant::now());
-        assert!(!reads.expects_one(now));
-        for turn in 1..=24_u8 {
-            now += FRAME + Duration::from_millis(u64::from(turn % 2)) * 4;
-            assert_eq!(reads.expects_one(now), turn % REGULAR_MAX != 0, "turn {turn}");
-        }
-        for gap in [0, 10, 40] {
-            now += Duration::from_millis(gap);
-            assert!(!reads.expects_one(now), "{gap} ms");
-        }
-    }
 
     #[test]
     fn tokens_unpack_to_what_was_packed() {
