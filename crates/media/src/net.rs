@@ -18,6 +18,7 @@ mod ring;
 mod steady;
 mod sys;
 mod thread;
+mod wakes;
 
 pub use control::{CommandError, LegHandle};
 pub use plane::{MediaConfig, MediaPlane, OpenError, PlaneCounters, SHARDS_MAX, StartError};
@@ -26,3 +27,4 @@ pub use recorder::{
     Finished, RecordError, Recorder, RecorderConfig, RecorderCounters, Recording, RecordingEnd,
     RecordingOptions,
 };
+pub use wakes::{put_off_wakes, wake_shards};

@@ -39,8 +39,8 @@ pub use command::{
 };
 pub(crate) use counters::LiveCounters;
 pub use counters::{
-    CONNECT_BOUNDS_MS, Discard, HandshakeResult, ShardCounters, StunResult, TICK_LAG_BOUNDS_US,
-    codec_index,
+    Discard, HandshakeResult, MEDIA_READY_BOUNDS_MS, MediaStage, ShardCounters, StunResult,
+    TICK_LAG_BOUNDS_US, codec_index,
 };
 pub use transmit::{
     LegKey, Media, MediaKind, PACKET_BYTES_MAX, PacketBuffer, Path, RECEIVE_BYTES_MAX, StreamId,

@@ -22,7 +22,7 @@ use crate::registrar::Registrar;
 pub use collected::Collected;
 use families::Families;
 pub use labels::{
-    AuthResult, CallResult, Direction, EndCause, MediaStage, Refusal, RegistrationResult,
+    AuthResult, CallResult, Direction, EndCause, Refusal, RegistrationResult,
     WebhookResult,
 };
 
@@ -46,7 +46,6 @@ pub struct Metrics {
     calls_rejected: IntCounterVec,
     call_duration: Histogram,
     call_setup: Histogram,
-    media_ready: HistogramVec,
     media_setup_failures: IntCounterVec,
     media_oneway: IntCounterVec,
     rtp_lost: IntCounterVec,
@@ -144,12 +143,6 @@ impl Metrics {
                 "sidetone_call_setup_seconds",
                 "INVITE received to 200 sent.",
                 &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0],
-            )?,
-            media_ready: f.histograms(
-                "sidetone_call_media_ready_seconds",
-                "How long media took to come up: ICE, first packet in and out from opening the leg, DTLS from its first datagram.",
-                &["stage"],
-                &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0],
             )?,
             media_setup_failures: f.counters(
                 "sidetone_media_setup_failures_total",
@@ -280,9 +273,6 @@ impl Metrics {
         for refusal in Refusal::ALL {
             self.calls_rejected.with_label_values(&[refusal.label()]);
         }
-        for stage in MediaStage::ALL {
-            self.media_ready.with_label_values(&[stage.label()]);
-        }
         for reason in SETUP_FAILURES {
             self.media_setup_failures.with_label_values(&[reason]);
         }
@@ -381,11 +371,6 @@ impl Metrics {
     /// An INVITE was refused.
     pub fn call_rejected(&self, refusal: Refusal) {
         self.calls_rejected.with_label_values(&[refusal.label()]).inc();
-    }
-
-    /// Media of a leg came up to a stage.
-    pub fn media_ready(&self, stage: MediaStage, after: Duration) {
-        self.media_ready.with_label_values(&[stage.label()]).observe(after.as_secs_f64());
     }
 
     /// Media of a call never came up; `reason` is one of the labels of this module.

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dialog::{Failure, Settings, outside};
-use media::net::PortMap;
+use media::net::{PortMap, wake_shards};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
@@ -237,6 +237,7 @@ impl<W: Wire> Signaling<W> {
             self.legs.handle_timeout(now);
             self.tend_registrations(now);
             self.pump(now);
+            wake_shards(SHARDS_WAIT);
             ran_at = now;
         }
     }
@@ -583,6 +584,8 @@ const STOP_POLL: Duration = Duration::from_millis(10);
 /// Timers that are due one soon after the other run together: a busy server has one for each
 /// message that it has answered, and waking for each costs more than what it does.
 const TIMER_GRAIN: Duration = Duration::from_millis(10);
+/// How long commands to media shards may wait for the loop to have nothing else to do.
+const SHARDS_WAIT: Duration = Duration::from_millis(2);
 /// How often the loop shows that it is alive.
 const BEAT: Duration = Duration::from_secs(1);
 /// Messages handled before timers get their turn.

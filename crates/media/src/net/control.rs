@@ -8,7 +8,7 @@ use std::sync::{
 
 use tokio::sync::mpsc;
 
-use super::{ports::PortPair, sys::Waker};
+use super::{ports::PortPair, sys::Waker, wakes};
 use crate::{
     ice::IceCredentials,
     sdp::{LocalIce, Negotiated, RemoteMedia},
@@ -48,7 +48,7 @@ pub(super) struct Open {
 pub(super) struct ShardLink {
     pub(super) queue: SyncSender<Control>,
     pub(super) waker: Arc<Waker>,
-    /// The shard was woken for what is in the queue and has not looked yet.
+    /// The shard was woken, or is to be, for what is in the queue and has not looked yet.
     pub(super) is_pending: AtomicBool,
     /// A leg was dropped while the queue was full.
     pub(super) must_sweep: AtomicBool,
@@ -58,7 +58,7 @@ pub(super) struct ShardLink {
 }
 
 impl ShardLink {
-    pub(super) fn send(&self, control: Control) -> Result<(), CommandError> {
+    pub(super) fn send(self: &Arc<Self>, control: Control) -> Result<(), CommandError> {
         let result = self.queue.try_send(control).map_err(|error| match error {
             TrySendError::Full(_) => CommandError::Full,
             TrySendError::Disconnected(_) => CommandError::Gone,
@@ -68,8 +68,8 @@ impl ShardLink {
     }
 
     /// Wakes the shard, once for any number of commands.
-    pub(super) fn wake(&self) {
-        if !self.is_pending.swap(true, Ordering::AcqRel) {
+    pub(super) fn wake(self: &Arc<Self>) {
+        if !self.is_pending.swap(true, Ordering::AcqRel) && !wakes::put_off(self) {
             self.waker.wake();
         }
     }

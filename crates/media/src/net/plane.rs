@@ -383,8 +383,11 @@ impl Inner {
         for shard in &self.shards {
             // The queue may be full for a moment; a thread that is gone has nothing to end.
             while shard.link.send(Control::Shutdown) == Err(CommandError::Full) {
+                shard.link.waker.wake();
                 std::thread::yield_now();
             }
+            // Its end is waited for, so that this wake is not to be put off.
+            shard.link.waker.wake();
         }
         for thread in threads {
             if let Err(panic) = thread.join() {

@@ -122,6 +122,10 @@ impl ShardThread {
                 break;
             }
             self.received = 0;
+            // Whoever commanded us may have put off waking us.
+            if self.link.is_pending.load(Ordering::Acquire) {
+                self.take_commands();
+            }
             let now = Instant::now();
             for at in 0..self.tokens.len() {
                 self.ready(Token::unpack(self.tokens[at]), now);
@@ -285,8 +289,6 @@ impl ShardThread {
     /// on whatever shards.
     fn woken(&mut self) {
         self.link.waker.clear();
-        // What is commanded from now on wakes again.
-        self.link.is_pending.swap(false, Ordering::AcqRel);
         self.ring.begin();
         self.take_commands();
         let now = Instant::now();
@@ -297,6 +299,8 @@ impl ShardThread {
     }
 
     fn take_commands(&mut self) {
+        // What is commanded from now on wakes again.
+        self.link.is_pending.swap(false, Ordering::AcqRel);
         while let Ok(control) = self.queue.try_recv() {
             match control {
                 Control::Open(open) => self.open(*open),

@@ -218,16 +218,6 @@ pub enum LegEvent {
         /// How media is protected.
         profile: SrtpProfile,
     },
-    /// The first RTP packet was sent.
-    FirstPacketOut {
-        /// Since the leg was opened.
-        after: Duration,
-    },
-    /// The first RTP packet that could be used came.
-    FirstPacketIn {
-        /// Since the leg was opened.
-        after: Duration,
-    },
     /// A play ended.
     PlayDone {
         /// The play's own.

@@ -12,7 +12,7 @@ use slab::Slab;
 
 use super::{
     command::{LegEvent, LegKind, LegParameters},
-    counters::{Counter, Discard, LiveCounters, ShardCounters, bucket, codec_index},
+    counters::{Discard, LiveCounters, ShardCounters, codec_index},
     leg::{Cold, Leg, Mode, Plain, Session, Transport, WebRtc},
     outbound::Outbound,
     pen::Pen,
@@ -359,13 +359,6 @@ impl Shard {
     /// An interval of 0.5 to 1.5 times `mean` (RFC 3550 §6.2).
     pub(super) fn around(&mut self, mean: Duration) -> Duration {
         mean.mul_f64(0.5 + f64::from(self.random.next_u32()) / f64::from(u32::MAX))
-    }
-
-    pub(super) fn count_connect(buckets: &[Counter], took: Duration) {
-        let at = bucket(&super::CONNECT_BOUNDS_MS, took.as_millis() as u64);
-        if let Some(counter) = buckets.get(at) {
-            counter.add(1);
-        }
     }
 
     pub(super) fn count_codec(counters: &LiveCounters, codec: crate::codec::Codec, bytes: usize) {

@@ -1,6 +1,9 @@
 //! What a shard counts: plain integers with one writer, read by whoever scrapes.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use crate::{codec::Codec, shard::LegKind};
 
@@ -119,6 +122,24 @@ labelled! {
     }
 }
 
+labelled! {
+    /// What comes up on a leg.
+    MediaStage {
+        /// The first valid ICE check, from opening the leg.
+        Ice => "ice",
+        /// Keys, from the first DTLS datagram.
+        Dtls => "dtls",
+        /// The first RTP packet that could be used, from opening the leg.
+        FirstPacketIn => "first_packet_in",
+        /// The first RTP packet sent, from opening the leg.
+        FirstPacketOut => "first_packet_out",
+    }
+}
+
+/// Upper bounds of the buckets of [`ShardCounters::media_ready`] in milliseconds.
+pub const MEDIA_READY_BOUNDS_MS: [u64; 11] =
+    [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];
+
 /// Upper bounds of the buckets of [`ShardCounters::tick_lag`] in microseconds.
 pub const TICK_LAG_BOUNDS_US: [u64; 8] = [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000];
 
@@ -146,13 +167,9 @@ pub(crate) struct LiveCounters {
     pub(crate) send_failures: Counter,
     pub(crate) events_dropped: Counter,
     pub(crate) legs: [[Counter; CODECS + 1]; KINDS],
-    pub(crate) ice_connect: [Counter; CONNECT_BOUNDS_MS.len() + 1],
-    pub(crate) dtls_connect: [Counter; CONNECT_BOUNDS_MS.len() + 1],
+    pub(crate) media_ready: [[Counter; MEDIA_READY_BOUNDS_MS.len() + 1]; MediaStage::ALL.len()],
+    pub(crate) media_ready_us: [Counter; MediaStage::ALL.len()],
 }
-
-/// Upper bounds of the buckets of [`ShardCounters::ice_connect`] and
-/// [`ShardCounters::dtls_connect`] in milliseconds.
-pub const CONNECT_BOUNDS_MS: [u64; 9] = [5, 10, 25, 50, 100, 250, 500, 1_000, 5_000];
 
 /// The counters of one shard at one moment. Arrays are indexed by `as usize` of the type named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -194,10 +211,11 @@ pub struct ShardCounters {
     pub events_dropped: u64,
     /// Open legs by [`LegKind`] and [`codec_index`]; the last one has no codec yet.
     pub legs: [[u64; CODECS + 1]; KINDS],
-    /// From opening a leg to its first valid ICE check; bounds in [`CONNECT_BOUNDS_MS`].
-    pub ice_connect: [u64; CONNECT_BOUNDS_MS.len() + 1],
-    /// From the first DTLS datagram to keys; bounds in [`CONNECT_BOUNDS_MS`].
-    pub dtls_connect: [u64; CONNECT_BOUNDS_MS.len() + 1],
+    /// How long each [`MediaStage`] took to come up; bounds in [`MEDIA_READY_BOUNDS_MS`], the last
+    /// one is unbounded. Not cumulative.
+    pub media_ready: [[u64; MEDIA_READY_BOUNDS_MS.len() + 1]; MediaStage::ALL.len()],
+    /// Sums of the same, in microseconds.
+    pub media_ready_us: [u64; MediaStage::ALL.len()],
 }
 
 impl LiveCounters {
@@ -216,6 +234,14 @@ impl LiveCounters {
     pub(crate) fn lag(&self, lag_us: u64) {
         self.tick_lag[bucket(&TICK_LAG_BOUNDS_US, lag_us)].add(1);
         self.tick_lag_us.add(lag_us);
+    }
+
+    /// A stage came up on a leg after this time.
+    pub(crate) fn ready(&self, stage: MediaStage, after: Duration) {
+        let us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+        let buckets = &self.media_ready[stage as usize];
+        buckets[bucket(&MEDIA_READY_BOUNDS_MS, us.div_ceil(1_000))].add(1);
+        self.media_ready_us[stage as usize].add(us);
     }
 
     pub(crate) fn leg(&self, kind: LegKind, codec: Option<Codec>) -> &Counter {
@@ -242,8 +268,8 @@ impl LiveCounters {
             send_failures: self.send_failures.get(),
             events_dropped: self.events_dropped.get(),
             legs: self.legs.each_ref().map(read),
-            ice_connect: read(&self.ice_connect),
-            dtls_connect: read(&self.dtls_connect),
+            media_ready: self.media_ready.each_ref().map(read),
+            media_ready_us: read(&self.media_ready_us),
         }
     }
 }
@@ -301,10 +327,16 @@ mod tests {
         live.lag(700);
         live.lag(1_000_000);
         live.leg(LegKind::WebRtc, None).add(1);
+        live.ready(MediaStage::Dtls, Duration::from_micros(5_000));
+        live.ready(MediaStage::Dtls, Duration::from_micros(5_001));
+        live.ready(MediaStage::Dtls, Duration::from_secs(60));
         let counters = live.snapshot();
         assert_eq!(counters.discarded(Discard::SrtpAuth), 2);
         assert_eq!(counters.tick_lag, [0, 0, 0, 1, 0, 0, 0, 0, 1]);
         assert_eq!(counters.legs(LegKind::WebRtc), 1);
+        let dtls = MediaStage::Dtls as usize;
+        assert_eq!(counters.media_ready[dtls], [1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(counters.media_ready_us[dtls], 60_010_001);
     }
 
     #[test]

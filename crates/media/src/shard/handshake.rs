@@ -6,7 +6,7 @@ use super::{
     command::{LegEvent, LegFailure},
     control::PEER_READY_AFTER,
     core::Shard,
-    counters::{Discard, HandshakeResult},
+    counters::{Discard, HandshakeResult, MediaStage},
     leg::{Session, Transport},
     transmit::{LegKey, Path, Transmits},
 };
@@ -189,7 +189,7 @@ impl Shard {
         let session = &webrtc.session;
         let ice = session.first_check.unwrap_or(now).saturating_duration_since(opened);
         let dtls = now.saturating_duration_since(session.dtls_began.unwrap_or(now));
-        Self::count_connect(&self.counters.dtls_connect, dtls);
+        self.counters.ready(MediaStage::Dtls, dtls);
         self.event(key, LegEvent::Connected { ice, dtls, profile });
         self.schedule(key, now);
     }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Instant};
 use super::{
     command::LegEvent,
     core::Shard,
-    counters::{Discard, StunResult},
+    counters::{Discard, MediaStage, StunResult},
     leg::{Bridge, Mode, Transport},
     meaning::{Meta, kind_of, meaning},
     send::{self, Context},
@@ -147,7 +147,7 @@ impl Shard {
         session.dtls_to.get_or_insert((socket, from));
         if is_first {
             let took = now.saturating_duration_since(opened);
-            Self::count_connect(&self.counters.ice_connect, took);
+            self.counters.ready(MediaStage::Ice, took);
             self.start_handshake(key, now, transmits);
         }
         while let Some(datagram) = self.pen.take(from, now) {
@@ -371,7 +371,7 @@ impl Shard {
         if !leg.has_received {
             leg.has_received = true;
             let after = now.saturating_duration_since(leg.cold.opened);
-            self.events.push_back((key, LegEvent::FirstPacketIn { after }));
+            self.counters.ready(MediaStage::FirstPacketIn, after);
         }
         let is_quiet = leg.is_quiet;
         let stream = StreamId { leg: leg.serial, ordinal: leg.inbound.stream() };

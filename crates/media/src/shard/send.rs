@@ -5,7 +5,7 @@ use std::{collections::VecDeque, ops::Range, time::Instant};
 use super::{
     bridge::translate,
     command::{LegEvent, PlayEnd},
-    counters::{Discard, LiveCounters, codec_index},
+    counters::{Discard, LiveCounters, MediaStage, codec_index},
     leg::{Leg, Mode, Plain, Play, Transport},
     transmit::{LegKey, Media, MediaKind, PacketBuffer, StreamId, Transmits},
 };
@@ -323,7 +323,7 @@ fn sent(leg: &mut Leg, payload_bytes: usize, context: &mut Context<'_>) {
     if !leg.has_sent {
         leg.has_sent = true;
         let after = context.now.saturating_duration_since(leg.cold.opened);
-        context.events.push_back((leg.key, LegEvent::FirstPacketOut { after }));
+        context.counters.ready(MediaStage::FirstPacketOut, after);
     }
 }
 

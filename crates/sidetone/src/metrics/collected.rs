@@ -3,7 +3,8 @@
 use media::codec::{CODECS, Codec};
 use media::net::{MediaPlane, PlaneCounters, Recorder, RecorderCounters};
 use media::shard::{
-    Discard, HandshakeResult, LegKind, ShardCounters, StunResult, TICK_LAG_BOUNDS_US, codec_index,
+    Discard, HandshakeResult, LegKind, MEDIA_READY_BOUNDS_MS, MediaStage, ShardCounters, StunResult,
+    TICK_LAG_BOUNDS_US, codec_index,
 };
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
@@ -35,6 +36,8 @@ impl Collected {
 
 fn media_families(plane: &PlaneCounters) -> Vec<MetricFamily> {
     let sum = |read: &dyn Fn(&ShardCounters) -> u64| plane.shards.iter().map(read).sum::<u64>();
+    let ready = MediaStage::ALL
+        .map(|stage| sum_arrays(plane, move |shard| &shard.media_ready[stage as usize]));
     vec![
         by_codec(
             "sidetone_rtp_packets_total",
@@ -104,12 +107,25 @@ fn media_families(plane: &PlaneCounters) -> Vec<MetricFamily> {
                 ),
             ],
         ),
-        histogram(
+        histograms(
             "sidetone_media_tick_lag_seconds",
             "How late a media tick ran.",
             &TICK_LAG_BOUNDS_US.map(|bound| bound as f64 / 1e6),
-            &sum_arrays(plane, |shard| &shard.tick_lag),
-            sum(&|shard| shard.tick_lag_us) as f64 / 1e6,
+            [Spread {
+                labels: Vec::new(),
+                counts: &sum_arrays(plane, |shard| &shard.tick_lag),
+                sum: sum(&|shard| shard.tick_lag_us) as f64 / 1e6,
+            }],
+        ),
+        histograms(
+            "sidetone_call_media_ready_seconds",
+            "How long media took to come up: ICE, first packet in and out from opening the leg, DTLS from its first datagram.",
+            &MEDIA_READY_BOUNDS_MS.map(|bound| bound as f64 / 1e3),
+            MediaStage::ALL.map(|stage| Spread {
+                labels: vec![("stage", stage.label())],
+                counts: &ready[stage as usize],
+                sum: sum(&|shard| shard.media_ready_us[stage as usize]) as f64 / 1e6,
+            }),
         ),
     ]
 }
@@ -242,24 +258,48 @@ fn family<'a>(
     assemble(name, help, kind, metrics)
 }
 
-/// A histogram of counts that are not cumulative, one more than there are bounds.
-fn histogram(name: &str, help: &str, bounds: &[f64], counts: &[u64], sum: f64) -> MetricFamily {
-    let mut cumulative = 0;
-    let mut buckets = Vec::with_capacity(bounds.len());
-    for (bound, count) in bounds.iter().zip(counts) {
-        cumulative += count;
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(*bound);
-        bucket.set_cumulative_count(cumulative);
-        buckets.push(bucket);
+/// What was counted for one set of labels of a histogram.
+struct Spread<'a> {
+    labels: Labels<'a>,
+    /// Not cumulative, one more than there are bounds.
+    counts: &'a [u64],
+    sum: f64,
+}
+
+fn histograms<'a>(
+    name: &str,
+    help: &str,
+    bounds: &[f64],
+    spreads: impl IntoIterator<Item = Spread<'a>>,
+) -> MetricFamily {
+    let metrics = spreads
+        .into_iter()
+        .map(|spread| {
+            let mut metric = Metric::from_label(spread.labels.iter().copied().map(pair).collect());
+            metric.set_histogram(spread.histogram(bounds));
+            metric
+        })
+        .collect();
+    assemble(name, help, MetricType::HISTOGRAM, metrics)
+}
+
+impl Spread<'_> {
+    fn histogram(&self, bounds: &[f64]) -> Histogram {
+        let mut cumulative = 0;
+        let mut buckets = Vec::with_capacity(bounds.len());
+        for (bound, count) in bounds.iter().zip(self.counts) {
+            cumulative += count;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(*bound);
+            bucket.set_cumulative_count(cumulative);
+            buckets.push(bucket);
+        }
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets);
+        histogram.set_sample_count(self.counts.iter().sum());
+        histogram.set_sample_sum(self.sum);
+        histogram
     }
-    let mut histogram = Histogram::default();
-    histogram.set_bucket(buckets);
-    histogram.set_sample_count(counts.iter().sum());
-    histogram.set_sample_sum(sum);
-    let mut metric = Metric::from_label(Vec::new());
-    metric.set_histogram(histogram);
-    assemble(name, help, MetricType::HISTOGRAM, vec![metric])
 }
 
 fn assemble(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {

@@ -107,19 +107,6 @@ pub enum EndCause {
     Failure,
 }
 
-/// What came up on a media leg, and when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MediaStage {
-    /// The first valid ICE check, from opening the leg.
-    Ice,
-    /// Keys, from the first DTLS datagram.
-    Dtls,
-    /// The first packet in, from opening the leg.
-    FirstPacketIn,
-    /// The first packet out, from opening the leg.
-    FirstPacketOut,
-}
-
 /// What came of a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebhookResult {
@@ -323,20 +310,6 @@ impl WebhookResult {
             WebhookResult::Unusable => "unusable",
             WebhookResult::Busy => "busy",
             WebhookResult::Abandoned => "abandoned",
-        }
-    }
-}
-
-impl MediaStage {
-    pub(super) const ALL: [MediaStage; 4] =
-        [MediaStage::Ice, MediaStage::Dtls, MediaStage::FirstPacketIn, MediaStage::FirstPacketOut];
-
-    pub(super) fn label(self) -> &'static str {
-        match self {
-            MediaStage::Ice => "ice",
-            MediaStage::Dtls => "dtls",
-            MediaStage::FirstPacketIn => "first_packet_in",
-            MediaStage::FirstPacketOut => "first_packet_out",
         }
     }
 }

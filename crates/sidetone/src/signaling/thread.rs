@@ -2,11 +2,14 @@
 //!
 //! A message passes from a socket through the loop to its call, and the answer goes back the same
 //! way. On one thread none of these steps wakes another thread, which would cost as much as all of
-//! them together. Connections are served elsewhere: their ciphers keep no call waiting.
+//! them together; and the media shards are woken once for all that their calls have told them when
+//! nothing is left to do. Connections are served elsewhere: their ciphers keep no call waiting.
 
 use std::io;
 use std::thread;
+use std::time::Duration;
 
+use media::net::{put_off_wakes, wake_shards};
 use tokio::runtime::{Builder, EnterGuard, Handle};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -24,10 +27,12 @@ impl SignalingThread {
     /// # Errors
     /// When the system refuses it.
     pub fn start() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_all().on_thread_park(|| wake_shards(Duration::ZERO)).build()?;
         let handle = runtime.handle().clone();
         let (lives, ended) = oneshot::channel::<()>();
         thread::Builder::new().name("signaling".to_owned()).spawn(move || {
+            put_off_wakes();
             // An error is what it waits for: the other end was dropped.
             let _ = runtime.block_on(ended);
         })?;

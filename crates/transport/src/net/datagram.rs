@@ -241,7 +241,7 @@ const CONTROL_BYTES: usize = 128;
 /// No UDP payload is longer.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 /// Datagrams received by one call.
-const BATCH: usize = 16;
+pub(super) const BATCH: usize = 16;
 
 #[cfg(test)]
 mod tests {

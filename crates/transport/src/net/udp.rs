@@ -18,7 +18,7 @@ use tracing::debug;
 use super::{
     DropReason, Inner, NetEvent, SendError,
     counters::Kind,
-    datagram::{self, Batch},
+    datagram::{self, BATCH, Batch},
 };
 use crate::{Flow, FlowId, Framing, Message, TransportKind, framing::is_keep_alive};
 
@@ -103,6 +103,21 @@ impl UdpListener {
         Flow { id: self.id, kind: TransportKind::Udp, local: address, remote }
     }
 
+    /// Waits for datagrams; returns how many came, of which there may be none after all.
+    async fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
+        self.socket.readable().await?;
+        let mut count = 0;
+        let received = self.socket.try_io(Interest::READABLE, || {
+            count = batch.receive(&self.socket)?;
+            // A batch with room left has emptied the socket, which need not be asked to say so.
+            if count == BATCH { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        });
+        match received {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(count),
+        }
+    }
+
     /// Takes one datagram; false when the consumer is gone.
     async fn take(&self, datagram: &[u8], received: datagram::Received) -> bool {
         self.count_kernel_drops(received.dropped);
@@ -145,9 +160,7 @@ async fn receive_until_stopped(listener: Arc<UdpListener>) {
     let receive = async {
         let mut batch = Batch::new();
         loop {
-            let socket = &listener.socket;
-            let received = socket.async_io(Interest::READABLE, || batch.receive(socket));
-            match received.await {
+            match listener.receive(&mut batch).await {
                 Ok(count) => {
                     for (datagram, received) in (0..count).filter_map(|at| batch.get(at)) {
                         if !listener.take(datagram, received).await {

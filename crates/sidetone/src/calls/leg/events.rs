@@ -10,7 +10,7 @@ use super::digits::{Digit, Form, InfoForm};
 use super::{Leg, LegEnd, LegInput, LegRefusal, Notice, Side};
 use crate::calls::SipEvent;
 use crate::calls::bridge::q850;
-use crate::metrics::{EndCause, MediaStage};
+use crate::metrics::EndCause;
 
 impl Leg {
     /// Acts on what happened; tells what the call may want to know, or that the leg is to end.
@@ -134,18 +134,10 @@ impl Leg {
         let metrics = &self.shared.metrics;
         match event {
             Some(LegEvent::Connected { ice, dtls, profile }) => {
-                metrics.media_ready(MediaStage::Ice, ice);
-                metrics.media_ready(MediaStage::Dtls, dtls);
                 let (call_id, side) = (&self.call_id, self.side);
                 debug!(call_id, ?side, ?ice, ?dtls, ?profile, "media connected");
                 self.is_connected = true;
                 return Ok(Notice::Connected);
-            }
-            Some(LegEvent::FirstPacketIn { after }) => {
-                metrics.media_ready(MediaStage::FirstPacketIn, after);
-            }
-            Some(LegEvent::FirstPacketOut { after }) => {
-                metrics.media_ready(MediaStage::FirstPacketOut, after);
             }
             Some(LegEvent::PlayDone { token, end }) => return Ok(Notice::PlayDone(token, end)),
             Some(LegEvent::Dtmf { digit, duration }) => {
