@@ -22,8 +22,7 @@ use crate::registrar::Registrar;
 pub use collected::Collected;
 use families::Families;
 pub use labels::{
-    AuthResult, CallResult, Direction, EndCause, Refusal, RegistrationResult,
-    WebhookResult,
+    AuthResult, CallResult, Direction, EndCause, Refusal, RegistrationResult, WebhookResult,
 };
 
 /// The families that signalling and calls count in.

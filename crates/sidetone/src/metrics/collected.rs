@@ -3,8 +3,8 @@
 use media::codec::{CODECS, Codec};
 use media::net::{MediaPlane, PlaneCounters, Recorder, RecorderCounters};
 use media::shard::{
-    Discard, HandshakeResult, LegKind, MEDIA_READY_BOUNDS_MS, MediaStage, ShardCounters, StunResult,
-    TICK_LAG_BOUNDS_US, codec_index,
+    Discard, HandshakeResult, LegKind, MEDIA_READY_BOUNDS_MS, MediaStage, ShardCounters,
+    StunResult, TICK_LAG_BOUNDS_US, codec_index,
 };
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,

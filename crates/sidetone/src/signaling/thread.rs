@@ -28,7 +28,8 @@ impl SignalingThread {
     /// When the system refuses it.
     pub fn start() -> io::Result<Self> {
         let mut builder = Builder::new_current_thread();
-        let runtime = builder.enable_all().on_thread_park(|| wake_shards(Duration::ZERO)).build()?;
+        let runtime =
+            builder.enable_all().on_thread_park(|| wake_shards(Duration::ZERO)).build()?;
         let handle = runtime.handle().clone();
         let (lives, ended) = oneshot::channel::<()>();
         thread::Builder::new().name("signaling".to_owned()).spawn(move || {

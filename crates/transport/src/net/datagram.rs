@@ -1,5 +1,5 @@
 //! Datagrams in and out with the local address they use, which the standard library cannot say.
-#![allow(unsafe_code, reason = "recvmmsg and sendmsg with IP_PKTINFO have no safe interface")]
+#![allow(unsafe_code, reason = "recvmmsg, sendmsg with IP_PKTINFO and a watch for reading only have no safe interface")]
 
 use std::{
     io, mem,
@@ -8,7 +8,8 @@ use std::{
     ptr,
 };
 
-use socket2::{SockAddr, SockAddrStorage};
+use socket2::{SockAddr, SockAddrStorage, Socket};
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// What came with a datagram besides its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,13 @@ pub(super) fn raise_receive_buffer(socket: &impl AsRawFd, bytes: usize) -> io::R
     let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
     set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
         .or_else(|_| set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes))
+}
+
+/// Has the runtime watch a socket for this only.
+pub(super) fn watch(socket: Socket, interest: Interest) -> io::Result<AsyncFd<Socket>> {
+    // SAFETY: the socket owns its descriptor, so that it stays open and the same while it is watched.
+    let watched = unsafe { AsyncFd::register_with_interest(socket, interest) };
+    Ok(watched?)
 }
 
 /// Buffers that one call fills with as many datagrams as wait.

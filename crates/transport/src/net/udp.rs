@@ -12,7 +12,10 @@ use std::{
 
 use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{io::Interest, net::UdpSocket, sync::mpsc};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::mpsc,
+};
 use tracing::debug;
 
 use super::{
@@ -28,7 +31,9 @@ pub(super) struct UdpListener {
     pub(super) id: FlowId,
     pub(super) bound: SocketAddr,
     inner: Arc<Inner>,
-    socket: UdpSocket,
+    /// Watched for what comes only: whoever asks when there is room to send is told so after each
+    /// datagram sent.
+    socket: AsyncFd<Socket>,
     queue: mpsc::Sender<(Bytes, Flow)>,
     dropped: AtomicU32,
 }
@@ -36,13 +41,13 @@ pub(super) struct UdpListener {
 /// Binds a socket and starts the tasks that serve it.
 pub(super) fn listen(inner: &Arc<Inner>, address: SocketAddr) -> io::Result<SocketAddr> {
     let socket = bind(address, inner.config.udp_receive_buffer_bytes)?;
-    let bound = socket.local_addr()?;
+    let bound = local_address(&socket)?;
     let (sender, queue) = mpsc::channel(inner.config.queue_messages_max);
     let listener = Arc::new(UdpListener {
         id: inner.next_id(),
         bound,
         inner: inner.clone(),
-        socket,
+        socket: datagram::watch(socket, Interest::READABLE)?,
         queue: sender,
         dropped: AtomicU32::new(0),
     });
@@ -52,7 +57,7 @@ pub(super) fn listen(inner: &Arc<Inner>, address: SocketAddr) -> io::Result<Sock
     Ok(bound)
 }
 
-fn bind(address: SocketAddr, receive_buffer_bytes: usize) -> io::Result<UdpSocket> {
+fn bind(address: SocketAddr, receive_buffer_bytes: usize) -> io::Result<Socket> {
     let kind = Type::DGRAM.nonblocking();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::UDP))?;
     if address.is_ipv6() {
@@ -61,7 +66,11 @@ fn bind(address: SocketAddr, receive_buffer_bytes: usize) -> io::Result<UdpSocke
     datagram::raise_receive_buffer(&socket, receive_buffer_bytes)?;
     datagram::prepare(&socket, address.is_ipv6())?;
     socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket)
+}
+
+fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
+    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 impl UdpListener {
@@ -80,6 +89,14 @@ impl UdpListener {
             }
             Err(error) => Err(self.refused(&error)),
         }
+    }
+
+    /// Waits for room in the kernel's queue.
+    async fn send_when_possible(&self, bytes: &[u8], flow: &Flow) -> io::Result<()> {
+        let socket = self.socket.get_ref().try_clone()?;
+        let socket = datagram::watch(socket, Interest::WRITABLE)?;
+        let send = |socket: &Socket| datagram::send(socket, bytes, flow.local.ip(), flow.remote);
+        socket.async_io(Interest::WRITABLE, send).await
     }
 
     fn refused(&self, error: &io::Error) -> SendError {
@@ -105,17 +122,16 @@ impl UdpListener {
 
     /// Waits for datagrams; returns how many came, of which there may be none after all.
     async fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
-        self.socket.readable().await?;
-        let mut count = 0;
-        let received = self.socket.try_io(Interest::READABLE, || {
-            count = batch.receive(&self.socket)?;
-            // A batch with room left has emptied the socket, which need not be asked to say so.
-            if count == BATCH { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
-        });
-        match received {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(count),
+        let mut ready = self.socket.readable().await?;
+        let received = match batch.receive(&self.socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            other => other,
+        };
+        // A batch with room left has emptied the socket, which need not be asked to say so.
+        if received.as_ref().is_ok_and(|count| *count < BATCH) {
+            ready.clear_ready();
         }
+        received
     }
 
     /// Takes one datagram; false when the consumer is gone.
@@ -186,11 +202,7 @@ async fn send_until_stopped(listener: Arc<UdpListener>, mut queue: mpsc::Receive
     let mut stop = listener.inner.stopped();
     let send = async {
         while let Some((bytes, flow)) = queue.recv().await {
-            let socket = &listener.socket;
-            let sent = socket.async_io(Interest::WRITABLE, || {
-                datagram::send(socket, &bytes, flow.local.ip(), flow.remote)
-            });
-            match sent.await {
+            match listener.send_when_possible(&bytes, &flow).await {
                 Ok(()) => listener.counters().message_out(bytes.len()),
                 Err(error) => {
                     listener.refused(&error);
