@@ -123,7 +123,7 @@ impl AsRawFd for Timer {
     }
 }
 
-/// Wakes a thread that waits in epoll.
+/// Wakes a thread that waits in epoll for arrivals here ([`Epoll::add_arrivals`]): each wake is one.
 #[derive(Debug)]
 pub(super) struct Waker {
     fd: OwnedFd,
@@ -139,16 +139,9 @@ impl Waker {
     /// Makes the waiting thread, or its next wait, return.
     pub(super) fn wake(&self) {
         let one = 1_u64.to_ne_bytes();
-        // SAFETY: `one` is eight readable bytes, which is what an eventfd takes. Failure means that
-        // the counter is full: then the thread is being woken anyway.
+        // SAFETY: `one` is eight readable bytes, which is what an eventfd takes. Failure would mean
+        // that its counter is full, and nobody wakes anybody 2^64 times.
         unsafe { libc::write(self.fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-    }
-
-    /// Takes note of having been woken.
-    pub(super) fn clear(&self) {
-        let mut count = [0; 8];
-        // SAFETY: `count` is eight writable bytes. Failure means that nobody woke us.
-        unsafe { libc::read(self.fd.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
     }
 }
 
@@ -341,13 +334,12 @@ mod tests {
     fn epoll_reports_wakers_and_timers() {
         let mut epoll = Epoll::new().unwrap();
         let (waker, timer) = (Waker::new().unwrap(), Timer::new().unwrap());
-        epoll.add(&waker, 1).unwrap();
+        epoll.add_arrivals(&waker, 1).unwrap();
         epoll.add(&timer, 2).unwrap();
         assert_eq!(epoll.wait(false).unwrap().count(), 0);
         waker.wake();
         waker.wake();
         assert_eq!(epoll.wait(true).unwrap().collect::<Vec<_>>(), [1]);
-        waker.clear();
         timer.set(Some(Duration::ZERO)).unwrap();
         assert_eq!(epoll.wait(true).unwrap().collect::<Vec<_>>(), [2]);
         timer.set(None).unwrap();

@@ -82,7 +82,7 @@ impl ShardThread {
         outbox: Outbox,
     ) -> io::Result<Self> {
         let (control, sockets, timer) = (Epoll::new()?, Epoll::new()?, Timer::new()?);
-        control.add(&*link.waker, Token::Waker.pack())?;
+        control.add_arrivals(&*link.waker, Token::Waker.pack())?;
         control.add(&timer, Token::Timer.pack())?;
         control.add(&sockets, Token::Sockets.pack())?;
         for (at, socket) in outbox.shared().iter().enumerate() {
@@ -288,7 +288,6 @@ impl ShardThread {
     /// Commands come before packets of other shards: what a caller did first has then happened first,
     /// on whatever shards.
     fn woken(&mut self) {
-        self.link.waker.clear();
         self.ring.begin();
         self.take_commands();
         let now = Instant::now();

@@ -73,3 +73,86 @@ pub(super) fn put_off(link: &Arc<ShardLink>) -> bool {
     });
     matches!(put_off, Ok(Some(())))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        atomic::{AtomicBool, AtomicUsize},
+        mpsc::sync_channel,
+    };
+
+    use super::*;
+    use crate::{
+        net::sys::{Epoll, Waker},
+        shard::LiveCounters,
+    };
+
+    /// A shard's outside, and what its thread would wait for.
+    fn shard() -> (Arc<ShardLink>, Epoll) {
+        let (waker, epoll) = (Arc::new(Waker::new().unwrap()), Epoll::new().unwrap());
+        epoll.add_arrivals(&*waker, 1).unwrap();
+        let link = ShardLink {
+            queue: sync_channel(1).0,
+            waker,
+            is_pending: AtomicBool::new(false),
+            must_sweep: AtomicBool::new(false),
+            is_alive: AtomicBool::new(true),
+            legs: AtomicUsize::new(0),
+            counters: Arc::new(LiveCounters::default()),
+        };
+        (Arc::new(link), epoll)
+    }
+
+    fn is_woken(epoll: &mut Epoll) -> bool {
+        epoll.wait(false).unwrap().count() > 0
+    }
+
+    #[test]
+    fn a_thread_that_does_not_put_off_wakes_at_once() {
+        let (link, mut epoll) = shard();
+        link.wake();
+        assert!(is_woken(&mut epoll));
+        link.wake();
+        assert!(!is_woken(&mut epoll), "it has not looked since");
+    }
+
+    #[test]
+    fn wakes_that_are_put_off_come_once_for_each_shard() {
+        std::thread::spawn(|| {
+            put_off_wakes();
+            let mut shards = [shard(), shard()];
+            for (link, epoll) in &mut shards {
+                link.wake();
+                link.wake();
+                assert!(!is_woken(epoll));
+            }
+            wake_shards(Duration::from_secs(3_600));
+            assert!(!shards.iter_mut().any(|(_, epoll)| is_woken(epoll)), "it is too early");
+            wake_shards(Duration::ZERO);
+            assert!(shards.iter_mut().all(|(_, epoll)| is_woken(epoll)));
+            let [(link, epoll), _] = &mut shards;
+            link.is_pending.store(false, Ordering::Release);
+            wake_shards(Duration::ZERO);
+            assert!(!is_woken(epoll), "there is nothing new");
+            link.wake();
+            link.is_pending.store(false, Ordering::Release);
+            wake_shards(Duration::ZERO);
+            assert!(!is_woken(epoll), "it has taken its commands already");
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn a_thread_that_ends_wakes_whom_it_has_put_off() {
+        let (link, mut epoll) = shard();
+        let left = Arc::clone(&link);
+        std::thread::spawn(move || {
+            put_off_wakes();
+            left.wake();
+        })
+        .join()
+        .unwrap();
+        assert!(is_woken(&mut epoll));
+    }
+}

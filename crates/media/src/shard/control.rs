@@ -377,6 +377,7 @@ impl Shard {
                 }
             }
         }
+        self.forget_deadlines();
         self.event(key, LegEvent::Closed(Box::new(leg.statistics(now))));
     }
 

@@ -224,6 +224,7 @@ impl Shard {
             self.handle_deadline(key, now, transmits);
             self.arm(key);
         }
+        self.forget_deadlines();
     }
 
     /// Catches up after the thread was held up, but by no more than [`CATCH_UP_MAX`] frames of each
@@ -343,6 +344,13 @@ impl Shard {
             leg.armed = Some(next);
             self.deadlines.push(next, key);
         }
+    }
+
+    /// Lets the deadlines go that legs have left behind.
+    pub(super) fn forget_deadlines(&mut self) {
+        let legs = &self.legs;
+        let is_open = |key: LegKey| legs.get(key.index()).is_some_and(|leg| leg.key == key);
+        self.deadlines.drop_gone(is_open);
     }
 
     pub(super) fn discard(&mut self, key: LegKey, reason: Discard) {

@@ -115,6 +115,14 @@ impl Deadlines {
         if at > now { None } else { self.heap.pop().map(|Reverse(entry)| entry) }
     }
 
+    /// Drops what is due first as long as it belongs to a leg that is gone, so that nobody wakes
+    /// for it.
+    pub(crate) fn drop_gone(&mut self, is_open: impl Fn(LegKey) -> bool) {
+        while self.heap.peek().is_some_and(|Reverse((_, leg))| !is_open(*leg)) {
+            self.heap.pop();
+        }
+    }
+
     pub(crate) fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
@@ -216,5 +224,18 @@ mod tests {
         assert_eq!(deadlines.pop_due(later).map(|(_, leg)| leg.index), Some(1));
         assert_eq!(deadlines.pop_due(later).map(|(_, leg)| leg.index), Some(2));
         assert_eq!(deadlines.pop_due(later), None);
+    }
+
+    #[test]
+    fn nothing_is_due_for_legs_that_are_gone() {
+        let start = Instant::now();
+        let mut deadlines = Deadlines::default();
+        for n in 1..=4 {
+            deadlines.push(start + Duration::from_secs(n), leg(n as u32));
+        }
+        deadlines.drop_gone(|leg| leg.index == 3);
+        assert_eq!(deadlines.next(), Some(start + Duration::from_secs(3)));
+        deadlines.drop_gone(|_| false);
+        assert_eq!(deadlines.next(), None);
     }
 }

@@ -1,5 +1,8 @@
 //! Datagrams in and out with the local address they use, which the standard library cannot say.
-#![allow(unsafe_code, reason = "recvmmsg, sendmsg with IP_PKTINFO and a watch for reading only have no safe interface")]
+#![allow(
+    unsafe_code,
+    reason = "recvmmsg, sendmsg with IP_PKTINFO and a watch for reading only have no safe interface"
+)]
 
 use std::{
     io, mem,
