@@ -65,6 +65,12 @@ impl Span {
         Span { start: narrow(start), end: narrow(end) }
     }
 
+    /// Where a part of `bytes` lies in it.
+    pub(crate) fn of_part(bytes: &[u8], part: &[u8]) -> Span {
+        let start = part.as_ptr().addr().saturating_sub(bytes.as_ptr().addr());
+        Span::new(start, start + part.len())
+    }
+
     pub(crate) fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }

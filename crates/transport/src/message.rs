@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::index::{self, Framing, Index, Limits, Line, Start};
+use crate::index::{self, Framing, Index, Limits, Line, Span, Start};
 use crate::name_addr::tag_of;
 use crate::{Error, Fault, Method, Name, NameAddr, ParseError, Uri, Via, split};
 
@@ -25,6 +25,16 @@ struct Inner {
     body: Range<usize>,
     /// The topmost Via, which every step on the way of a message asks for.
     via: OnceLock<Option<Result<Via, Error>>>,
+    /// Where the tags of From and To are: every table that a message is looked up in asks for them.
+    from_tag: OnceLock<Option<Span>>,
+    to_tag: OnceLock<Option<Span>>,
+}
+
+impl Inner {
+    fn new(bytes: Bytes, index: Index, method: Method, body: Range<usize>) -> Inner {
+        let (via, from_tag, to_tag) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Inner { bytes, index, method, body, via, from_tag, to_tag }
+    }
 }
 
 /// What a CSeq header field says (RFC 3261 §20.16).
@@ -74,7 +84,7 @@ impl Message {
         let Some(method) = method_of(&index, &bytes) else {
             return Err(ParseError::new(Fault::ResponseCSeq, None));
         };
-        Ok(Message(Arc::new(Inner { bytes, index, method, body, via: OnceLock::new() })))
+        Ok(Message(Arc::new(Inner::new(bytes, index, method, body))))
     }
 
     /// What could be indexed of a message with a fault, without its body.
@@ -82,7 +92,7 @@ impl Message {
         let method = method_of(&index, bytes)?;
         let body = index.head_end..index.head_end;
         let bytes = bytes.slice(..index.head_end);
-        Some(Message(Arc::new(Inner { bytes, index, method, body, via: OnceLock::new() })))
+        Some(Message(Arc::new(Inner::new(bytes, index, method, body))))
     }
 
     /// Whether this is a request.
@@ -237,12 +247,18 @@ impl Message {
 
     /// The tag of the From.
     pub fn from_tag(&self) -> Option<Cow<'_, str>> {
-        tag_of(self.header_bytes(Name::From)?)
+        self.tag(Name::From, &self.0.from_tag)
     }
 
     /// The tag of the To.
     pub fn to_tag(&self) -> Option<Cow<'_, str>> {
-        tag_of(self.header_bytes(Name::To)?)
+        self.tag(Name::To, &self.0.to_tag)
+    }
+
+    fn tag(&self, name: Name, place: &OnceLock<Option<Span>>) -> Option<Cow<'_, str>> {
+        let find = || Some(Span::of_part(&self.0.bytes, tag_of(self.header_bytes(name)?)?));
+        let tag = split::unquote(place.get_or_init(find).as_ref()?.of(&self.0.bytes));
+        Some(tag).filter(|tag| !tag.is_empty())
     }
 
     /// The Call-ID; empty if there is none or it is not text.

@@ -75,11 +75,11 @@ impl fmt::Debug for NameAddr {
     }
 }
 
-/// The tag of an address that is not built: what a dialog or transaction is looked up by.
-pub(crate) fn tag_of(text: &[u8]) -> Option<Cow<'_, str>> {
+/// The tag of an address that is not built, as it was written: what a dialog or transaction is
+/// looked up by.
+pub(crate) fn tag_of(text: &[u8]) -> Option<&[u8]> {
     let ranges = Ranges::of(text)?;
-    let tag = split::find_param(text.get(ranges.params)?, "tag")?.text();
-    Some(tag).filter(|tag| !tag.is_empty())
+    split::find_param(text.get(ranges.params)?, "tag")?.value
 }
 
 struct Ranges {
