@@ -15,6 +15,7 @@ mod port_map;
 mod ports;
 mod recorder;
 mod ring;
+mod shared;
 mod steady;
 mod sys;
 mod thread;

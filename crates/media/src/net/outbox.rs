@@ -3,21 +3,16 @@
 //! Packets are made by the batch and sent by the batch, so that the code of each of the two stays in
 //! the processor's cache. A shared socket sends its batch with one system call.
 
-use std::{io, net::SocketAddr, os::fd::AsFd, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
-use socket2::{SockAddr, Socket};
+use socket2::SockAddr;
 
-use super::{
-    ports::PortPair,
-    ring::RingSender,
-    steady::Choice,
-    sys::{BATCH, send_batch},
-};
+use super::{ports::PortPair, ring::RingSender, shared::Shared, steady::Choice, sys::BATCH};
 use crate::shard::{LegId, LegKey, LiveCounters, Media, PACKET_BYTES_MAX, Path, Transmits};
 
 /// The sockets of a shard and the datagrams queued for them.
 pub(super) struct Outbox {
-    shared: Vec<Socket>,
+    shared: Vec<Shared>,
     legs: Vec<Option<(LegKey, PortPair)>>,
     rings: Vec<Option<RingSender>>,
     buffers: Box<[[u8; PACKET_BYTES_MAX]]>,
@@ -44,7 +39,7 @@ fn pair_mut(legs: &mut [Option<(LegKey, PortPair)>], key: LegKey) -> Option<&mut
 impl Outbox {
     /// `rings` has one entry per shard, none for this one.
     pub(super) fn new(
-        shared: Vec<Socket>,
+        shared: Vec<Shared>,
         rings: Vec<Option<RingSender>>,
         counters: Arc<LiveCounters>,
     ) -> Self {
@@ -60,7 +55,7 @@ impl Outbox {
         }
     }
 
-    pub(super) fn shared(&self) -> &[Socket] {
+    pub(super) fn shared(&self) -> &[Shared] {
         &self.shared
     }
 
@@ -140,10 +135,7 @@ impl Outbox {
         names.clear();
         names.extend(self.run(at).map(|(queued, _)| SockAddr::from(queued.to)));
         let sent = match self.shared.get(usize::from(socket)) {
-            Some(socket) => {
-                let datagrams = names.iter().zip(self.run(at).map(|(_, bytes)| bytes));
-                send_batch(socket.as_fd(), datagrams)
-            }
+            Some(socket) => socket.send(names.iter().zip(self.run(at).map(|(_, bytes)| bytes))),
             None => Ok(0),
         };
         self.names = names;
