@@ -103,7 +103,8 @@ impl ReceiveStatistics {
     /// Takes note of when a packet with `timestamp` arrived: `since_epoch` is the time since any
     /// fixed instant. Updates the jitter (RFC 3550 §A.8).
     pub fn time(&mut self, timestamp: RtpTimestamp, clock_rate_hz: u32, since_epoch: Duration) {
-        let ticks = since_epoch.as_micros() * u128::from(clock_rate_hz) / 1_000_000;
+        // Ten years at 48 kHz fit.
+        let ticks = since_epoch.as_micros() as u64 * u64::from(clock_rate_hz) / 1_000_000;
         let transit = i64::from(ticks as u32) - i64::from(timestamp.0);
         if let Some(last) = self.transit {
             let difference = ((transit - last) as i32).unsigned_abs();

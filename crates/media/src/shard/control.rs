@@ -156,10 +156,10 @@ impl Shard {
         let before = leg.codec();
         let format = Format::new(&negotiated);
         leg.format = Some(format);
-        let listened = leg.cold.listener.as_ref().map(|listener| listener.codec());
+        let listened = leg.listener.as_ref().map(|listener| listener.codec());
         let wanted = format.local_dtmf.is_none().then_some(format.codec);
         if listened != wanted {
-            leg.cold.listener = wanted.and_then(Listener::new);
+            leg.listener = wanted.and_then(Listener::new);
         }
         if leg.cold.opus != negotiated.opus {
             leg.cold.opus = negotiated.opus;
@@ -266,7 +266,7 @@ impl Shard {
         let silence = now.saturating_duration_since(leg.last_heard);
         let falls_quiet = leg.may_fall_quiet() && silence >= leg.cold.quiet_after;
         leg.is_quiet |= falls_quiet;
-        let tones = leg.cold.listener.as_mut().and_then(|listener| listener.handle_timeout(now));
+        let tones = leg.listener.as_mut().and_then(|listener| listener.handle_timeout(now));
         let digits = [leg.cold.dtmf.handle_timeout(now), tones];
         let said = leg.cold.farewell.take_if(|at| *at + FAREWELL_WAIT <= now);
         let has_left = said.is_some_and(|at| leg.last_heard <= at);

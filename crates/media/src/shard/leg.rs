@@ -48,6 +48,8 @@ pub(crate) struct Leg {
     pub(crate) mode: Mode,
     /// Digits to be sent; kept from the first one on.
     pub(crate) dtmf: Option<Box<DtmfSender>>,
+    /// Listens for digits where the peer sends no events.
+    pub(crate) listener: Option<Box<Listener>>,
     /// Recordings that are being made; kept from the first one on.
     pub(crate) taps: Option<Box<Taps>>,
     pub(crate) outbound: Outbound,
@@ -160,8 +162,6 @@ pub(crate) struct Cold {
     pub(crate) farewell: Option<Instant>,
     pub(crate) rtcp_at: Option<Instant>,
     pub(crate) dtmf: DtmfReceiver,
-    /// Listens for digits where the peer sends no events.
-    pub(crate) listener: Option<Box<Listener>>,
     /// What the peer asks of an Opus encoder.
     pub(crate) opus: OpusParameters,
     /// The peer's last sender report: middle bits of its NTP time, and when it came.
@@ -251,7 +251,7 @@ impl Leg {
         let quiet = self.may_fall_quiet().then(|| self.last_heard + self.cold.quiet_after);
         let cold = &self.cold;
         let farewell = cold.farewell.map(|at| at + FAREWELL_WAIT);
-        let tones = cold.listener.as_ref().and_then(|listener| listener.poll_timeout());
+        let tones = self.listener.as_ref().and_then(|listener| listener.poll_timeout());
         let own = [quiet, cold.starts_at, cold.rtcp_at, cold.dtmf.poll_timeout(), tones, farewell];
         let session = match &self.transport {
             Transport::Plain(_) => [None; 2],

@@ -355,7 +355,7 @@ impl Shard {
             Arrival::InOrder(number) | Arrival::Late(number) => number,
             Arrival::Started(number) => {
                 leg.cold.dtmf = Default::default();
-                if let Some(listener) = &mut leg.cold.listener {
+                if let Some(listener) = &mut leg.listener {
                     listener.restart();
                 }
                 number
@@ -408,7 +408,7 @@ impl Shard {
         if matches!(leg.mode, Mode::Echo | Mode::DelayedEcho(_)) {
             return;
         }
-        let Some(listener) = &mut leg.cold.listener else { return };
+        let Some(listener) = &mut leg.listener else { return };
         let payload = datagram.get(meta.payload.clone()).unwrap_or_default();
         let before = listener.poll_timeout();
         let event = listener.hear(meta.number, payload, now);
