@@ -129,15 +129,20 @@ pub(super) struct Accepted {
 }
 
 /// Runs a connection in a task of its own until it ends or the network stops.
+///
+/// Here and in what it calls each stage of a connection has its state on the heap, so that an open
+/// connection takes what its stage needs and not what the largest one does.
 fn run(inner: &Arc<Inner>, accepted: Accepted, listen: &Listen) {
     let listen = listen.clone();
     spawn(inner, accepted, async move |inner, accepted| match listen {
         // A datagram socket accepts nothing.
         Listen::Udp => {}
-        Listen::Tcp => tcp::serve(&inner, accepted).await,
-        Listen::Tls(config) => tls::serve_sip(&inner, accepted, config).await,
-        Listen::Http(handler) => web::serve_plain(&inner, accepted, handler).await,
-        Listen::Https(config, handler) => tls::serve_web(&inner, accepted, config, handler).await,
+        Listen::Tcp => Box::pin(tcp::serve(&inner, accepted)).await,
+        Listen::Tls(config) => Box::pin(tls::serve_sip(&inner, accepted, config)).await,
+        Listen::Http(handler) => Box::pin(web::serve_plain(&inner, accepted, handler)).await,
+        Listen::Https(config, handler) => {
+            Box::pin(tls::serve_web(&inner, accepted, config, handler)).await;
+        }
     });
 }
 

@@ -21,7 +21,7 @@ use super::{
 /// Shakes hands, then carries SIP until the connection ends.
 pub(super) async fn serve_sip(inner: &Arc<Inner>, accepted: Accepted, config: Arc<ServerConfig>) {
     let Accepted { ends, stream, slot } = accepted;
-    let handshake = shake_hands(inner, stream, config);
+    let handshake = Box::pin(shake_hands(inner, stream, config));
     let result = tokio::select! {
         result = handshake => result,
         _ = slot.closer().closed() => Err(DropReason::Handshake),
@@ -43,13 +43,13 @@ pub(super) async fn serve_web(
     handler: HttpHandler,
 ) {
     let Accepted { ends, stream, slot } = accepted;
-    let handshake = shake_hands(inner, stream, config);
+    let handshake = Box::pin(shake_hands(inner, stream, config));
     let result = tokio::select! {
         result = handshake => result,
         _ = slot.closer().closed() => Err(DropReason::Handshake),
     };
     match result {
-        Ok(stream) => web::serve(inner, stream, ends, slot, handler).await,
+        Ok(stream) => Box::pin(web::serve(inner, stream, ends, slot, handler)).await,
         Err(reason) => inner.counters.of(ends.kind).dropped(reason, 1),
     }
 }

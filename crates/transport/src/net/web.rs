@@ -56,7 +56,7 @@ pub(super) async fn serve<S>(
         switched: Mutex::new(None),
         has_answered: AtomicBool::new(false),
     };
-    session.serve(stream, &slot).await;
+    Box::pin(session.serve(stream, &slot)).await;
     let switched = session.switched.into_inner().unwrap_or_else(PoisonError::into_inner);
     let Some((switched, query)) = switched else { return };
     // The 101 is on the wire once the server above has returned, so this is ready.
@@ -68,10 +68,10 @@ pub(super) async fn serve<S>(
         inner.counters.of(ends.kind).dropped(DropReason::Handshake, 1);
         return;
     };
-    carry_with(inner, ends, slot, query, |connection, queue| {
+    let carried = carry_with(inner, ends, slot, query, |connection, queue| {
         websocket::run(connection, queue, io.into_inner(), read_buf)
-    })
-    .await;
+    });
+    Box::pin(carried).await;
 }
 
 /// The HTTP part of one connection.

@@ -49,12 +49,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let config = &connection.inner.config;
-    let socket = WebSocketStream::from_partially_read(
-        stream,
-        read_already.into(),
-        Role::Server,
-        Some(bounds(config)),
-    );
+    // A copy of its own size, since these bytes keep the whole buffer of HTTP.
+    let first = read_already.to_vec();
+    drop(read_already);
+    let socket =
+        WebSocketStream::from_partially_read(stream, first, Role::Server, Some(bounds(config)));
     let (sink, stream) = socket.await.split();
     let heard = AtomicBool::new(true);
     let mut inbound = Inbound { connection: &connection, stream, heard: &heard };
