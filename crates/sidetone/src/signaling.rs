@@ -15,7 +15,9 @@ mod identity;
 mod legs;
 mod registration;
 mod renewal;
+mod stateless;
 mod thread;
+mod wire;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -31,57 +33,20 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 use transaction::{Event, ServerId, TransactionLayer};
-use transport::net::{NetError, NetEvent, Network, SendError};
-use transport::routing::NextHop;
-use transport::{Flow, FlowId, Message, Method, Name, ParseError, ResponseWriter, TransportKind};
+use transport::net::NetEvent;
+use transport::{Flow, FlowId, Message, Method, ResponseWriter, TransportKind};
 
 use crate::auth::{Authenticator, TokenKey};
 use crate::calls::{Inbox, Order, Shared};
 use crate::config;
 use crate::metrics::{Direction, Refusal};
 use dialing::Dialing;
-use identity::{Admitted, Answer, may_register};
+use identity::Admitted;
 use legs::Legs;
 
 pub use legs::LegKey;
 pub use thread::SignalingThread;
-
-/// Where messages are sent: the sockets, or a simulated network.
-pub trait Wire: Send + Sync + 'static {
-    /// Sends one message without waiting.
-    ///
-    /// # Errors
-    /// When the flow has ended or is overloaded.
-    fn send(&self, flow: &Flow, bytes: Bytes) -> Result<(), SendError>;
-
-    /// Ends a connection once what is queued is sent.
-    fn close(&self, id: FlowId);
-
-    /// Whether a flow can still be sent on.
-    fn is_open(&self, flow: &Flow) -> bool;
-
-    /// Finds or makes a flow to a peer, by look-up and connection. Takes bounded time.
-    fn route(&self, hop: NextHop) -> impl Future<Output = Result<Flow, NetError>> + Send + 'static;
-}
-
-impl Wire for Network {
-    fn send(&self, flow: &Flow, bytes: Bytes) -> Result<(), SendError> {
-        Network::send(self, flow, bytes)
-    }
-
-    fn close(&self, id: FlowId) {
-        Network::close(self, id);
-    }
-
-    fn is_open(&self, flow: &Flow) -> bool {
-        Network::is_open(self, flow.id)
-    }
-
-    fn route(&self, hop: NextHop) -> impl Future<Output = Result<Flow, NetError>> + Send + 'static {
-        let network = self.clone();
-        async move { network.route(&hop).await }
-    }
-}
+pub use wire::Wire;
 
 /// What the loop needs of the configuration.
 #[derive(Debug, Clone)]
@@ -326,99 +291,6 @@ impl<W: Wire> Signaling<W> {
         }
     }
 
-    /// Requests that nothing has to be remembered of are answered without a transaction (RFC 3261
-    /// §8.2.7), so that no flood of them takes the place of calls: all outside of our dialogs but
-    /// an INVITE or REGISTER whose sender has a right to it, ACK and CANCEL.
-    fn answer_at_once(&mut self, message: &Message, flow: &Flow, now: Instant) -> bool {
-        let is_transactional = matches!(message.method(), Method::Ack | Method::Cancel);
-        if !message.is_request() || is_transactional || self.legs.find(message).is_some() {
-            return false;
-        }
-        if self.transactions.has_server(message) {
-            return false;
-        }
-        let is_new_call = *message.method() == Method::Invite;
-        let answer = match message.to_tag() {
-            Some(_) => self.refusal(message, flow, &dialog::Refusal::UnknownDialog),
-            None if is_new_call || may_register(message.method(), &self.shared.users) => {
-                match self.screen(message, flow, now) {
-                    Some(answer) => answer,
-                    None => return false,
-                }
-            }
-            None if *message.method() == Method::Options => self.capabilities(message, flow),
-            None => self.refusal(message, flow, &refusal_of(message.method())),
-        };
-        let (status, response) = answer;
-        self.shared.metrics.request(Direction::In, flow.kind, message.method());
-        self.shared.metrics.response(Direction::Out, message.method(), status);
-        self.answer_without_transaction(message, flow, response);
-        true
-    }
-
-    /// The answer to a new INVITE or REGISTER that is not taken.
-    fn screen(&mut self, message: &Message, flow: &Flow, now: Instant) -> Option<Answer> {
-        self.admitted = None;
-        let is_new_call = *message.method() == Method::Invite;
-        if self.transactions.len() >= self.transactions_max {
-            if is_new_call {
-                self.shared.metrics.call_rejected(Refusal::Transactions);
-            }
-            return Some(self.refusal(message, flow, &OVERLOADED));
-        }
-        match is_new_call {
-            true => self.screen_invite(message, flow, now),
-            false => self.screen_register(message, flow, now),
-        }
-    }
-
-    fn refusal(
-        &self,
-        request: &Message,
-        flow: &Flow,
-        refusal: &dialog::Refusal,
-    ) -> (u16, ResponseWriter) {
-        let writer = ResponseWriter::to(request, flow, refusal.status());
-        let headers = refusal.headers().into_iter();
-        (refusal.status(), headers.fold(writer, |writer, (name, value)| writer.header(name, value)))
-    }
-
-    /// OPTIONS asks what an INVITE would be answered (RFC 3261 §11): the truth about readiness.
-    fn capabilities(&self, request: &Message, flow: &Flow) -> (u16, ResponseWriter) {
-        if self.shared.health.readiness().is_err() {
-            return self.refusal(request, flow, &OVERLOADED);
-        }
-        let register = if self.shared.users.is_empty() { "" } else { ", REGISTER" };
-        let writer = ResponseWriter::to(request, flow, 200)
-            .header(Name::Allow, format_args!("{}{register}", dialog::ALLOW))
-            .header(Name::Accept, self.legs.settings().accept)
-            .header(Name::Supported, dialog::SUPPORTED);
-        (200, writer)
-    }
-
-    fn on_unparsable(&mut self, flow: &Flow, error: &ParseError) {
-        self.shared.metrics.parse_error(flow.kind, error.reason());
-        debug!(reason = error.reason(), remote = %flow.remote, "not a sip message");
-        if let Some(request) = error.answerable() {
-            let response = ResponseWriter::to(request, flow, error.status());
-            self.answer_without_transaction(request, flow, response);
-        }
-        // A WebSocket keeps its framing whatever a frame carries.
-        if matches!(flow.kind, TransportKind::Tcp | TransportKind::Tls) {
-            self.wire.close(flow.id);
-        }
-    }
-
-    /// A stateless answer (RFC 3261 §8.2.7): what comes again is answered in the same way.
-    fn answer_without_transaction(&self, request: &Message, flow: &Flow, response: ResponseWriter) {
-        let bytes = response
-            .to_tag(&self.stateless_tag)
-            .header(Name::Server, &self.legs.settings().server)
-            .finish();
-        let back = transport::routing::response_flow(request, flow);
-        self.send(&back, bytes);
-    }
-
     fn send(&self, flow: &Flow, bytes: Bytes) {
         if let Err(error) = self.wire.send(flow, bytes) {
             debug!(%error, remote = %flow.remote, "not sent");
@@ -509,17 +381,6 @@ impl<W: Wire> Signaling<W> {
         self.on_invite(id, message, flow, now);
     }
 
-    fn on_overflow(&self, request: &Message, flow: &Flow) {
-        let metrics = &self.shared.metrics;
-        metrics.request(Direction::In, flow.kind, request.method());
-        if *request.method() == Method::Ack {
-            return;
-        }
-        let (status, response) = self.refusal(request, flow, &OVERLOADED);
-        metrics.response(Direction::Out, request.method(), status);
-        self.answer_without_transaction(request, flow, response);
-    }
-
     fn refuse(
         &mut self,
         id: ServerId,
@@ -546,17 +407,6 @@ impl<W: Wire> Signaling<W> {
         if let Err(error) = self.transactions.respond(id, status, bytes, now) {
             debug!(%error, "response not sent");
         }
-    }
-}
-
-/// How a request without a dialog is refused: one that belongs into a dialog has lost it, others
-/// are of methods that are not served.
-fn refusal_of(method: &Method) -> dialog::Refusal {
-    match method {
-        Method::Bye | Method::Update | Method::Info | Method::Prack | Method::Cancel => {
-            dialog::Refusal::UnknownDialog
-        }
-        other => dialog::Refusal::of_method(other),
     }
 }
 
@@ -591,7 +441,5 @@ const SHARDS_WAIT: Duration = Duration::from_millis(2);
 const BEAT: Duration = Duration::from_millis(250);
 /// Messages handled before timers get their turn.
 const BATCH: usize = 64;
-/// What a caller is told at a bound; it is asked to wait for some seconds.
-const OVERLOADED: dialog::Refusal = dialog::Refusal::Overloaded { retry_after_s: 5 };
 /// Transactions kept free for the requests of calls that are up, above all BYE.
 const TRANSACTIONS_OF_CALLS: usize = 20_000;

@@ -1,6 +1,6 @@
 //! Writes our answers and offers.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
 use rtc::sdp::MediaDescription;
@@ -68,7 +68,7 @@ impl Negotiated {
             false => refused(section),
         });
         description.media_descriptions = sections.collect();
-        description.marshal()
+        text(&description)
     }
 
     /// The direction that [`Negotiated::answer`] writes for `local`.
@@ -144,7 +144,15 @@ pub fn offer(local: &LocalDescription, capabilities: &Capabilities) -> String {
         }
     }
     description.media_descriptions.push(media);
-    description.marshal()
+    text(&description)
+}
+
+fn text(description: &Description) -> String {
+    let mut text = String::with_capacity(TEXT_BYTES);
+    // A string refuses nothing.
+    let _ = write!(text, "{description}");
+    text.shrink_to_fit();
+    text
 }
 
 fn session(local: &LocalDescription) -> Description {
@@ -286,5 +294,7 @@ fn value(key: &str, value: impl Display) -> Attribute {
 const MEDIA_STREAM: &str = "sidetone";
 /// The audio track of [`MEDIA_STREAM`].
 const MEDIA_TRACK: &str = "audio";
+/// More than a description takes as a rule, so that it is not moved while it grows.
+const TEXT_BYTES: usize = 2048;
 // RFC 3389 §4: a static payload type, which needs no `a=rtpmap`.
 const COMFORT_NOISE: &str = "13";

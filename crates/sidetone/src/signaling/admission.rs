@@ -14,7 +14,8 @@ use transaction::ServerId;
 use transport::{Flow, Message, Name};
 
 use super::identity::Admitted;
-use super::{OVERLOADED, Signaling, Wire};
+use super::stateless::OVERLOADED;
+use super::{Signaling, Wire};
 use crate::calls::{self, Invitation, Order, Place, SipCommand, SipPort, Trail};
 use crate::metrics::Refusal;
 

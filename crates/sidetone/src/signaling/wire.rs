@@ -1,0 +1,43 @@
+//! What the loop sends on.
+
+use bytes::Bytes;
+use transport::net::{NetError, Network, SendError};
+use transport::routing::NextHop;
+use transport::{Flow, FlowId};
+
+/// Where messages are sent: the sockets, or a simulated network.
+pub trait Wire: Send + Sync + 'static {
+    /// Sends one message without waiting.
+    ///
+    /// # Errors
+    /// When the flow has ended or is overloaded.
+    fn send(&self, flow: &Flow, bytes: Bytes) -> Result<(), SendError>;
+
+    /// Ends a connection once what is queued is sent.
+    fn close(&self, id: FlowId);
+
+    /// Whether a flow can still be sent on.
+    fn is_open(&self, flow: &Flow) -> bool;
+
+    /// Finds or makes a flow to a peer, by look-up and connection. Takes bounded time.
+    fn route(&self, hop: NextHop) -> impl Future<Output = Result<Flow, NetError>> + Send + 'static;
+}
+
+impl Wire for Network {
+    fn send(&self, flow: &Flow, bytes: Bytes) -> Result<(), SendError> {
+        Network::send(self, flow, bytes)
+    }
+
+    fn close(&self, id: FlowId) {
+        Network::close(self, id);
+    }
+
+    fn is_open(&self, flow: &Flow) -> bool {
+        Network::is_open(self, flow.id)
+    }
+
+    fn route(&self, hop: NextHop) -> impl Future<Output = Result<Flow, NetError>> + Send + 'static {
+        let network = self.clone();
+        async move { network.route(&hop).await }
+    }
+}
