@@ -211,7 +211,7 @@ impl Shard {
             self.end_play_of_another_codec(key);
         }
         if self.leg(key).is_some_and(|leg| leg.cold.rtcp_at.is_none()) {
-            let first = now + self.around(RTCP_INTERVAL / 2);
+            let first = self.next_report(now, RTCP_INTERVAL / 2);
             if let Some(leg) = self.leg(key) {
                 leg.cold.rtcp_at = Some(first);
             }
@@ -284,7 +284,7 @@ impl Shard {
         }
         if reports {
             self.send_report(key, false, now, transmits);
-            let next = now + self.around(RTCP_INTERVAL);
+            let next = self.next_report(now, RTCP_INTERVAL);
             if let Some(leg) = self.leg(key) {
                 leg.cold.rtcp_at = Some(next);
             }

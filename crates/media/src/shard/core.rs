@@ -364,9 +364,12 @@ impl Shard {
         self.events.push_back((key, event));
     }
 
-    /// An interval of 0.5 to 1.5 times `mean` (RFC 3550 §6.2).
-    pub(super) fn around(&mut self, mean: Duration) -> Duration {
-        mean.mul_f64(0.5 + f64::from(self.random.next_u32()) / f64::from(u32::MAX))
+    /// When a leg that reports about every `mean` does so next: after 0.5 to 1.5 times that (RFC 3550
+    /// §6.2), at a moment that others share, so that the thread wakes once for all of them.
+    pub(super) fn next_report(&mut self, now: Instant, mean: Duration) -> Instant {
+        let factor = 0.5 + f64::from(self.random.next_u32()) / f64::from(u32::MAX);
+        let tick = self.clock.tick(now + mean.mul_f64(factor));
+        self.clock.at(tick.next_multiple_of(REPORT_TICKS))
     }
 
     pub(super) fn count_codec(counters: &LiveCounters, codec: crate::codec::Codec, bytes: usize) {
@@ -393,3 +396,5 @@ impl WebRtc {
 
 /// Frames that a leg may send in a row after the thread was held up.
 const CATCH_UP_MAX: u64 = 5;
+/// Reports are sent at every hundredth tick at the most.
+const REPORT_TICKS: u64 = 100;
