@@ -15,7 +15,6 @@ mod port_map;
 mod ports;
 mod recorder;
 mod ring;
-mod shared;
 mod steady;
 mod sys;
 mod thread;

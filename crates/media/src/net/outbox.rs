@@ -3,16 +3,21 @@
 //! Packets are made by the batch and sent by the batch, so that the code of each of the two stays in
 //! the processor's cache. A shared socket sends its batch with one system call.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, os::fd::AsFd, sync::Arc};
 
-use socket2::SockAddr;
+use socket2::{SockAddr, Socket};
 
-use super::{ports::PortPair, ring::RingSender, shared::Shared, steady::Choice, sys::BATCH};
+use super::{
+    ports::PortPair,
+    ring::RingSender,
+    steady::Choice,
+    sys::{BATCH, send_batch},
+};
 use crate::shard::{LegId, LegKey, LiveCounters, Media, PACKET_BYTES_MAX, Path, Transmits};
 
 /// The sockets of a shard and the datagrams queued for them.
 pub(super) struct Outbox {
-    shared: Vec<Shared>,
+    shared: Vec<Socket>,
     legs: Vec<Option<(LegKey, PortPair)>>,
     rings: Vec<Option<RingSender>>,
     buffers: Box<[[u8; PACKET_BYTES_MAX]]>,
@@ -39,7 +44,7 @@ fn pair_mut(legs: &mut [Option<(LegKey, PortPair)>], key: LegKey) -> Option<&mut
 impl Outbox {
     /// `rings` has one entry per shard, none for this one.
     pub(super) fn new(
-        shared: Vec<Shared>,
+        shared: Vec<Socket>,
         rings: Vec<Option<RingSender>>,
         counters: Arc<LiveCounters>,
     ) -> Self {
@@ -55,7 +60,7 @@ impl Outbox {
         }
     }
 
-    pub(super) fn shared(&self) -> &[Shared] {
+    pub(super) fn shared(&self) -> &[Socket] {
         &self.shared
     }
 
@@ -135,7 +140,10 @@ impl Outbox {
         names.clear();
         names.extend(self.run(at).map(|(queued, _)| SockAddr::from(queued.to)));
         let sent = match self.shared.get(usize::from(socket)) {
-            Some(socket) => socket.send(names.iter().zip(self.run(at).map(|(_, bytes)| bytes))),
+            Some(socket) => {
+                let datagrams = names.iter().zip(self.run(at).map(|(_, bytes)| bytes));
+                send_batch(socket.as_fd(), datagrams)
+            }
             None => Ok(0),
         };
         self.names = names;

@@ -15,15 +15,15 @@ use std::{
 };
 
 use rand::RngExt;
+use socket2::Socket;
 use tokio::sync::mpsc;
 
 use super::{
     control::{CommandError, Control, LegHandle, Open, Permit, ShardLink, give_key, remote_ice},
     outbox::Outbox,
     port_map::PortMap,
-    ports::{PortAllocator, PortPair},
+    ports::{PortAllocator, PortPair, bind},
     ring::{RingReceiver, RingSender, ring},
-    shared::Shared,
     sys::Waker,
     thread::ShardThread,
 };
@@ -407,7 +407,7 @@ impl Drop for Inner {
 /// A shard that has its sockets and no thread yet.
 struct Starting {
     number: u16,
-    sockets: Vec<Shared>,
+    sockets: Vec<Socket>,
     shared: Vec<SocketAddr>,
     waker: Arc<Waker>,
     ring_sender: RingSender,
@@ -424,10 +424,10 @@ impl Starting {
         let mut shared = Vec::new();
         for ip in &config.addresses {
             let address = SocketAddr::new(*ip, port);
-            let socket = Shared::bind(address, config.socket_buffer_bytes)
+            let (socket, bound) = bind_shared(address, config.socket_buffer_bytes)
                 .map_err(|source| StartError::Bind { address, source })?;
-            shared.push(socket.address().unwrap_or(address));
             sockets.push(socket);
+            shared.push(bound);
         }
         let waker = Arc::new(Waker::new().map_err(StartError::Thread)?);
         let packets_max = if config.shards > 1 { config.ring_packets_max } else { 1 };
@@ -467,6 +467,15 @@ impl Starting {
         let handle = builder.spawn(move || thread.run()).map_err(StartError::Thread)?;
         Ok((outside, handle))
     }
+}
+
+fn bind_shared(address: SocketAddr, buffer_bytes: usize) -> io::Result<(Socket, SocketAddr)> {
+    let socket = bind(address.ip(), address.port())?;
+    // The system gives as much as it is set up to; that is no reason not to start.
+    let _ = socket.set_recv_buffer_size(buffer_bytes);
+    let _ = socket.set_send_buffer_size(buffer_bytes);
+    let bound = socket.local_addr()?.as_socket().unwrap_or(address);
+    Ok((socket, bound))
 }
 
 /// NTP time: seconds since 1900 and a fraction of 32 bits (RFC 5905 §6).

@@ -115,30 +115,13 @@ impl Drop for Lease {
 
 /// A UDP socket that does not block.
 pub(super) fn bind(address: IpAddr, port: u16) -> io::Result<Socket> {
-    let address = SockAddr::from(SocketAddr::new(address, port));
-    let socket = unbound(address.domain())?;
-    socket.bind(&address)?;
-    Ok(socket)
-}
-
-/// A second socket on the address of `first`. While neither is connected, the second receives all
-/// that comes. Others may bind the port only in the moment in which both sockets allow it.
-pub(super) fn bind_beside(first: &Socket) -> io::Result<Socket> {
-    let address = first.local_addr()?;
-    let second = unbound(address.domain())?;
-    second.set_reuse_address(true)?;
-    first.set_reuse_address(true)?;
-    let bound = second.bind(&address);
-    first.set_reuse_address(false)?;
-    second.set_reuse_address(false)?;
-    bound.map(|()| second)
-}
-
-fn unbound(domain: Domain) -> io::Result<Socket> {
-    let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
-    if domain == Domain::IPV6 {
+    let address = SocketAddr::new(address, port);
+    let kind = Type::DGRAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    socket.bind(&SockAddr::from(address))?;
     Ok(socket)
 }
 

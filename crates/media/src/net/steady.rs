@@ -6,9 +6,7 @@
 
 use std::{io, net::SocketAddr};
 
-use socket2::{SockAddr, Socket};
-
-use super::ports::bind_beside;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// The connected socket of a leg, once media has gone to one address for a while.
 #[derive(Debug, Default)]
@@ -42,7 +40,7 @@ impl Steady {
                 return Choice::Own;
             }
             // Without a second socket the first one serves.
-            self.socket = connected(own, to).ok();
+            self.socket = connect(own, to).ok();
         }
         match &self.socket {
             None => Choice::Own,
@@ -61,10 +59,20 @@ impl Steady {
     }
 }
 
-fn connected(own: &Socket, to: SocketAddr) -> io::Result<Socket> {
-    let socket = bind_beside(own)?;
-    socket.connect(&SockAddr::from(to))?;
-    Ok(socket)
+/// Others may bind the port only in the moment in which both sockets allow it.
+fn connect(own: &Socket, to: SocketAddr) -> io::Result<Socket> {
+    let local = own.local_addr()?;
+    let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(Protocol::UDP))?;
+    if to.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    own.set_reuse_address(true)?;
+    let bound = socket.bind(&local).and_then(|()| socket.connect(&SockAddr::from(to)));
+    own.set_reuse_address(false)?;
+    socket.set_reuse_address(false)?;
+    bound.map(|()| socket)
 }
 
 /// Packets to one address before a socket is connected to it: half a second of media.
@@ -73,8 +81,6 @@ const STEADY_AFTER: u16 = 25;
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
-
-    use socket2::{Domain, Protocol, Type};
 
     use super::*;
     use crate::net::ports::bind;

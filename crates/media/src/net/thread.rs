@@ -85,8 +85,8 @@ impl ShardThread {
         control.add_arrivals(&*link.waker, Token::Waker.pack())?;
         control.add(&timer, Token::Timer.pack())?;
         control.add(&sockets, Token::Sockets.pack())?;
-        for (at, shared) in outbox.shared().iter().enumerate() {
-            sockets.add(shared.receiving(), Token::Shared(at as u8).pack())?;
+        for (at, socket) in outbox.shared().iter().enumerate() {
+            sockets.add(socket, Token::Shared(at as u8).pack())?;
         }
         Ok(Self {
             shard,
@@ -231,7 +231,7 @@ impl ShardThread {
         self.handle_arrived();
         for _ in 0..BATCHES_PER_TURN {
             let Some(shared) = self.outbox.shared().get(usize::from(socket)) else { return };
-            let Ok(count) = self.receiver.receive(shared.receiving().as_fd()) else { return };
+            let Ok(count) = self.receiver.receive(shared.as_fd()) else { return };
             let now = Instant::now();
             self.received += count;
             for at in 0..count {
