@@ -38,7 +38,7 @@ simulate:
 
 ## Random messages, descriptions, plans and orders of events, many more than `make test` tries.
 fuzz:
-	PROPTEST_CASES=$(or $(CASES),20000) cargo test --release --workspace $(addprefix --test ,$(FUZZED)) --lib
+	PROPTEST_CASES=$(or $(CASES),20000) cargo test --profile fuzz --workspace $(addprefix --test ,$(FUZZED)) --lib
 
 test-tools:
 	tests/install.sh test
