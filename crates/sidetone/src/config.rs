@@ -400,7 +400,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             calls_max: 5_000,
-            transactions_max: 200_000,
+            transactions_max: 400_000,
             registrations_max: 100_000,
             connections_max: 20_000,
             connections_per_address_max: 2_000,

@@ -224,6 +224,8 @@ impl<W: Wire> Signaling<W> {
         }
         let metrics = &self.shared.metrics;
         metrics.transactions(self.transactions.len());
+        self.transactions.shrink();
+        self.legs.shrink();
         metrics.registrations(&self.shared.registrar);
         let counters = *self.transactions.counters();
         let before = std::mem::replace(&mut self.counted, counters);

@@ -15,6 +15,7 @@ use transport::{Flow, FlowId, Message};
 use crate::event::{Counters, Event, Transmit};
 use crate::key::Key;
 use crate::schedule::{Owner, Schedule};
+use crate::table::Peak;
 use crate::timer::Timers;
 
 use client::Client;
@@ -52,6 +53,7 @@ pub struct TransactionLayer {
     /// The client transactions of each stream, for when it closes.
     streams: HashMap<FlowId, BTreeSet<u32>>,
     schedule: Schedule,
+    peak: Peak,
     events: VecDeque<Event>,
     transmits: VecDeque<Transmit>,
     counters: Counters,
@@ -73,6 +75,7 @@ impl TransactionLayer {
             merges: HashMap::new(),
             streams: HashMap::new(),
             schedule: Schedule::default(),
+            peak: Peak::default(),
             events: VecDeque::new(),
             transmits: VecDeque::new(),
             counters: Counters::default(),
@@ -128,6 +131,17 @@ impl TransactionLayer {
     /// The counts so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Gives back what a flood of messages has left: tables that are almost empty.
+    pub fn shrink(&mut self) {
+        if self.peak.has_passed(self.len()) {
+            self.clients.shrink_to_fit();
+            self.servers.shrink_to_fit();
+            self.client_keys.shrink_to_fit();
+            self.server_keys.shrink_to_fit();
+            self.merges.shrink_to_fit();
+        }
     }
 
     /// How many transactions exist.

@@ -32,9 +32,11 @@ mod machine;
 pub mod non_invite_client;
 pub mod non_invite_server;
 mod schedule;
+mod table;
 pub mod timer;
 
 pub use error::Error;
 pub use event::{ClientId, Counters, Event, ServerId, Transmit};
 pub use layer::{Config, TransactionLayer};
+pub use table::Peak;
 pub use timer::{Timer, Timers};

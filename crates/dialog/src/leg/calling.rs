@@ -273,6 +273,8 @@ impl Leg {
         let ack = Ack { tag: dialog.id().remote_tag.clone(), cseq, bytes, flow };
         self.actions.push_back(ack.action());
         if self.acks.len() < FORKS_MAX {
+            // As a rule there is one.
+            self.acks.reserve_exact(1);
             self.acks.push(ack);
         }
     }

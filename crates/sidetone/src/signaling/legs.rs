@@ -9,7 +9,7 @@ use dialog::state::State;
 use dialog::{Action, Body, Event, Failure, Leg, Purpose, Settings};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
-use transaction::{ClientId, ServerId, TransactionLayer};
+use transaction::{ClientId, Peak, ServerId, TransactionLayer};
 use transport::{Flow, FlowId, Message, Method, Uri};
 
 use crate::calls::{self, SipCommand, SipEvent};
@@ -28,7 +28,8 @@ impl LegKey {
 /// The table.
 pub(super) struct Legs {
     settings: Arc<Settings>,
-    table: HashMap<LegKey, Entry>,
+    /// Boxed, since the table keeps room for more than there are.
+    table: HashMap<LegKey, Box<Entry>>,
     /// By our tag, which no other leg has, whatever tags its peers have.
     by_tag: HashMap<Box<str>, LegKey>,
     /// Requests of the peers within dialogs, and what began the legs.
@@ -45,6 +46,7 @@ pub(super) struct Legs {
     acks: VecDeque<(Flow, Bytes)>,
     /// Legs that have not ended.
     live: usize,
+    peak: Peak,
 }
 
 struct Entry {
@@ -71,6 +73,7 @@ impl Legs {
             changed: Vec::new(),
             acks: VecDeque::new(),
             live: 0,
+            peak: Peak::default(),
         }
     }
 
@@ -81,6 +84,16 @@ impl Legs {
     /// Whether every leg has ended. Some may still wait for 2xx to acknowledge.
     pub(super) fn is_empty(&self) -> bool {
         self.live == 0
+    }
+
+    /// Gives back what a flood of calls has left: tables that are almost empty.
+    pub(super) fn shrink(&mut self) {
+        if self.peak.has_passed(self.table.len()) {
+            self.table.shrink_to_fit();
+            self.by_tag.shrink_to_fit();
+            self.by_server.shrink_to_fit();
+            self.by_client.shrink_to_fit();
+        }
     }
 
     /// The leg of the dialog that a request belongs to.
@@ -103,7 +116,8 @@ impl Legs {
         }
         self.by_flow.insert((flow, key));
         let events = Some(events);
-        self.table.insert(key, Entry { leg, events, invite: None, flow, deadline: None });
+        let entry = Entry { leg, events, invite: None, flow, deadline: None };
+        self.table.insert(key, Box::new(entry));
         self.live += 1;
         self.changed.push(key);
     }
