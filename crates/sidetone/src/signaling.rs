@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 use transaction::{Event, ServerId, TransactionLayer};
-use transport::net::NetEvent;
+use transport::net::{NetEvent, give_back_heap};
 use transport::{Flow, FlowId, Message, Method, ResponseWriter, TransportKind};
 
 use crate::auth::{Authenticator, TokenKey};
@@ -224,8 +224,10 @@ impl<W: Wire> Signaling<W> {
         }
         let metrics = &self.shared.metrics;
         metrics.transactions(self.transactions.len());
-        self.transactions.shrink();
-        self.legs.shrink();
+        // Not `||`: both shrink.
+        if self.transactions.shrink() | self.legs.shrink() {
+            tokio::task::spawn_blocking(give_back_heap);
+        }
         metrics.registrations(&self.shared.registrar);
         let counters = *self.transactions.counters();
         let before = std::mem::replace(&mut self.counted, counters);

@@ -133,15 +133,17 @@ impl TransactionLayer {
         &self.counters
     }
 
-    /// Gives back what a flood of messages has left: tables that are almost empty.
-    pub fn shrink(&mut self) {
-        if self.peak.has_passed(self.len()) {
+    /// Shrinks tables that a flood of messages has left almost empty; whether there were such.
+    pub fn shrink(&mut self) -> bool {
+        let has_passed = self.peak.has_passed(self.len());
+        if has_passed {
             self.clients.shrink_to_fit();
             self.servers.shrink_to_fit();
             self.client_keys.shrink_to_fit();
             self.server_keys.shrink_to_fit();
             self.merges.shrink_to_fit();
         }
+        has_passed
     }
 
     /// How many transactions exist.

@@ -86,14 +86,16 @@ impl Legs {
         self.live == 0
     }
 
-    /// Gives back what a flood of calls has left: tables that are almost empty.
-    pub(super) fn shrink(&mut self) {
-        if self.peak.has_passed(self.table.len()) {
+    /// Shrinks tables that a flood of calls has left almost empty; whether there were such.
+    pub(super) fn shrink(&mut self) -> bool {
+        let has_passed = self.peak.has_passed(self.table.len());
+        if has_passed {
             self.table.shrink_to_fit();
             self.by_tag.shrink_to_fit();
             self.by_server.shrink_to_fit();
             self.by_client.shrink_to_fit();
         }
+        has_passed
     }
 
     /// The leg of the dialog that a request belongs to.

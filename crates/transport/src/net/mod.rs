@@ -21,6 +21,7 @@ mod counters;
 mod datagram;
 mod error;
 mod event;
+mod heap;
 mod http;
 mod listener;
 mod outbound;
@@ -62,6 +63,7 @@ pub use self::{
     counters::NetCounters,
     error::{NetError, SendError},
     event::{CloseReason, DropReason, NetEvent, Query},
+    heap::give_back_heap,
     http::{HttpBody, HttpHandler, Peer},
     listener::Listen,
 };
