@@ -15,6 +15,7 @@ mod port_map;
 mod ports;
 mod recorder;
 mod ring;
+mod rounds;
 mod steady;
 mod sys;
 mod thread;

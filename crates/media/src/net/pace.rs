@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::rounds::QUARTER;
+
 /// When a leg's RTP was read last.
 ///
 /// Its socket has one datagram as a rule, and asking in vain for a second one costs as much as
@@ -9,7 +11,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reads {
     last: Option<Instant>,
-    regular: u8,
+    /// Times in a row that it had something a frame after the last.
+    regular: u32,
 }
 
 impl Reads {
@@ -20,8 +23,13 @@ impl Reads {
             let since = now.saturating_duration_since(last);
             (FRAME * 3 / 4..FRAME * 5 / 4).contains(&since)
         });
-        self.regular = if is_regular { (self.regular + 1) % REGULAR_MAX } else { 0 };
-        self.regular != 0
+        self.regular = if is_regular { self.regular.wrapping_add(1) } else { 0 };
+        !self.regular.is_multiple_of(REGULAR_MAX)
+    }
+
+    /// Whether its packets have come a frame apart for so long that they can be expected to.
+    pub(super) fn is_regular(&self) -> bool {
+        self.regular > REGULAR_LONG
     }
 }
 
@@ -48,20 +56,25 @@ impl Pace {
         // Each datagram weighs one in sixteen, a full batch all.
         let weight = (received as u32).min(16);
         self.interval = (self.interval * (16 - weight) + interval * weight) / 16;
-        if self.interval >= DENSE { Duration::ZERO } else { PAUSE_MAX.min(self.interval * 32) }
+        if self.is_dense() { QUARTER.min(self.interval * 32) } else { Duration::ZERO }
+    }
+
+    /// Whether so many datagrams come that they are better read together.
+    pub(super) fn is_dense(&self) -> bool {
+        self.interval < DENSE
     }
 }
 
-/// Times in a row that a leg is not asked for more.
-const REGULAR_MAX: u8 = 8;
+/// Times in a row that a leg is not asked for more, and one.
+const REGULAR_MAX: u32 = 8;
+/// Two thirds of a second.
+const REGULAR_LONG: u32 = 33;
 /// Datagrams that come less often than this do not wait for one another.
 const DENSE: Duration = Duration::from_millis(1);
 /// Longer intervals count as this one.
 const SPARSE: Duration = Duration::from_millis(20);
 /// The time from one frame of a leg to its next.
 pub(super) const FRAME: Duration = Duration::from_millis(crate::codec::FRAME_MS as u64);
-/// The longest a datagram waits for others.
-const PAUSE_MAX: Duration = Duration::from_millis(4);
 
 #[cfg(test)]
 mod tests {
@@ -79,7 +92,7 @@ mod tests {
             now += Duration::from_micros(200);
             pace.pause(1, now);
         }
-        assert_eq!(pace.pause(1, now + Duration::from_micros(200)), PAUSE_MAX);
+        assert_eq!(pace.pause(1, now + Duration::from_micros(200)), QUARTER);
         now += Duration::from_secs(1);
         pace.pause(1, now);
         for _ in 0..20 {
@@ -95,7 +108,7 @@ mod tests {
         assert!(!reads.expects_one(now));
         for turn in 1..=24_u8 {
             now += FRAME + Duration::from_millis(u64::from(turn % 2)) * 4;
-            assert_eq!(reads.expects_one(now), turn % REGULAR_MAX != 0, "turn {turn}");
+            assert_eq!(reads.expects_one(now), u32::from(turn) % REGULAR_MAX != 0, "turn {turn}");
         }
         for gap in [0, 10, 40] {
             now += Duration::from_millis(gap);

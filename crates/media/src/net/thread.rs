@@ -20,6 +20,7 @@ use super::{
     pace::{FRAME, Pace, Reads},
     ports::PortPair,
     ring::RingReceiver,
+    rounds::Rounds,
     sys::{BATCH, Epoll, Receiver, Timer},
 };
 use crate::shard::{Command, LegEvent, LegKey, Path, Shard};
@@ -47,6 +48,9 @@ pub(super) struct ShardThread {
     received: usize,
     /// How each leg's own sockets are read.
     reads: Vec<Reads>,
+    rounds: Rounds,
+    /// Legs whose turn it is to be asked.
+    due: Vec<LegKey>,
     /// The paths of the datagrams that were received and are to be handled, by their places.
     arrived: Vec<Path>,
     /// Own sockets that may hold more than was read at this turn.
@@ -105,6 +109,8 @@ impl ShardThread {
             attentive_until: Instant::now(),
             received: 0,
             reads: Vec::new(),
+            rounds: Rounds::new(Instant::now()),
+            due: Vec::new(),
             arrived: Vec::with_capacity(BATCH),
             unread: Vec::with_capacity(256),
             readers: Vec::new(),
@@ -127,6 +133,7 @@ impl ShardThread {
                 self.take_commands();
             }
             let now = Instant::now();
+            self.ask_due(now);
             for at in 0..self.tokens.len() {
                 self.ready(Token::unpack(self.tokens[at]), now);
             }
@@ -157,7 +164,13 @@ impl ShardThread {
     /// little; and not at all for a while after a leg was opened, whose set-up is waited for.
     fn gather(&mut self, now: Instant) -> Duration {
         let dense = self.pace.pause(self.received, now);
-        if now >= self.attentive_until && self.shard.only_plays() { FRAME } else { dense }
+        if now >= self.attentive_until && self.shard.only_plays() {
+            FRAME
+        } else if self.pace.is_dense() && self.rounds.has_relays() {
+            self.rounds.quarter_ends(now).saturating_duration_since(now)
+        } else {
+            dense
+        }
     }
 
     /// Whether a datagram wakes the thread.
@@ -175,7 +188,8 @@ impl ShardThread {
     /// has already passed.
     fn set_timer(&mut self, now: Instant, gather: Duration) -> bool {
         let gathered = (!gather.is_zero()).then(|| now + gather);
-        let next = [self.shard.poll_timeout(), gathered].into_iter().flatten().min();
+        let (shard, rounds) = (self.shard.poll_timeout(), self.rounds.poll_timeout());
+        let next = [shard, rounds, gathered].into_iter().flatten().min();
         if next.is_some_and(|next| next <= now) {
             return false;
         }
@@ -216,15 +230,53 @@ impl ShardThread {
         self.pass_events();
     }
 
-    /// Reads what comes to sockets that were connected.
+    /// Sees to it that what comes to sockets that were connected is read.
     fn read_fresh(&mut self) {
         while let Some(key) = self.outbox.take_fresh() {
-            let socket = self.outbox.pair(key).and_then(|pair| pair.steady.socket());
-            let token = Token::Steady(key).pack();
-            if socket.is_some_and(|socket| self.sockets.add_arrivals(socket, token).is_err()) {
-                self.outbox.give_up_steady(key);
+            match self.shard.relays(key) {
+                false => self.rounds.join(key, false, Instant::now()),
+                true => self.watch_leg(key),
             }
         }
+    }
+
+    /// From now on a datagram on the leg's connected socket is an event.
+    fn watch_leg(&mut self, key: LegKey) {
+        self.rounds.leave(key);
+        let socket = self.outbox.pair(key).and_then(|pair| pair.steady.socket());
+        let token = Token::Steady(key).pack();
+        if socket.is_some_and(|socket| self.sockets.add_arrivals(socket, token).is_err()) {
+            self.outbox.give_up_steady(key);
+        }
+    }
+
+    /// From now on the leg's connected socket is asked by the clock, if that pays.
+    fn ask_leg(&mut self, key: LegKey, now: Instant) {
+        let relays = self.shard.relays(key);
+        let Some(socket) = self.outbox.pair(key).and_then(|pair| pair.steady.socket()) else {
+            return;
+        };
+        if (self.pace.is_dense() || !relays) && self.sockets.remove(socket).is_ok() {
+            self.rounds.join(key, relays, now);
+        }
+    }
+
+    /// Asks the connected sockets whose turn it is.
+    fn ask_due(&mut self, now: Instant) {
+        let mut due = std::mem::take(&mut self.due);
+        self.rounds.take_due(now, &mut due);
+        for key in due.drain(..) {
+            let Some(max) = self.rounds.datagrams_max(key) else { continue };
+            let Some(count) = self.receive_up_to(max, Path::Rtp(key), |pair| pair.steady.socket())
+            else {
+                self.rounds.leave(key);
+                continue;
+            };
+            if !self.rounds.answered(key, count, self.pace.is_dense()) {
+                self.watch_leg(key);
+            }
+        }
+        self.due = due;
     }
 
     fn receive_shared(&mut self, socket: u8) {
@@ -247,7 +299,7 @@ impl ShardThread {
         }
     }
 
-    /// Receives what a leg's own socket has; it is handled when there is a batch of such.
+    /// Receives what a leg's own socket has.
     fn receive_own(
         &mut self,
         token: Token,
@@ -258,20 +310,38 @@ impl ShardThread {
         let path = if let Token::Rtcp(_) = token { Path::Rtcp(key) } else { Path::Rtp(key) };
         let Some(reads) = self.reads.get_mut(key.index()) else { return };
         let is_one = path == Path::Rtp(key) && reads.expects_one(now);
-        for _ in 0..if is_one { 1 } else { DATAGRAMS_PER_TURN } {
+        let is_regular = reads.is_regular();
+        let max = if is_one { 1 } else { DATAGRAMS_PER_TURN };
+        let has_more = self.receive_up_to(max, path, socket) == Some(max);
+        if has_more && !is_one {
+            self.unread.push(token.pack());
+        }
+        if is_regular && matches!(token, Token::Steady(_)) {
+            self.ask_leg(key, now);
+        }
+    }
+
+    /// Receives some of what a socket of a leg has, to be handled when there is a batch of such;
+    /// `None`: there is no such socket.
+    fn receive_up_to(
+        &mut self,
+        max: usize,
+        path: Path,
+        socket: impl Fn(&PortPair) -> Option<&Socket>,
+    ) -> Option<usize> {
+        let (Path::Rtp(key) | Path::Rtcp(key)) = path else { return None };
+        for count in 0..max {
             if self.arrived.len() == BATCH {
                 self.handle_arrived();
                 self.work();
             }
-            let Some(socket) = self.outbox.pair(key).and_then(&socket) else { return };
+            let socket = self.outbox.pair(key).and_then(&socket)?;
             if self.receiver.receive_one(self.arrived.len(), socket.as_fd()).is_err() {
-                return;
+                return Some(count);
             }
             self.arrived.push(path);
         }
-        if !is_one {
-            self.unread.push(token.pack());
-        }
+        Some(max)
     }
 
     /// Hands the datagrams of legs' own sockets to the shard.
@@ -307,6 +377,11 @@ impl ShardThread {
                     if let Some(key) = self.shard.find(serial) {
                         let now = Instant::now();
                         self.shard.handle_command(key, command, now, &mut self.outbox);
+                        // What it now relays is waited for, and what it does not is not.
+                        if self.rounds.relays(key).is_some_and(|was| was != self.shard.relays(key))
+                        {
+                            self.watch_leg(key);
+                        }
                     }
                 }
                 Control::Shutdown => self.end(),

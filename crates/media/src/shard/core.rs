@@ -312,6 +312,12 @@ impl Shard {
         !self.slots.is_idle() && self.relaying == 0
     }
 
+    /// Whether what a leg hears is sent on at once, so that somebody waits for it.
+    pub fn relays(&self, key: LegKey) -> bool {
+        let leg = self.legs.get(key.index()).filter(|leg| leg.key == key);
+        leg.is_some_and(|leg| leg.mode.relays())
+    }
+
     /// The next thing that a leg reports.
     pub fn poll_event(&mut self) -> Option<(LegKey, LegEvent)> {
         self.events.pop_front()

@@ -2,6 +2,7 @@
 //! system can show.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "test code")]
 
+mod crowd;
 mod peer;
 
 use std::{
