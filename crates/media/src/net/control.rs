@@ -48,8 +48,10 @@ pub(super) struct Open {
 pub(super) struct ShardLink {
     pub(super) queue: SyncSender<Control>,
     pub(super) waker: Arc<Waker>,
-    /// The shard was woken, or is to be, for what is in the queue and has not looked yet.
+    /// Something is in the queue that the shard has not looked at yet.
     pub(super) is_pending: AtomicBool,
+    /// The shard was woken for it, or is to be as soon as the commanding thread has nothing else to do.
+    pub(super) is_called: AtomicBool,
     /// A leg was dropped while the queue was full.
     pub(super) must_sweep: AtomicBool,
     pub(super) is_alive: AtomicBool,
@@ -59,19 +61,42 @@ pub(super) struct ShardLink {
 
 impl ShardLink {
     pub(super) fn send(self: &Arc<Self>, control: Control) -> Result<(), CommandError> {
+        let is_urgent = !matches!(control, Control::Command(_, Command::Close));
         let result = self.queue.try_send(control).map_err(|error| match error {
             TrySendError::Full(_) => CommandError::Full,
             TrySendError::Disconnected(_) => CommandError::Gone,
         });
-        self.wake();
+        // Nobody waits for the end of a leg, and at the next frame the shard is up as a rule.
+        if is_urgent || result.is_err() {
+            self.wake();
+        } else {
+            self.wake_later();
+        }
         result
     }
 
     /// Wakes the shard, once for any number of commands.
     pub(super) fn wake(self: &Arc<Self>) {
-        if !self.is_pending.swap(true, Ordering::AcqRel) && !wakes::put_off(self) {
+        self.is_pending.store(true, Ordering::Release);
+        if !self.is_called.swap(true, Ordering::AcqRel) && !wakes::put_off(self) {
             self.waker.wake();
         }
+    }
+
+    /// Wakes the shard within a frame, unless it is up before.
+    fn wake_later(self: &Arc<Self>) {
+        self.is_pending.store(true, Ordering::Release);
+        // Not a mere load: a shard that resets it after this sees the command.
+        let is_called = self.is_called.fetch_or(false, Ordering::AcqRel);
+        if !is_called && !wakes::put_off_for_a_frame(self) {
+            self.wake();
+        }
+    }
+
+    /// The shard looks at its queue next.
+    pub(super) fn looks(&self) {
+        self.is_pending.swap(false, Ordering::AcqRel);
+        self.is_called.swap(false, Ordering::AcqRel);
     }
 }
 

@@ -452,6 +452,7 @@ impl Starting {
             queue: queue_sender,
             waker: self.waker,
             is_pending: AtomicBool::new(false),
+            is_called: AtomicBool::new(false),
             must_sweep: AtomicBool::new(false),
             is_alive: AtomicBool::new(true),
             legs: AtomicUsize::new(0),

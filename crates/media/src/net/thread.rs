@@ -369,7 +369,7 @@ impl ShardThread {
 
     fn take_commands(&mut self) {
         // What is commanded from now on wakes again.
-        self.link.is_pending.swap(false, Ordering::AcqRel);
+        self.link.looks();
         while let Ok(control) = self.queue.try_recv() {
             match control {
                 Control::Open(open) => self.open(*open),
