@@ -44,8 +44,9 @@ impl Default for Config {
 /// [`poll_event`](Self::poll_event) until `None`, then read [`poll_timeout`](Self::poll_timeout).
 pub struct TransactionLayer {
     config: Config,
-    clients: Slab<Client>,
-    servers: Slab<Server>,
+    // Boxed, since a slab keeps the room of all that lay before one that stays.
+    clients: Slab<Box<Client>>,
+    servers: Slab<Box<Server>>,
     client_keys: HashMap<Key, u32>,
     server_keys: HashMap<Key, u32>,
     /// Requests outside dialogs, by what the copies of a forked one share.
@@ -137,11 +138,7 @@ impl TransactionLayer {
     pub fn shrink(&mut self) -> bool {
         let has_passed = self.peak.has_passed(self.len());
         if has_passed {
-            self.clients.shrink_to_fit();
-            self.servers.shrink_to_fit();
-            self.client_keys.shrink_to_fit();
-            self.server_keys.shrink_to_fit();
-            self.merges.shrink_to_fit();
+            self.give_back();
         }
         has_passed
     }
@@ -168,12 +165,16 @@ impl TransactionLayer {
     /// Gives back what a flood has left, once nothing is going on.
     fn shrink_if_empty(&mut self) {
         if self.is_empty() && self.servers.capacity() + self.clients.capacity() > SLOTS_KEPT {
-            self.servers.shrink_to_fit();
-            self.clients.shrink_to_fit();
-            self.server_keys.shrink_to_fit();
-            self.client_keys.shrink_to_fit();
-            self.merges.shrink_to_fit();
+            self.give_back();
         }
+    }
+
+    fn give_back(&mut self) {
+        self.clients.shrink_to_fit();
+        self.servers.shrink_to_fit();
+        self.client_keys.shrink_to_fit();
+        self.server_keys.shrink_to_fit();
+        self.merges.shrink_to_fit();
     }
 
     fn next_generation(&mut self) -> u32 {

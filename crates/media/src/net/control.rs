@@ -67,10 +67,10 @@ impl ShardLink {
             TrySendError::Disconnected(_) => CommandError::Gone,
         });
         // Nobody waits for the end of a leg, and at the next frame the shard is up as a rule.
-        if is_urgent || result.is_err() {
-            self.wake();
-        } else {
-            self.wake_later();
+        match &result {
+            Err(_) => self.waker.wake(),
+            Ok(()) if is_urgent => self.wake(),
+            Ok(()) => self.wake_later(),
         }
         result
     }

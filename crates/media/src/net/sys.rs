@@ -196,9 +196,9 @@ impl Receiver {
         Ok(received)
     }
 
-    /// Receives one datagram into a place below [`BATCH`] without waiting: cheaper than a batch where
-    /// no second one is to be expected.
-    pub(super) fn receive_one(&mut self, at: usize, socket: BorrowedFd<'_>) -> io::Result<()> {
+    /// Receives one datagram into a place below [`BATCH`] without waiting, and returns its length:
+    /// cheaper than a batch where no second one is to be expected.
+    pub(super) fn receive_one(&mut self, at: usize, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let (Some(buffer), Some(name)) = (self.buffers.get_mut(at), self.names.get_mut(at)) else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
@@ -218,7 +218,7 @@ impl Receiver {
         };
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
         buffer.set_len(received);
-        Ok(())
+        Ok(received)
     }
 
     /// The datagram received into a place last, and where it came from.
@@ -278,7 +278,8 @@ pub(super) fn send_batch<'a>(
 
 /// Datagrams received or sent by one call.
 pub(super) const BATCH: usize = 64;
-const EVENTS_MAX: usize = 256;
+/// Events reported by one wait.
+pub(super) const EVENTS_MAX: usize = 256;
 const EMPTY_PART: libc::iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
 const EMPTY_MESSAGE: libc::mmsghdr = libc::mmsghdr {
     msg_hdr: libc::msghdr {
@@ -324,7 +325,7 @@ mod tests {
             let error = receiver.receive_one(7, b.as_fd()).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
             a.send_to(b"one", b.local_addr().unwrap()).unwrap();
-            receiver.receive_one(7, b.as_fd()).unwrap();
+            assert_eq!(receiver.receive_one(7, b.as_fd()).unwrap(), 3);
             let (from, buffer) = receiver.datagram(7).unwrap();
             assert_eq!((from, buffer.datagram()), (a.local_addr().unwrap(), &b"one"[..]));
         }

@@ -21,7 +21,7 @@ use super::{
     ports::PortPair,
     ring::RingReceiver,
     rounds::Rounds,
-    sys::{BATCH, Epoll, Receiver, Timer},
+    sys::{BATCH, EVENTS_MAX, Epoll, Receiver, Timer},
 };
 use crate::shard::{Command, LegEvent, LegKey, Path, Shard};
 
@@ -53,8 +53,10 @@ pub(super) struct ShardThread {
     due: Vec<LegKey>,
     /// The paths of the datagrams that were received and are to be handled, by their places.
     arrived: Vec<Path>,
-    /// Own sockets that may hold more than was read at this turn.
+    /// Sockets that may hold more than was read at this turn.
     unread: Vec<u64>,
+    /// More sockets may have something than were reported at this turn.
+    has_more: bool,
     readers: Vec<Option<Reader>>,
     tokens: Vec<u64>,
     is_ending: bool,
@@ -113,6 +115,7 @@ impl ShardThread {
             due: Vec::new(),
             arrived: Vec::with_capacity(BATCH),
             unread: Vec::with_capacity(256),
+            has_more: false,
             readers: Vec::new(),
             tokens: Vec::with_capacity(256),
             is_ending: false,
@@ -147,14 +150,17 @@ impl ShardThread {
         let now = Instant::now();
         let gather = self.gather(now);
         self.watch(gather.is_zero())?;
-        let block = self.unread.is_empty() && self.set_timer(now, gather);
+        let block = self.unread.is_empty() && !self.has_more && self.set_timer(now, gather);
         self.tokens.clear();
         self.tokens.append(&mut self.unread);
         self.tokens.extend(self.control.wait(block)?);
         let sockets = Token::Sockets.pack();
+        self.has_more = false;
         if !self.is_watching || self.tokens.contains(&sockets) {
             self.tokens.retain(|token| *token != sockets);
+            let before = self.tokens.len();
             self.tokens.extend(self.sockets.wait(false)?);
+            self.has_more = self.tokens.len() - before == EVENTS_MAX;
         }
         Ok(())
     }
@@ -234,8 +240,8 @@ impl ShardThread {
     fn read_fresh(&mut self) {
         while let Some(key) = self.outbox.take_fresh() {
             match self.shard.relays(key) {
-                false => self.rounds.join(key, false, Instant::now()),
-                true => self.watch_leg(key),
+                false if self.pays(false) => self.rounds.join(key, false, Instant::now()),
+                _ => self.watch_leg(key),
             }
         }
     }
@@ -245,9 +251,15 @@ impl ShardThread {
         self.rounds.leave(key);
         let socket = self.outbox.pair(key).and_then(|pair| pair.steady.socket());
         let token = Token::Steady(key).pack();
-        if socket.is_some_and(|socket| self.sockets.add_arrivals(socket, token).is_err()) {
+        let added = socket.map_or(Ok(()), |socket| self.sockets.add_arrivals(socket, token));
+        if added.is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
             self.outbox.give_up_steady(key);
         }
+    }
+
+    /// Whether legs are so many that to ask them by the clock is cheaper than to watch them.
+    fn pays(&self, relays: bool) -> bool {
+        if relays { self.pace.is_dense() } else { self.shard.legs() >= CROWD }
     }
 
     /// From now on the leg's connected socket is asked by the clock, if that pays.
@@ -256,7 +268,7 @@ impl ShardThread {
         let Some(socket) = self.outbox.pair(key).and_then(|pair| pair.steady.socket()) else {
             return;
         };
-        if (self.pace.is_dense() || !relays) && self.sockets.remove(socket).is_ok() {
+        if self.pays(relays) && self.sockets.remove(socket).is_ok() {
             self.rounds.join(key, relays, now);
         }
     }
@@ -266,13 +278,13 @@ impl ShardThread {
         let mut due = std::mem::take(&mut self.due);
         self.rounds.take_due(now, &mut due);
         for key in due.drain(..) {
-            let Some(max) = self.rounds.datagrams_max(key) else { continue };
+            let Some((relays, max)) = self.rounds.turn(key) else { continue };
             let Some(count) = self.receive_up_to(max, Path::Rtp(key), |pair| pair.steady.socket())
             else {
                 self.rounds.leave(key);
                 continue;
             };
-            if !self.rounds.answered(key, count, self.pace.is_dense()) {
+            if !self.rounds.answered(key, count, self.pays(relays)) {
                 self.watch_leg(key);
             }
         }
@@ -297,6 +309,7 @@ impl ShardThread {
             }
             self.work();
         }
+        self.unread.push(Token::Shared(socket).pack());
     }
 
     /// Receives what a leg's own socket has.
@@ -312,8 +325,8 @@ impl ShardThread {
         let is_one = path == Path::Rtp(key) && reads.expects_one(now);
         let is_regular = reads.is_regular();
         let max = if is_one { 1 } else { DATAGRAMS_PER_TURN };
-        let has_more = self.receive_up_to(max, path, socket) == Some(max);
-        if has_more && !is_one {
+        let count = self.receive_up_to(max, path, socket).unwrap_or(0);
+        if count == DATAGRAMS_PER_TURN {
             self.unread.push(token.pack());
         }
         if is_regular && matches!(token, Token::Steady(_)) {
@@ -330,18 +343,28 @@ impl ShardThread {
         socket: impl Fn(&PortPair) -> Option<&Socket>,
     ) -> Option<usize> {
         let (Path::Rtp(key) | Path::Rtcp(key)) = path else { return None };
-        for count in 0..max {
+        let (mut count, mut max) = (0, max);
+        while count < max {
             if self.arrived.len() == BATCH {
                 self.handle_arrived();
                 self.work();
             }
             let socket = self.outbox.pair(key).and_then(&socket)?;
-            if self.receiver.receive_one(self.arrived.len(), socket.as_fd()).is_err() {
-                return Some(count);
+            match self.receiver.receive_one(self.arrived.len(), socket.as_fd()) {
+                Ok(bytes) => {
+                    self.arrived.push(path);
+                    // An event's packets come close together, or beside those of the voice.
+                    if bytes <= SHORT_BYTES {
+                        max = DATAGRAMS_PER_TURN;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // That something of ours did not arrive is told in the place of a datagram.
+                Err(_) => {}
             }
-            self.arrived.push(path);
+            count += 1;
         }
-        Some(max)
+        Some(count)
     }
 
     /// Hands the datagrams of legs' own sockets to the shard.
@@ -505,6 +528,10 @@ const INDEX_BITS: u32 = (1 << 28) - 1;
 const BATCHES_PER_TURN: usize = 4;
 /// Datagrams taken from one leg's socket before others have their turn.
 const DATAGRAMS_PER_TURN: usize = 16;
+/// Datagrams no longer than this hold an event (RFC 4733), comfort noise or next to nothing.
+const SHORT_BYTES: usize = 48;
+/// So many legs are a crowd.
+const CROWD: usize = 50;
 /// How long after a leg was opened, or changed, its set-up is waited for.
 const ATTENTIVE: Duration = Duration::from_secs(2);
 /// Places in a leg's event queue that events which can be lost leave free.

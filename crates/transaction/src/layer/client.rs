@@ -131,7 +131,7 @@ impl TransactionLayer {
             is_internal,
             running: Running::default(),
         };
-        let slot = slot_of(self.clients.insert(client));
+        let slot = slot_of(self.clients.insert(Box::new(client)));
         self.client_keys.insert(key, slot);
         if flow.kind.is_reliable() {
             self.streams.entry(flow.id).or_default().insert(slot);

@@ -173,7 +173,7 @@ impl TransactionLayer {
             is_internal,
             running: Running::default(),
         };
-        let slot = slot_of(self.servers.insert(server));
+        let slot = slot_of(self.servers.insert(Box::new(server)));
         self.server_keys.insert(key, slot);
         if let Some(merge) = merge {
             self.merges.insert(merge, slot);
