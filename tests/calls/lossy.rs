@@ -16,6 +16,9 @@ fn every_call_gets_one_answer_its_audio_and_an_end() {
             let mut simulation = Simulation::new(seed, FAULTS);
             let mut phone = simulation.phone();
             assert_eq!(phone.call("9197").await, 200);
+            // Until the ACK has come, at the first or the seventh try, little is sent.
+            phone.stay(Duration::from_secs(20)).await;
+            phone.packets().await;
             phone.stay(Duration::from_secs(3)).await;
             let heard = phone.packets().await;
             assert_eq!(phone.hang_up().await, Some(200));
@@ -67,6 +70,8 @@ fn a_caller_that_vanishes_before_its_ack_is_given_up() {
             // The phone takes nothing that arrives: no ACK, and no answer to the BYE.
             tokio::time::sleep(Duration::from_secs(80)).await;
             assert!(simulation.is_idle(), "the 200 without ACK ends the call");
+            // Its INVITE may have had another's address in it.
+            assert_eq!(phone.packets().await.len(), 25);
         });
     }
 }

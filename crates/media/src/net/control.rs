@@ -61,12 +61,12 @@ pub(super) struct ShardLink {
 
 impl ShardLink {
     pub(super) fn send(self: &Arc<Self>, control: Control) -> Result<(), CommandError> {
-        let is_urgent = !matches!(control, Control::Command(_, Command::Close));
+        let is_urgent = !matches!(control, Control::Command(_, Command::Close | Command::Trust));
         let result = self.queue.try_send(control).map_err(|error| match error {
             TrySendError::Full(_) => CommandError::Full,
             TrySendError::Disconnected(_) => CommandError::Gone,
         });
-        // Nobody waits for the end of a leg, and at the next frame the shard is up as a rule.
+        // For these a frame is soon enough, and by then the shard is up as a rule.
         match &result {
             Err(_) => self.waker.wake(),
             Ok(()) if is_urgent => self.wake(),

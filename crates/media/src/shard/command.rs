@@ -45,6 +45,9 @@ pub struct LegParameters {
     pub shard: Option<u16>,
     /// After this long without any packet from the peer, [`LegEvent::Quiet`] is reported.
     pub quiet_after: Duration,
+    /// How many packets may be sent before [`Command::Trust`], to a peer that may not be where its
+    /// signalling says: whoever is there instead is not flooded. `None`: it is trusted.
+    pub allowance: Option<u16>,
 }
 
 impl LegParameters {
@@ -70,6 +73,7 @@ impl LegParameters {
                 LegKind::Plain => Duration::from_secs(60),
                 LegKind::WebRtc => Duration::from_secs(7),
             },
+            allowance: None,
         }
     }
 }
@@ -180,6 +184,9 @@ pub enum Command {
     StopRecord(RecordingId),
     /// What a later offer and answer changed.
     Update(Box<Update>),
+    /// The peer has shown that it is where its signalling says; what waited goes on where it
+    /// stopped.
+    Trust,
     /// Closes the leg; [`LegEvent::Closed`] is its last event.
     Close,
 }

@@ -58,6 +58,11 @@ impl Shard {
                 }
             }
             Command::Update(update) => self.update(key, *update, now, transmits),
+            Command::Trust => {
+                if let Some(leg) = self.leg(key) {
+                    leg.allowance = None;
+                }
+            }
             Command::Close => return self.close(key, now, transmits),
         }
         self.schedule(key, now);

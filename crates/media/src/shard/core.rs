@@ -167,6 +167,7 @@ impl Shard {
             has_sent: false,
             has_received: false,
             slot: self.slots.assign(),
+            allowance: open.parameters.allowance,
             last_heard: now,
             armed: None,
             mode: Mode::Idle,

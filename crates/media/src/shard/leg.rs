@@ -43,6 +43,8 @@ pub(crate) struct Leg {
     pub(crate) has_sent: bool,
     pub(crate) has_received: bool,
     pub(crate) slot: u8,
+    /// Packets that may be sent yet, as long as the peer may not be where it says.
+    pub(crate) allowance: Option<u16>,
     pub(crate) last_heard: Instant,
     pub(crate) armed: Option<Instant>,
     pub(crate) mode: Mode,
@@ -208,7 +210,7 @@ impl Leg {
 
     /// Where RTP goes; `None` as long as it may not go anywhere.
     pub(crate) fn route(&self) -> Option<(Path, SocketAddr)> {
-        if !self.is_started {
+        if !self.is_started || self.allowance == Some(0) {
             return None;
         }
         match &self.transport {

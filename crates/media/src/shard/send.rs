@@ -316,6 +316,7 @@ fn finish(
 
 fn sent(leg: &mut Leg, payload_bytes: usize, context: &mut Context<'_>) {
     leg.outbound.count(payload_bytes);
+    leg.allowance = leg.allowance.map(|left| left.saturating_sub(1));
     if let Some(codec) = leg.codec() {
         context.counters.packets_out[codec_index(codec)].add(1);
         context.counters.bytes_out[codec_index(codec)].add(payload_bytes as u64);

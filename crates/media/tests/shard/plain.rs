@@ -64,6 +64,50 @@ fn a_peer_behind_a_nat_hears_on_its_first_packet_or_after_200_ms() {
 }
 
 #[test]
+fn a_peer_that_may_be_elsewhere_hears_no_more_than_it_is_allowed_until_it_is_trusted() {
+    let mut world = World::new();
+    let mut parameters = LegParameters::answering(plain(PEER));
+    parameters.signalling_remote = Some("192.0.2.1".parse().unwrap());
+    parameters.allowance = Some(4);
+    let (key, _) = world.open(parameters, None);
+    world.play(key, &track(10), Repeat::Once, 7);
+    world.advance_ms(1_000);
+    let before = world.take_rtp(Path::Rtp(key));
+    world.packet(Path::Rtp(key), address(PEER), &rtp(PCMU, 1, 1, 1, &[1; 160]));
+    world.advance_ms(1_000);
+    assert!(world.take_rtp(Path::Rtp(key)).is_empty(), "media proves nothing");
+    world.command(key, Command::Trust);
+    world.advance_ms(1_000);
+    let after = world.take_rtp(Path::Rtp(key));
+    let heard: Vec<_> = before.iter().chain(&after).map(|packet| packet.payload[0]).collect();
+    assert_eq!((before.len(), heard), (4, (0..10).collect()), "nothing is lost by waiting");
+    assert!(after[0].marker);
+    let done = LegEvent::PlayDone { token: PlayToken(7), end: PlayEnd::Completed };
+    assert!(world.events_of(key).contains(&done));
+}
+
+#[test]
+fn an_echo_keeps_to_what_it_is_allowed_too() {
+    let mut world = World::new();
+    let mut parameters = LegParameters::answering(plain(PEER));
+    parameters.signalling_remote = Some("192.0.2.1".parse().unwrap());
+    parameters.allowance = Some(4);
+    let (key, _) = world.open(parameters, None);
+    world.command(key, Command::Echo { delay: None });
+    let say = |world: &mut World, numbers: std::ops::Range<u32>| {
+        for n in numbers {
+            let packet = rtp(PCMU, 1, u64::from(n), n * 160, &[n as u8; 160]);
+            world.packet(Path::Rtp(key), address(PEER), &packet);
+            world.advance_ms(20);
+        }
+        world.take_rtp(Path::Rtp(key)).len()
+    };
+    assert_eq!(say(&mut world, 0..50), 4);
+    world.command(key, Command::Trust);
+    assert_eq!(say(&mut world, 50..60), 10);
+}
+
+#[test]
 fn one_play_follows_another_in_one_stream() {
     let mut world = World::new();
     let (key, _) = world.open_plain(PEER, "192.0.2.1");

@@ -104,6 +104,11 @@ impl Peer {
     pub(super) fn is_browser(self) -> bool {
         matches!(self.kind, TransportKind::Ws | TransportKind::Wss)
     }
+
+    /// Whether nothing but what it says tells where the peer is, until it answers.
+    fn is_datagram(self) -> bool {
+        self.kind == TransportKind::Udp
+    }
 }
 
 /// What happened on a leg, before the leg has acted on it.

@@ -65,15 +65,15 @@ impl Leg {
         if self.negotiated.is_none() {
             return Ok(false);
         }
-        self.open_media(shard)?;
+        self.open_media(shard, None)?;
         let answer = self.describe();
         self.early_answer = Some(answer.clone());
         self.sip.command(SipCommand::Progress { description: Some(answer) }).await;
         Ok(true)
     }
 
-    /// Opens the media leg if it is not open.
-    fn open_media(&mut self, shard: Option<u16>) -> Result<(), Refused> {
+    /// Opens the media leg if it is not open; `allowance` is what it may send before the ACK.
+    fn open_media(&mut self, shard: Option<u16>, allowance: Option<u16>) -> Result<(), Refused> {
         if self.media.is_some() {
             return Ok(());
         }
@@ -85,6 +85,7 @@ impl Leg {
         parameters.signalling_remote = self.peer.remote;
         parameters.quiet_after = self.quiet_after();
         parameters.shard = shard;
+        parameters.allowance = allowance;
         let media = self.shared.media.open(parameters)?;
         if let Some(tap) = self.tap.take() {
             media.command(Command::Record(tap)).map_err(OpenError::from)?;
@@ -95,7 +96,9 @@ impl Leg {
 
     /// Opens the media leg, on `shard` if it matters, and answers the INVITE, or says how to refuse it.
     pub(in crate::calls) async fn accept(&mut self, shard: Option<u16>) -> Result<(), Refused> {
-        self.open_media(shard)?;
+        // The source of a datagram may be forged: until the ACK shows that our 2xx was read there,
+        // little is sent. Who heard early media is not left in silence.
+        self.open_media(shard, self.peer.is_datagram().then_some(PACKETS_BEFORE_ACK))?;
         self.is_offer_open = self.negotiated.is_none();
         self.offer = None;
         let description = match self.early_answer.take() {
@@ -147,6 +150,9 @@ impl Leg {
 
     /// The ACK of our 2xx came: it has the answer if the 2xx had our offer.
     pub(super) fn on_confirmed(&mut self, answer: Option<&Body>) -> Result<Notice, LegEnd> {
+        if self.peer.is_datagram() {
+            self.command_media(Command::Trust)?;
+        }
         if !std::mem::take(&mut self.is_offer_open) {
             return Ok(Notice::Other);
         }
@@ -261,3 +267,6 @@ impl Leg {
         media.local().describe(self.session_id, self.session_version, Direction::SendRecv)
     }
 }
+
+/// Half a second of media: an ACK takes no longer, or is lost (T1, RFC 3261 §17.1.1.1).
+const PACKETS_BEFORE_ACK: u16 = 25;
