@@ -239,7 +239,7 @@ const QUARTERS: usize = 4;
 pub(super) const QUARTER: Duration = Duration::from_millis(FRAME_MS as u64 / QUARTERS as u64);
 /// Turns in a row with something there, after which the turn comes earlier: at the cost of one in
 /// vain, if the packet is not there yet.
-const HITS: u8 = 8;
+const HITS: u8 = 4;
 /// Turns in a row that came earlier, after which the peer sends more than a frame after a frame.
 const EARLIER_MAX: u8 = 8;
 /// Turns in vain, a frame and a quarter in all, after which a leg is watched.
@@ -329,7 +329,7 @@ mod tests {
             let until = *peer.arrivals.back().unwrap();
             let mut rounds = joined(true);
             prop_assert!(run(&mut rounds, leg(3), &mut peer, until));
-            prop_assert!(peer.in_vain * 5 < peer.asked, "{} of {}", peer.in_vain, peer.asked);
+            prop_assert!(peer.in_vain * 4 < peer.asked, "{} of {}", peer.in_vain, peer.asked);
             let settled = peer.waits.get(60..).unwrap();
             let longest = settled.iter().max().unwrap();
             prop_assert!(*longest <= QUARTER * 2, "{longest:?}");

@@ -322,7 +322,7 @@ impl ShardThread {
     ) {
         let path = if let Token::Rtcp(_) = token { Path::Rtcp(key) } else { Path::Rtp(key) };
         let Some(reads) = self.reads.get_mut(key.index()) else { return };
-        let is_one = path == Path::Rtp(key) && reads.expects_one(now);
+        let is_one = path == Path::Rtp(key) && reads.expects_one(now) && self.pace.is_dense();
         let is_regular = reads.is_regular();
         let max = if is_one { 1 } else { DATAGRAMS_PER_TURN };
         let count = self.receive_up_to(max, path, socket).unwrap_or(0);
