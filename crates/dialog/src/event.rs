@@ -93,6 +93,26 @@ pub enum Cause {
     Unanswered,
 }
 
+impl Cause {
+    /// The Reason (RFC 3326) of a BYE that nobody gave one: the leg said it by itself.
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        match self {
+            Cause::Unacknowledged | Cause::SessionExpired => {
+                Some("Q.850;cause=102;text=\"RECOVERY_ON_TIMER_EXPIRE\"")
+            }
+            Cause::AnswerMissing => Some("Q.850;cause=88;text=\"INCOMPATIBLE_DESTINATION\""),
+            Cause::HungUp
+            | Cause::Cancelled
+            | Cause::Rejected { .. }
+            | Cause::Refused { .. }
+            | Cause::DialogLost { .. }
+            | Cause::FlowClosed
+            | Cause::Expired
+            | Cause::Unanswered => None,
+        }
+    }
+}
+
 /// What the call must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {

@@ -130,7 +130,8 @@ impl Leg {
     }
 
     pub(super) fn send_bye(&mut self, now: Instant) {
-        let reason = self.bye_reason.take();
+        let own = || self.end.as_ref().and_then(|(_, cause, _)| cause.reason());
+        let reason = self.bye_reason.take().or_else(|| own().map(Box::from));
         let sent = self.send(Purpose::Bye, Method::Bye, |writer| match &reason {
             Some(reason) => writer.header(Name::Reason, reason),
             None => writer,
