@@ -86,12 +86,8 @@ impl Certificate {
     /// # Errors
     /// When a file cannot be read, does not fit, has expired or cannot be written.
     pub fn obtain(config: &Config, names: &[IpAddr]) -> Result<Self, CertificateError> {
-        if let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key) {
-            let loaded = load(certificate, key, false)?;
-            if loaded.not_after_unix_s <= OffsetDateTime::now_utc().unix_timestamp() {
-                return Err(CertificateError::Expired { path: certificate.clone() });
-            }
-            return Ok(loaded);
+        if let Some(configured) = Self::configured(config)? {
+            return Ok(configured);
         }
         let folder = state_dir(config).ok_or(CertificateError::NoStateDir)?;
         let (certificate, key) = self_made(&folder);
@@ -102,6 +98,21 @@ impl Certificate {
         }
         make(&folder, &certificate, &key, names)?;
         load(&certificate, &key, true)
+    }
+
+    /// The configured certificate, if there is one.
+    ///
+    /// # Errors
+    /// When a file cannot be read, does not fit or has expired.
+    pub fn configured(config: &Config) -> Result<Option<Self>, CertificateError> {
+        let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key) else {
+            return Ok(None);
+        };
+        let loaded = load(certificate, key, false)?;
+        if loaded.not_after_unix_s <= OffsetDateTime::now_utc().unix_timestamp() {
+            return Err(CertificateError::Expired { path: certificate.clone() });
+        }
+        Ok(Some(loaded))
     }
 }
 

@@ -8,6 +8,7 @@ mod writer;
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{Log, LogFormat};
 
@@ -37,10 +38,7 @@ pub enum LogError {
 /// # Errors
 /// When `log.level` cannot be read, or the system refuses a thread.
 pub fn start(log: &Log) -> Result<LogThread, LogError> {
-    // Libraries of the packet path would log for each hostile packet; what matters is counted.
-    let level = format!("rtc_dtls=off,rtc_ice=off,rtc_srtp=off,rtc_stun=off,{}", log.level);
-    let filter = EnvFilter::try_new(level)
-        .map_err(|error| LogError::Level { level: log.level.clone(), reason: error.to_string() })?;
+    let filter = filter(log)?;
     let is_text = match log.format {
         LogFormat::Auto => io::stderr().is_terminal(),
         LogFormat::Text => true,
@@ -56,4 +54,45 @@ pub fn start(log: &Log) -> Result<LogThread, LogError> {
         builder.json().flatten_event(true).with_current_span(false).try_init()
     };
     Ok(thread)
+}
+
+/// What is logged.
+///
+/// # Errors
+/// When `log.level` cannot be read.
+pub fn filter(log: &Log) -> Result<EnvFilter, LogError> {
+    let refused = |reason: String| LogError::Level { level: log.level.clone(), reason };
+    for part in log.level.split(',') {
+        // Alone, what is no level would be taken for the name of a part that logs everything.
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level).trim();
+        let is_level = level.starts_with(|c: char| c.is_ascii_alphabetic());
+        if !is_level || level.parse::<LevelFilter>().is_err() {
+            return Err(refused(format!(
+                "{level:?} is none of off, error, warn, info, debug, trace"
+            )));
+        }
+    }
+    // Libraries of the packet path would log for each hostile packet; what matters is counted. What
+    // is wrong with a sound file is said by who reads it.
+    let quiet = "rtc_dtls=off,rtc_ice=off,rtc_srtp=off,rtc_stun=off,symphonia=off";
+    EnvFilter::try_new(format!("{quiet},{}", log.level)).map_err(|error| refused(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
+    use super::*;
+
+    #[test]
+    fn a_level_that_is_none_is_refused() {
+        let log = |level: &str| Log { level: level.to_owned(), ..Log::default() };
+        for good in ["info", "INFO", "off", "warn,transport=debug", "info,sidetone::calls=trace"] {
+            assert!(filter(&log(good)).is_ok(), "{good}");
+        }
+        for bad in ["", "loud", "3", "info,", "info,transport=loud", "info,transport=", "info,=="] {
+            let error = filter(&log(bad)).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("log.level {bad:?} is not a filter")), "{error}");
+        }
+    }
 }

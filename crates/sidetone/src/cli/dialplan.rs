@@ -7,7 +7,9 @@ use clap::Args;
 use dialplan::{Explanation, Facts, Moment, Plan, Situation, Variables};
 
 use crate::calls::moment;
+use crate::certificate::{Certificate, CertificateError};
 use crate::config::{Config, ConfigError};
+use crate::logging::{self, LogError};
 use crate::plan::{self, PlanError};
 use crate::users::{UserError, Users};
 
@@ -49,6 +51,12 @@ pub enum PlanCommandError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The log cannot be kept as configured.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// A user cannot be used.
     #[error(transparent)]
     User(#[from] UserError),
@@ -67,6 +75,10 @@ impl CheckArguments {
     /// Everything that is wrong with the dialplan, or the first thing elsewhere.
     pub fn check(&self) -> Result<String, PlanCommandError> {
         let config = load(self.config.as_ref())?;
+        logging::filter(&config.log)?;
+        if config.listen.iter().any(|listen| listen.kind.is_secure()) {
+            Certificate::configured(&config)?;
+        }
         let users = Users::new(&config)?;
         let plan = plan::read(&config)?;
         plan::check_contexts(&plan, &users, &config)?;
