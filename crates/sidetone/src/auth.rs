@@ -84,7 +84,9 @@ impl Identity {
     #[must_use]
     pub fn permits(&self, number: &str) -> bool {
         let matches = |pattern: &String| match pattern.strip_suffix('*') {
-            Some(prefix) => number.starts_with(prefix),
+            Some(prefix) => number
+                .strip_prefix(prefix)
+                .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit())),
             None => number == pattern,
         };
         self.destinations.as_ref().is_none_or(|patterns| patterns.iter().any(matches))
