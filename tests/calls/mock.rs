@@ -95,7 +95,7 @@ impl MockMedia {
         let inner = self.inner.lock().unwrap();
         let (serial, _) = inner.remotes.iter().find(|(_, remote)| **remote == phone).unwrap();
         let duration = Duration::from_millis(100);
-        let event = LegEvent::Dtmf { digit, duration };
+        let event = LegEvent::Dtmf { digit, duration, is_passed_on: false };
         inner.events[serial].try_send(event).unwrap();
     }
 

@@ -6,7 +6,7 @@ use super::{
     command::LegId,
     core::Shard,
     counters::Discard,
-    leg::Mode,
+    leg::{Bridge, Mode},
     meaning::Meta,
     send::{self, Context},
     transmit::{LegKey, Media, MediaKind, PacketBuffer, StreamId, Transmits},
@@ -71,7 +71,10 @@ impl Shard {
         transmits: &mut impl Transmits,
     ) {
         let Some(key) = self.find(serial) else { return self.counters.discard(Discard::NoPeer) };
+        let is_event = matches!(media.kind, MediaKind::Dtmf(_));
         let table = match self.way(key, media.stream, media.kind) {
+            // Whom it comes from has reported that it goes no further.
+            Way::Forward(_) if is_event => return self.keep(key, &Way::PassOver, media, now),
             Way::Forward(table) => table,
             way => return self.keep(key, &way, media, now),
         };
@@ -82,6 +85,24 @@ impl Shard {
         send::copied(leg, &media.of(leg.codec()), table, &mut context, transmits);
     }
 
+    /// Whether DTMF events that come to the leg go on to its peer in a bridge as they are. Only on
+    /// this shard, where both sides of that can be seen.
+    pub(super) fn passes_events(&mut self, key: LegKey, rate_hz: u32) -> bool {
+        let Some(leg) = self.leg(key) else { return false };
+        let (serial, Mode::Bridge(Bridge { peer, .. })) = (leg.serial, &leg.mode) else {
+            return false;
+        };
+        let peer = *peer;
+        if peer.shard != self.config.shard {
+            return false;
+        }
+        let target = self.find(peer.serial);
+        let stream = StreamId { leg: serial, ordinal: 0 };
+        target.is_some_and(|target| {
+            matches!(self.way(target, stream, MediaKind::Dtmf(rate_hz)), Way::Forward(_))
+        })
+    }
+
     /// How a packet of a stream gets out of the leg `target`.
     fn way(&mut self, target: LegKey, stream: StreamId, kind: MediaKind) -> Way {
         let Some(leg) = self.legs.get_mut(target.index()).filter(|leg| leg.key == target) else {
@@ -89,6 +110,8 @@ impl Shard {
         };
         let is_open = leg.sends && !leg.is_muted() && leg.route().is_some();
         let takes_noise = is_open && leg.format.is_some_and(|format| format.comfort_noise);
+        let takes_events = is_open && leg.takes_events;
+        let events = leg.format.filter(|_| takes_events).and_then(|format| format.events());
         let codec = leg.codec();
         let Mode::Bridge(bridge) = &mut leg.mode else { return Way::None };
         if bridge.peer.serial != stream.leg {
@@ -98,6 +121,9 @@ impl Shard {
             return match kind {
                 _ if bridge.transcoder.is_some() => Way::Transcode,
                 MediaKind::ComfortNoise if takes_noise => Way::Forward(None),
+                MediaKind::Dtmf(rate) if events.is_some_and(|to| to.clock_rate_hz == rate) => {
+                    Way::Forward(None)
+                }
                 _ => Way::PassOver,
             };
         };

@@ -48,6 +48,9 @@ pub struct LegParameters {
     /// How many packets may be sent before [`Command::Trust`], to a peer that may not be where its
     /// signalling says: whoever is there instead is not flooded. `None`: it is trusted.
     pub allowance: Option<u16>,
+    /// Whether DTMF events of the other leg of a bridge are passed on as they come, where both
+    /// agreed on them with the codec's clock; [`LegEvent::Dtmf`] says so. Else they go no further.
+    pub takes_events: bool,
 }
 
 impl LegParameters {
@@ -74,6 +77,7 @@ impl LegParameters {
                 LegKind::WebRtc => Duration::from_secs(7),
             },
             allowance: None,
+            takes_events: false,
         }
     }
 }
@@ -164,7 +168,7 @@ pub enum Command {
     /// Lets another leg hear what this one hears, once both are told to bridge with the other: a leg
     /// sends nothing that comes from anyone but its own peer in a bridge. The same codec is forwarded
     /// as it comes, another one is transcoded; which of the two follows every [`Command::Update`] of
-    /// either leg. DTMF events are reported and go no further.
+    /// either leg. DTMF events are reported, and passed on to a leg that takes them.
     Bridge {
         /// Where it goes.
         peer: LegId,
@@ -238,6 +242,8 @@ pub enum LegEvent {
         digit: char,
         /// How long it was pressed.
         duration: Duration,
+        /// Whether the other leg of the bridge has got it as it came.
+        is_passed_on: bool,
     },
     /// Nothing came from the peer for [`LegParameters::quiet_after`].
     Quiet {

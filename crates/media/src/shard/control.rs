@@ -252,10 +252,10 @@ impl Shard {
         self.schedule(key, now);
     }
 
-    pub(super) fn report_dtmf(&mut self, key: LegKey, event: DtmfEvent) {
+    pub(super) fn report_dtmf(&mut self, key: LegKey, event: DtmfEvent, is_passed_on: bool) {
         self.counters.dtmf_in.add(1);
         let DtmfEvent { digit, duration } = event;
-        self.event(key, LegEvent::Dtmf { digit, duration });
+        self.event(key, LegEvent::Dtmf { digit, duration, is_passed_on });
     }
 
     /// Does whatever of the leg is due; the caller arms the next deadline.
@@ -272,7 +272,8 @@ impl Shard {
         let falls_quiet = leg.may_fall_quiet() && silence >= leg.cold.quiet_after;
         leg.is_quiet |= falls_quiet;
         let tones = leg.listener.as_mut().and_then(|listener| listener.handle_timeout(now));
-        let digits = [leg.cold.dtmf.handle_timeout(now), tones];
+        let event = leg.cold.dtmf.handle_timeout(now);
+        let digits = [(event, leg.cold.passes_event), (tones, false)];
         let said = leg.cold.farewell.take_if(|at| *at + FAREWELL_WAIT <= now);
         let has_left = said.is_some_and(|at| leg.last_heard <= at);
         if has_left {
@@ -281,8 +282,10 @@ impl Shard {
         if falls_quiet {
             self.event(key, LegEvent::Quiet { since: silence });
         }
-        for event in digits.into_iter().flatten() {
-            self.report_dtmf(key, event);
+        for (event, is_passed_on) in digits {
+            if let Some(event) = event {
+                self.report_dtmf(key, event, is_passed_on);
+            }
         }
         if starts {
             self.start_sending(key, now);

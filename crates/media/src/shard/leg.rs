@@ -45,6 +45,8 @@ pub(crate) struct Leg {
     pub(crate) slot: u8,
     /// Packets that may be sent yet, as long as the peer may not be where it says.
     pub(crate) allowance: Option<u16>,
+    /// Whether events of the other leg of a bridge are passed on as they come.
+    pub(crate) takes_events: bool,
     pub(crate) last_heard: Instant,
     pub(crate) armed: Option<Instant>,
     pub(crate) mode: Mode,
@@ -164,6 +166,8 @@ pub(crate) struct Cold {
     pub(crate) farewell: Option<Instant>,
     pub(crate) rtcp_at: Option<Instant>,
     pub(crate) dtmf: DtmfReceiver,
+    /// Whether the event that comes is passed on.
+    pub(crate) passes_event: bool,
     /// What the peer asks of an Opus encoder.
     pub(crate) opus: OpusParameters,
     /// The peer's last sender report: middle bits of its NTP time, and when it came.
@@ -189,6 +193,11 @@ impl Format {
 
     pub(crate) fn ticks_per_ms(&self) -> u32 {
         self.frame_ticks / FRAME_MS
+    }
+
+    /// The events that can stand in the codec's stream: those with its clock.
+    pub(crate) fn events(&self) -> Option<DtmfFormat> {
+        self.dtmf.filter(|dtmf| dtmf.clock_rate_hz == self.clock_rate_hz())
     }
 
     pub(crate) fn clock_rate_hz(&self) -> u32 {

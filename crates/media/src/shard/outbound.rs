@@ -16,7 +16,7 @@ pub(crate) struct Outbound {
     sent: SequenceTracker,
     next: ExtendedSequenceNumber,
     timestamp: RtpTimestamp,
-    /// When `timestamp` was sent, in milliseconds of the shard's clock.
+    /// When `timestamp` was sent first, in milliseconds of the shard's clock.
     at_ms: Option<u64>,
     source: Option<Source>,
     /// The next packet begins a talk-spurt (RFC 3551 §4.1).
@@ -119,8 +119,10 @@ impl Outbound {
         let (stream, number, timestamp) = from;
         let expected = self.timestamp_at(ticks_per_ms, at_ms);
         let is_near = |source: &Source| {
-            let ahead = timestamp.plus(source.ticks).distance_from(expected);
-            ahead.unsigned_abs() <= ticks_per_ms * JUMP_MS
+            let timestamp = timestamp.plus(source.ticks);
+            let ahead = timestamp.distance_from(expected);
+            // All packets of an event have the time of its begin, however long it lasts.
+            ahead.unsigned_abs() <= ticks_per_ms * JUMP_MS || timestamp == self.timestamp
         };
         let source = match self.source.filter(|source| source.stream == stream) {
             Some(source) if is_near(&source) => source,
@@ -132,8 +134,10 @@ impl Outbound {
             return None;
         }
         self.use_number(number);
-        self.timestamp = timestamp.plus(source.ticks);
-        self.at_ms = Some(at_ms);
+        let timestamp = timestamp.plus(source.ticks);
+        if timestamp != std::mem::replace(&mut self.timestamp, timestamp) || self.at_ms.is_none() {
+            self.at_ms = Some(at_ms);
+        }
         let header = Header {
             marker: marker || std::mem::take(&mut self.starts_talk),
             payload_type,

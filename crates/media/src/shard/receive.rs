@@ -393,10 +393,14 @@ impl Shard {
 
     fn dtmf(&mut self, key: LegKey, meta: &Meta, datagram: &[u8], rate: u32, now: Instant) {
         let payload = datagram.get(meta.payload.clone()).unwrap_or_default();
+        let passes = self.passes_events(key, rate);
         let Some(leg) = self.leg(key) else { return };
-        let events = leg.cold.dtmf.handle_packet(meta.timestamp, payload, rate, now);
-        for event in events.into_iter().flatten() {
-            self.report_dtmf(key, event);
+        let passed = std::mem::replace(&mut leg.cold.passes_event, passes);
+        let [before, this] = leg.cold.dtmf.handle_packet(meta.timestamp, payload, rate, now);
+        for (event, passed) in [(before, passed), (this, passes)] {
+            if let Some(event) = event {
+                self.report_dtmf(key, event, passed);
+            }
         }
         self.arm(key);
     }
@@ -414,7 +418,7 @@ impl Shard {
         let event = listener.hear(meta.number, payload, now);
         let has_changed = listener.poll_timeout() != before;
         if let Some(event) = event {
-            self.report_dtmf(key, event);
+            self.report_dtmf(key, event, false);
         }
         if has_changed {
             self.arm(key);

@@ -242,6 +242,9 @@ fn prepare(
     let payload_type = match media.kind {
         MediaKind::Audio(codec) if codec == format.codec => format.payload_type,
         MediaKind::ComfortNoise => COMFORT_NOISE,
+        MediaKind::Dtmf(rate) if format.dtmf.is_some_and(|to| to.clock_rate_hz == rate) => {
+            PayloadType(format.dtmf?.payload_type)
+        }
         MediaKind::Audio(_) | MediaKind::Dtmf(_) => {
             context.counters.discard(Discard::CodecMismatch);
             return None;

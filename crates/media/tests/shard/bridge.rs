@@ -1,5 +1,7 @@
 //! Media from one leg to another, on one shard and across two.
 
+use std::time::Duration;
+
 use media::{
     codec::{Codec, g711::ULAW_TO_ALAW},
     rtp::PayloadType,
@@ -74,6 +76,84 @@ fn a_digit_is_reported_and_goes_no_further_and_leaves_no_gap() {
     assert_eq!(heard, expected);
     let digits = world.events_of(a);
     assert!(digits.iter().any(|event| matches!(event, LegEvent::Dtmf { digit: '1', .. })));
+}
+
+/// A bridge whose second leg takes events with payload type 97; the first leg of it.
+fn bridged_to_who_takes_events(world: &mut World) -> [LegKey; 2] {
+    let (a, a_id) = world.open_plain(A, "192.0.2.1");
+    let rtp = address(B);
+    let remote = RemoteMedia::Plain { rtp, rtcp: rtp, rtcp_mux: false };
+    let attributes = "a=rtpmap:97 telephone-event/8000\r\n";
+    let mut parameters = LegParameters::answering(described(attributes, "0 97", remote));
+    parameters.signalling_remote = Some(rtp.ip());
+    parameters.takes_events = true;
+    let (b, b_id) = world.open(parameters, None);
+    world.command(a, Command::Bridge { peer: b_id });
+    world.command(b, Command::Bridge { peer: a_id });
+    [a, b]
+}
+
+#[test]
+fn rfc4733_2_5_a_digit_is_passed_on_as_it_comes_and_speech_follows_at_once() {
+    let mut world = World::new();
+    let [a, b] = bridged_to_who_takes_events(&mut world);
+    // Held for 8 s, longer than a jump of the time may be.
+    let packets = 400;
+    let last = 2 + packets;
+    world.packet(Path::Rtp(a), address(A), &rtp(PCMU, 9, 1, 160, &[1; 160]));
+    world.advance_ms(20);
+    for number in 2..=last {
+        let end = if number == last { 0x80 } else { 0 };
+        let [high, low] = (160 * (number as u16 - 1)).to_be_bytes();
+        let event = rtp(DTMF, 9, number, 320, &[5, 10 | end, high, low]);
+        world.packet(Path::Rtp(a), address(A), &event);
+        world.advance_ms(20);
+    }
+    let voice = rtp(PCMU, 9, last + 1, 160 * (last as u32 + 1), &[2; 160]);
+    world.packet(Path::Rtp(a), address(A), &voice);
+    let heard = world.take_rtp(Path::Rtp(b));
+    assert_eq!(heard.len() as u64, last + 1, "nothing in between, nothing left out");
+    let first = &heard[0];
+    for (n, packet) in heard.iter().enumerate() {
+        assert_eq!(packet.number, first.number.wrapping_add(n as u16));
+        let ticks = packet.timestamp.wrapping_sub(first.timestamp);
+        let (kind, expected) = match n as u64 {
+            0 => (PCMU, 0),
+            n if n == last => (PCMU, 160 * last as u32),
+            _ => (PayloadType(97), 160),
+        };
+        assert_eq!((packet.payload_type, ticks), (kind, expected), "packet {n}");
+    }
+    let digits = world.events_of(a);
+    let digits: Vec<_> =
+        digits.iter().filter(|event| matches!(event, LegEvent::Dtmf { .. })).collect();
+    assert!(
+        matches!(digits[..], [LegEvent::Dtmf { digit: '5', is_passed_on: true, .. }]),
+        "{digits:?}"
+    );
+}
+
+#[test]
+fn a_digit_that_the_other_leg_cannot_take_now_is_not_passed_on() {
+    let mut world = World::new();
+    let [a, b] = bridged_to_who_takes_events(&mut world);
+    // It is sent one itself, and a second stream of events would mix with that.
+    let duration = Duration::from_millis(200);
+    world.command(b, Command::Dtmf { digit: '9', duration });
+    world.advance_ms(40);
+    for number in 1..4 {
+        let event = rtp(DTMF, 9, number, 160, &[5, 0x8a, 3, 32]);
+        world.packet(Path::Rtp(a), address(A), &event);
+        world.advance_ms(20);
+    }
+    let is_passed_on = |event: &LegEvent| match event {
+        LegEvent::Dtmf { digit: '5', is_passed_on, .. } => Some(*is_passed_on),
+        _ => None,
+    };
+    let passed: Vec<_> = world.events_of(a).iter().filter_map(is_passed_on).collect();
+    assert_eq!(passed, [false]);
+    let heard = world.take_rtp(Path::Rtp(b));
+    assert!(heard.iter().all(|packet| packet.payload[0] == 9), "only its own");
 }
 
 #[test]

@@ -299,7 +299,10 @@ fn digits_are_reported_once() {
         .into_iter()
         .filter(|event| matches!(event, LegEvent::Dtmf { .. }))
         .collect();
-    assert_eq!(digits, [LegEvent::Dtmf { digit: '3', duration: Duration::from_millis(100) }]);
+    assert_eq!(
+        digits,
+        [LegEvent::Dtmf { digit: '3', duration: Duration::from_millis(100), is_passed_on: false }]
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::calls::offer::Refused;
 use crate::calls::terms::Terms;
 use crate::calls::{Dial, LegPlace, Shared};
 use crate::metrics::EndCause;
+use crate::users::DtmfMode;
 
 /// Whom a leg of ours calls.
 #[derive(Debug)]
@@ -51,6 +52,7 @@ impl Leg {
         parameters.signalling_remote = peer.remote;
         parameters.quiet_after = shared.policy.webrtc_silence.min(shared.policy.plain_silence);
         parameters.shard = shard;
+        parameters.takes_events = terms.dtmf != DtmfMode::Info;
         let media = shared.media.open(parameters)?;
         let session_id = super::random_session_id();
         let local = media.local().describe(session_id, 1, Direction::SendRecv);

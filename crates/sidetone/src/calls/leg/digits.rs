@@ -16,6 +16,8 @@ pub(in crate::calls) struct Digit {
     pub digit: char,
     pub duration: Duration,
     pub form: Form,
+    /// Whether the other leg of the bridge has got it already.
+    pub is_passed_on: bool,
 }
 
 /// The form in which a digit came.
@@ -65,7 +67,7 @@ impl InfoForm {
             return None;
         };
         let duration = duration.clamp(DURATION_MIN, DURATION_MAX);
-        Some((form, Digit { digit: key(signal)?, duration, form: Form::Info }))
+        Some((form, Digit { digit: key(signal)?, duration, form: Form::Info, is_passed_on: false }))
     }
 
     /// The body of an INFO.
@@ -82,8 +84,11 @@ impl InfoForm {
 }
 
 impl Leg {
-    /// Sends a digit in the form that the peer understands.
+    /// Sends a digit of the other leg in the form that the peer understands, unless it has got it.
     pub(in crate::calls) async fn send_digit(&mut self, digit: &Digit) -> Result<(), LegEnd> {
+        if digit.is_passed_on {
+            return Ok(());
+        }
         let has_events = self.negotiated.as_ref().is_some_and(|n| n.dtmf.is_some());
         let uses_info = match self.terms.dtmf {
             DtmfMode::Info => true,
@@ -91,7 +96,7 @@ impl Leg {
             // What the peer sends is what it understands.
             DtmfMode::Auto => !has_events && self.info_digits.is_some(),
         };
-        let Digit { digit, duration, form } = *digit;
+        let Digit { digit, duration, form, .. } = *digit;
         if uses_info {
             let body = self.info_digits.unwrap_or(InfoForm::Relay).write(digit, duration);
             self.sip.command(SipCommand::Info { body }).await;
@@ -158,7 +163,12 @@ mod tests {
     fn what_is_written_is_read_again() {
         for form in [InfoForm::Relay, InfoForm::Digit] {
             let body = form.write('*', DURATION_DEFAULT);
-            let digit = Digit { digit: '*', duration: DURATION_DEFAULT, form: Form::Info };
+            let digit = Digit {
+                digit: '*',
+                duration: DURATION_DEFAULT,
+                form: Form::Info,
+                is_passed_on: false,
+            };
             assert_eq!(InfoForm::read(&body), Some((form, digit)));
         }
     }

@@ -140,10 +140,10 @@ impl Leg {
                 return Ok(Notice::Connected);
             }
             Some(LegEvent::PlayDone { token, end }) => return Ok(Notice::PlayDone(token, end)),
-            Some(LegEvent::Dtmf { digit, duration }) => {
+            Some(LegEvent::Dtmf { digit, duration, is_passed_on }) => {
                 let has_events = self.negotiated.as_ref().is_some_and(|n| n.dtmf.is_some());
                 let form = if has_events { Form::Rtp } else { Form::Inband };
-                return Ok(self.on_digit(Digit { digit, duration, form }));
+                return Ok(self.on_digit(Digit { digit, duration, form, is_passed_on }));
             }
             Some(LegEvent::Quiet { since }) => {
                 let now = Instant::now();

@@ -13,6 +13,7 @@ use super::{Leg, LegEnd, Notice};
 use crate::calls::offer::{self, Refused};
 use crate::calls::{MediaLeg, SipCommand};
 use crate::metrics::EndCause;
+use crate::users::DtmfMode;
 
 impl Leg {
     /// Agrees on the offer of the INVITE.
@@ -86,6 +87,7 @@ impl Leg {
         parameters.quiet_after = self.quiet_after();
         parameters.shard = shard;
         parameters.allowance = allowance;
+        parameters.takes_events = self.terms.dtmf != DtmfMode::Info;
         let media = self.shared.media.open(parameters)?;
         if let Some(tap) = self.tap.take() {
             media.command(Command::Record(tap)).map_err(OpenError::from)?;
