@@ -50,6 +50,34 @@ fn a_body_that_is_no_session_description_is_415() {
 }
 
 #[test]
+fn a_description_among_other_parts_is_read_and_what_is_encoded_is_not() {
+    let server = start("");
+    let mut agent = Agent::udp(server.address("udp"));
+    let sdp = sdp::plain(([127, 0, 0, 1], 9).into());
+    let parts = format!(
+        "--b\r\nContent-Type: application/isup\r\nContent-Disposition: signal;handling=optional\r\n\
+         \r\n\u{1}\r\n--b\r\nContent-Type: application/sdp\r\n\r\n{sdp}\r\n--b--\r\n"
+    );
+    let invite = |kind: &str| Request::new("INVITE", "9197").content_type(kind).body(parts.clone());
+    let several = invite("multipart/mixed;boundary=b");
+    let answer = agent.ask(&several);
+    assert_eq!(status(&answer), 200, "{answer}");
+    assert!(answer.contains("m=audio "), "{answer}");
+    end(&mut agent, &several, &answer, "several parts");
+    let optional = Request::new("INVITE", "9197")
+        .content_type("text/plain")
+        .header("Content-Disposition: render;handling=optional")
+        .body("hello");
+    let answer = agent.ask(&optional);
+    assert_eq!(status(&answer), 200, "as without a body: {answer}");
+    end(&mut agent, &optional, &answer, "a body that may be passed over");
+    let packed = Request::new("INVITE", "9197").header("Content-Encoding: gzip").body(sdp);
+    let answer = agent.ask(&packed);
+    assert_eq!((status(&answer), header(&answer, "Accept-Encoding")), (415, Some("identity")));
+    wait_for_calls(&server, 0);
+}
+
+#[test]
 fn a_codec_we_lack_is_488_with_what_was_offered_and_nothing_else() {
     let server = start("");
     let mut agent = Agent::udp(server.address("udp"));

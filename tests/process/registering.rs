@@ -22,6 +22,7 @@ fn a_phone_registers_over_udp_and_tcp_and_a_wrong_password_does_not() {
         assert_eq!(status(&answer), 200, "{answer}");
         let contact = format!("Contact: <{}>;expires=600\r\n", phone.contact());
         assert!(answer.contains(&contact), "{answer}");
+        assert!(header(&answer, "Date").ends_with(" GMT"), "{answer}");
     }
     let mut stranger = Client::udp(server.address("udp"), "3001", "guess");
     let answer = stranger.register_with_password();

@@ -2,30 +2,9 @@
 
 use bytes::Bytes;
 use transaction::ServerId;
-use transport::{Flow, Message, Method, Name};
+use transport::{Flow, Method, Name};
 
-/// A body and its type. What it says is not read here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Body {
-    /// The type without parameters, in lower case when it came from a peer.
-    pub content_type: String,
-    /// The bytes.
-    pub bytes: Bytes,
-}
-
-impl Body {
-    /// A session description.
-    pub fn sdp(bytes: impl Into<Bytes>) -> Body {
-        Body { content_type: "application/sdp".to_owned(), bytes: bytes.into() }
-    }
-
-    /// The body of a message, if it has one.
-    pub fn of(message: &Message) -> Option<Body> {
-        let bytes = message.body();
-        let content_type = message.content_type().unwrap_or_default();
-        (!bytes.is_empty()).then_some(Body { content_type, bytes })
-    }
-}
+use crate::body::Body;
 
 /// Header fields that the user adds to a response.
 pub type Headers = Vec<(Name, String)>;

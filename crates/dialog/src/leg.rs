@@ -18,8 +18,9 @@ use tracing::debug;
 use transaction::ServerId;
 use transport::{Flow, FlowId, Message, Name, ResponseWriter, TransportKind};
 
+use crate::body::Body;
 use crate::dialog::{Dialog, DialogId};
-use crate::event::{Action, Body, Cause, Event, Headers, OfferNumber, Party};
+use crate::event::{Action, Cause, Event, Headers, OfferNumber, Party};
 use crate::offer_answer::{self, OfferAnswer};
 use crate::reject::{ALLOW, Refusal};
 use crate::session_timer::{SessionInterval, SessionRequest};
@@ -147,9 +148,9 @@ impl Leg {
             let writer = refuse_writer(&invite, &flow, &refusal, &settings);
             Refused { status: refusal.status(), bytes: writer.to_tag(&tag).finish() }
         })?;
-        let offer = match invite.body().is_empty() {
-            true => offer_answer::Input::InviteWithoutOffer,
-            false => offer_answer::Input::InviteWithOffer,
+        let offer = match Body::description(&invite) {
+            None => offer_answer::Input::InviteWithoutOffer,
+            Some(_) => offer_answer::Input::InviteWithOffer,
         };
         let offer_answer =
             offer_answer::step(OfferAnswer::Stable, offer).unwrap_or(OfferAnswer::Stable);

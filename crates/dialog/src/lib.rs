@@ -17,6 +17,7 @@
 //!
 //! Start reading at [`Leg`], then [`state`].
 
+mod body;
 mod dialog;
 mod error;
 mod event;
@@ -30,11 +31,10 @@ pub mod session_timer;
 mod settings;
 pub mod state;
 
+pub use body::Body;
 pub use dialog::{Dialog, DialogId};
 pub use error::Error;
-pub use event::{
-    Action, Body, Cause, Event, Failure, Headers, OfferMethod, OfferNumber, Party, Purpose,
-};
+pub use event::{Action, Cause, Event, Failure, Headers, OfferMethod, OfferNumber, Party, Purpose};
 pub use leg::{Invite, Leg, Refused, SUPPORTED};
 pub use reject::{ALLOW, Refusal};
 pub use settings::Settings;

@@ -13,7 +13,7 @@ pub struct Policy<'a> {
 /// ([`crate::ResponseWriter::reject`]), unless it is an ACK; a response is dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// 400, 416, 420 or 505, and 483 of [`next_max_forwards`].
+    /// 400, 415, 416, 420 or 505, and 483 of [`next_max_forwards`].
     pub status: u16,
     /// A fixed word for a metric label.
     pub label: &'static str,
@@ -25,9 +25,10 @@ pub struct Rejection {
 
 impl Rejection {
     /// Every label there is.
-    pub const LABELS: [&'static str; 18] = [
+    pub const LABELS: [&'static str; 20] = [
         "call_id",
         "contact",
+        "content_encoding",
         "cseq",
         "cseq_method",
         "expires",
@@ -38,6 +39,7 @@ impl Rejection {
         "repeated_header",
         "request_uri",
         "route",
+        "session_timer",
         "to",
         "too_many_values",
         "uri_scheme",
@@ -60,8 +62,8 @@ impl Rejection {
 ///
 /// Not checked, on purpose: Max-Forwards of 0, which an endpoint processes (RFC 4475 §3.4.2;
 /// forwarding asks [`next_max_forwards`]); Date and other header fields that nothing depends on;
-/// a missing From tag, branch or Max-Forwards, as RFC 2543 has it; the body, which is 415 or 488
-/// above.
+/// a missing From tag, branch or Max-Forwards, as RFC 2543 has it; what the body is, which is 415
+/// or 488 above.
 ///
 /// # Errors
 /// The first [`Rejection`].
@@ -75,6 +77,7 @@ pub fn validate(message: &Message, policy: &Policy<'_>) -> Result<(), Rejection>
     if message.is_request() {
         request_uri(message)?;
         numbers(message)?;
+        encoding(message)?;
     }
     addresses(message)?;
     if message.is_request() { extensions(message, policy) } else { Ok(()) }
@@ -192,12 +195,36 @@ fn numbers(message: &Message) -> Result<(), Rejection> {
     let is_delta = |value: &[u8]| {
         crate::split::number(value).is_some_and(|seconds| seconds <= u64::from(u32::MAX))
     };
-    match message.header_bytes(Name::Expires) {
-        Some(value) if !is_delta(value) => {
-            Err(Rejection::bad_request("expires", "Malformed Expires"))
-        }
-        _ => Ok(()),
+    if message.header_bytes(Name::Expires).is_some_and(|value| !is_delta(value)) {
+        return Err(Rejection::bad_request("expires", "Malformed Expires"));
     }
+    // RFC 4028 §4 and §5.
+    for name in [Name::SessionExpires, Name::MinSe] {
+        let seconds =
+            message.header_bytes(name).and_then(|value| value.split(|byte| *byte == b';').next());
+        if seconds.is_some_and(|seconds| !is_delta(crate::split::trim(seconds))) {
+            return Err(Rejection::bad_request(
+                "session_timer",
+                "Malformed Session-Expires or Min-SE",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// RFC 3261 §8.2.3. ACK and CANCEL cannot be refused for what they carry.
+fn encoding(message: &Message) -> Result<(), Rejection> {
+    let is_identity =
+        |encoding: std::borrow::Cow<'_, str>| encoding.trim().eq_ignore_ascii_case("identity");
+    if matches!(message.method(), Method::Ack | Method::Cancel)
+        || message.body().is_empty()
+        || message.list(Name::ContentEncoding).all(is_identity)
+    {
+        return Ok(());
+    }
+    let mut rejection = Rejection::new(415, "content_encoding", "Unsupported Content-Encoding");
+    rejection.headers.push((Name::AcceptEncoding, "identity".to_owned()));
+    Err(rejection)
 }
 
 fn hops(message: &Message) -> Result<Option<u8>, Rejection> {
@@ -294,6 +321,9 @@ mod tests {
             ("sip:a@b SIP", "http://a SIP", 416, "uri_scheme"),
             ("Max-Forwards: 70", "Max-Forwards: 256", 400, "max_forwards"),
             ("Max-Forwards: 70", "Max-Forwards: 70\r\nExpires: soon", 400, "expires"),
+            ("Max-Forwards: 70", "x: soon\r\nMax-Forwards: 70", 400, "session_timer"),
+            ("Max-Forwards: 70", "Min-SE: \r\nMax-Forwards: 70", 400, "session_timer"),
+            ("Max-Forwards: 70", "Session-Expires: 90 ;refresher=uac\r\nMin-SE: 90", 0, ""),
             ("Max-Forwards: 70", "Max-Forwards: 70\r\nContact: *", 400, "contact"),
             ("Max-Forwards: 70", "Max-Forwards: 70\r\nRoute: <a", 400, "route"),
             ("Require: timer", "Require: timer, 100rel", 420, "extension"),
@@ -314,6 +344,21 @@ mod tests {
         let message = Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap();
         let rejection = validate(&message, &Policy { supported: &["timer"] }).unwrap_err();
         assert_eq!(rejection.headers, [(Name::Unsupported, "x, y".to_owned())]);
+    }
+
+    #[test]
+    fn rfc3261_8_2_3_a_415_says_that_nothing_is_encoded() {
+        let with_body = |encoding: &str| {
+            let (head, _) = GOOD.split_once("\r\n\r\n").unwrap();
+            let text = format!("{head}\r\nContent-Encoding: {encoding}\r\n\r\nbody");
+            let bytes = Bytes::from(text.into_bytes());
+            let message = Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap();
+            validate(&message, &Policy { supported: &["timer"] })
+        };
+        assert_eq!(with_body("Identity"), Ok(()));
+        let rejection = with_body("gzip").unwrap_err();
+        assert_eq!(rejection.status, 415);
+        assert_eq!(rejection.headers, [(Name::AcceptEncoding, "identity".to_owned())]);
     }
 
     #[test]

@@ -8,9 +8,10 @@ use rand::Rng;
 use transport::{Error as AddressError, Flow, Message, Method, Name, NameAddr, TransportKind, Uri};
 
 use super::{Leg, Parts, SUPPORTED};
+use crate::body::Body;
 use crate::dialog::{Dialog, DialogId};
 use crate::error::Error;
-use crate::event::{Action, Body, Cause, Event, Failure, Headers, Party, Purpose};
+use crate::event::{Action, Cause, Event, Failure, Headers, Party, Purpose};
 use crate::offer_answer;
 use crate::reject::ALLOW;
 use crate::session_timer::SECONDS_MAX;
@@ -185,7 +186,7 @@ impl Leg {
     fn handle_progress(&mut self, status: u16, response: &Message) {
         self.note_allow(response);
         let Some(calling) = &mut self.calling else { return };
-        let body = Body::of(response);
+        let body = Body::description(response);
         let fork = response.to_tag().and_then(|tag| calling.fork(&tag, &self.dialog, response));
         let answer = match (body, fork) {
             (Some(body), Some(fork)) => Some(fork.answer.get_or_insert(body).clone()),
@@ -229,7 +230,7 @@ impl Leg {
         self.is_flow_lost = false;
         self.note_allow(response);
         self.step_offer(offer_answer::Input::OfferDone);
-        let answer = Body::of(response).or(early_answer);
+        let answer = Body::description(response).or(early_answer);
         if answer.is_none() {
             self.ends(Party::Local, Cause::AnswerMissing, None);
         }

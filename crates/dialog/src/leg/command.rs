@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::Leg;
+use crate::body::Body;
 use crate::error::Error;
-use crate::event::{Body, Cause, Headers, OfferMethod, OfferNumber, Party};
+use crate::event::{Cause, Headers, OfferMethod, OfferNumber, Party};
 use crate::offer_answer::{self, OfferAnswer};
 use crate::reject::Refusal;
 use crate::state::{Input, State};

@@ -6,7 +6,8 @@ use transaction::ServerId;
 use transport::{Flow, Message, Method, Name};
 
 use super::{Leg, Pending, SUPPORTED, session_of};
-use crate::event::{Action, Body, Cause, Event, Headers, OfferMethod, Party};
+use crate::body::Body;
+use crate::event::{Action, Cause, Event, Headers, OfferMethod, Party};
 use crate::offer_answer::{self, Conflict, OfferAnswer};
 use crate::reject::{ALLOW, Refusal};
 use crate::state::{Input, State};
@@ -83,7 +84,7 @@ impl Leg {
         let is_answer_due = self.offer_answer == OfferAnswer::AnswerDueInAck;
         self.step_offer(offer_answer::Input::Ack);
         let is_first = matches!(self.state, State::Answered | State::AnsweredToEnd);
-        let body = Body::of(ack);
+        let body = Body::description(ack);
         if is_first {
             self.ack_body = body;
         } else if is_answer_due {
@@ -116,7 +117,7 @@ impl Leg {
         if self.invite.is_some() {
             return Err(Refusal::RequestPending { retry_after_s: self.retry_after_s() });
         }
-        let offer = Body::of(&request.message);
+        let offer = Body::description(&request.message);
         let input = match offer {
             Some(_) => offer_answer::Input::InviteWithOffer,
             None => offer_answer::Input::InviteWithoutOffer,
@@ -136,7 +137,7 @@ impl Leg {
     fn handle_update(&mut self, request: &Pending, now: Instant) -> Result<(), Refusal> {
         let session = session_of(&request.message, &self.settings)?;
         let request = Pending { session, ..request.clone() };
-        let Some(offer) = Body::of(&request.message) else {
+        let Some(offer) = Body::description(&request.message) else {
             self.refresh_target(&request.message);
             self.accept_update(&request, None, now);
             return Ok(());

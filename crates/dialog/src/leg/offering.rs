@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use transport::{Message, Method, Name};
 
 use super::{Leg, SUPPORTED};
-use crate::event::{Body, Event, Purpose};
+use crate::body::Body;
+use crate::event::{Event, Purpose};
 use crate::offer_answer::{self, OfferAnswer};
 use crate::reject::ALLOW;
 use crate::state::State;
@@ -113,7 +114,7 @@ impl Leg {
         self.step_offer(offer_answer::Input::OfferDone);
         self.note_allow(response);
         self.take_refreshed(response, now);
-        let answer = Body::of(response);
+        let answer = Body::description(response);
         if answer.is_some() {
             self.local_body = self.offering.as_ref().map(|offering| offering.body.clone());
         }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use transport::{Flow, Message, Method, Name, RequestWriter};
 
 use super::{Leg, SUPPORTED};
-use crate::event::{Action, Body, Cause, Failure, Party, Purpose};
+use crate::body::Body;
+use crate::event::{Action, Cause, Failure, Party, Purpose};
 use crate::reject::ALLOW;
 use crate::session_timer::{Refresher, SECONDS_MAX, SessionInterval, SessionRequest};
 use crate::state::Input;

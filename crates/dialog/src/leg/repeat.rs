@@ -7,7 +7,8 @@ use transaction::ServerId;
 use transport::Name;
 
 use super::{Leg, PROVISIONAL_INTERVAL, Pending};
-use crate::event::{Action, Body, Cause, Headers, Party};
+use crate::body::Body;
+use crate::event::{Action, Cause, Headers, Party};
 use crate::state::{Input, State};
 
 /// A 2xx that waits for its ACK (RFC 3261 §13.3.1.4).

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dialog::Leg;
+use dialog::{Body, Leg};
 use dialplan::{Cause, Facts};
 use futures_util::FutureExt;
 use rand::RngExt;
@@ -24,7 +24,8 @@ impl<W: Wire> Signaling<W> {
         let Some(Admitted::Call(facts)) = self.admitted.take() else {
             return self.refuse(id, &invite, &flow, &dialog::Refusal::Internal, now);
         };
-        let place = match self.admit(&invite) {
+        let offer = Body::description(&invite);
+        let place = match self.admit(offer.as_ref()) {
             Ok(place) => place,
             Err((counted, refusal)) => {
                 self.shared.metrics.call_rejected(counted);
@@ -38,7 +39,7 @@ impl<W: Wire> Signaling<W> {
                 let uuid = format!("{:032x}", self.rng.random::<u128>());
                 let invitation = Invitation {
                     facts: Facts { uuid, ..*facts },
-                    offer: invite.body(),
+                    offer: offer.map(|body| body.bytes).unwrap_or_default(),
                     flow,
                     at: tokio::time::Instant::from_std(now),
                     max_forwards: max_forwards(&invite),
@@ -75,8 +76,8 @@ impl<W: Wire> Signaling<W> {
         SocketAddr::new(ip, port).to_string()
     }
 
-    fn admit(&self, invite: &Message) -> Result<Place, (Refusal, dialog::Refusal)> {
-        if !invite.body().is_empty() && !is_sdp(invite) {
+    fn admit(&self, body: Option<&Body>) -> Result<Place, (Refusal, dialog::Refusal)> {
+        if body.is_some_and(|body| !body.is_sdp()) {
             let refusal = dialog::Refusal::UnsupportedMediaType { accept: "application/sdp" };
             return Err((Refusal::NotAcceptable, refusal));
         }
@@ -102,8 +103,4 @@ impl<W: Wire> Signaling<W> {
 /// What it came with, or what RFC 3261 §8.1.1.6 has a caller write.
 fn max_forwards(invite: &Message) -> u8 {
     invite.number(Name::MaxForwards).and_then(|hops| u8::try_from(hops).ok()).unwrap_or(70)
-}
-
-fn is_sdp(message: &Message) -> bool {
-    message.content_type().is_some_and(|kind| kind.eq_ignore_ascii_case("application/sdp"))
 }

@@ -1,6 +1,6 @@
 //! A REGISTER whose user is known: what the registrar says to it (RFC 3261 §10.3).
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use transaction::ServerId;
@@ -57,7 +57,10 @@ impl<W: Wire> Signaling<W> {
 }
 
 fn accept(request: &Message, flow: &Flow, granted: &Granted) -> ResponseWriter {
-    let mut writer = ResponseWriter::to(request, flow, 200).header(Name::Supported, SUPPORTED);
+    // Phones without a clock of their own show this time (RFC 3261 §10.3).
+    let mut writer = ResponseWriter::to(request, flow, 200)
+        .header(Name::Supported, SUPPORTED)
+        .header(Name::Date, httpdate::HttpDate::from(SystemTime::now()));
     for contact in &granted.contacts {
         writer = writer.header(Name::Contact, contact);
     }

@@ -64,8 +64,18 @@ impl<W: Wire> Signaling<W> {
         refusal: &dialog::Refusal,
     ) -> (u16, ResponseWriter) {
         let writer = ResponseWriter::to(request, flow, refusal.status());
-        let headers = refusal.headers().into_iter();
-        (refusal.status(), headers.fold(writer, |writer, (name, value)| writer.header(name, value)))
+        let writer =
+            refusal.headers().into_iter().fold(writer, |writer, (name, value)| match name {
+                Name::Allow => writer.header(name, self.allow()),
+                name => writer.header(name, value),
+            });
+        (refusal.status(), writer)
+    }
+
+    /// What is served outside of dialogs: the methods of a dialog, and REGISTER if anyone may.
+    fn allow(&self) -> String {
+        let register = if self.shared.users.is_empty() { "" } else { ", REGISTER" };
+        format!("{}{register}", dialog::ALLOW)
     }
 
     /// OPTIONS asks what an INVITE would be answered (RFC 3261 §11): the truth about readiness.
@@ -73,9 +83,8 @@ impl<W: Wire> Signaling<W> {
         if self.shared.health.readiness().is_err() {
             return self.refusal(request, flow, &OVERLOADED);
         }
-        let register = if self.shared.users.is_empty() { "" } else { ", REGISTER" };
         let writer = ResponseWriter::to(request, flow, 200)
-            .header(Name::Allow, format_args!("{}{register}", dialog::ALLOW))
+            .header(Name::Allow, self.allow())
             .header(Name::Accept, self.legs.settings().accept)
             .header(Name::Supported, dialog::SUPPORTED);
         (200, writer)
