@@ -1,5 +1,6 @@
 //! A running server: everything started in order, and stopped in order.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -58,7 +59,7 @@ pub struct Server {
 #[non_exhaustive]
 pub enum StartError {
     /// A listener's address cannot be taken.
-    #[error("{0}; end the program that uses the address, or change listen in the configuration")]
+    #[error("{0}; {advice}", advice = what_to_do(.0))]
     Listen(#[from] NetError),
     /// The address of the control port cannot be taken.
     #[error("cannot listen on {address} for metrics and health: {source}; change control.address")]
@@ -89,6 +90,24 @@ pub enum StartError {
     /// Two metrics have one name.
     #[error("metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
+}
+
+fn what_to_do(error: &NetError) -> &'static str {
+    let NetError::Listen { source, .. } = error else {
+        return "change listen in the configuration";
+    };
+    match source.kind() {
+        ErrorKind::AddrInUse => {
+            "end the program that uses the address, or change listen in the configuration"
+        }
+        ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: change listen in the configuration"
+        }
+        ErrorKind::PermissionDenied => {
+            "change listen in the configuration to a port above 1023, or grant CAP_NET_BIND_SERVICE"
+        }
+        _ => "change listen in the configuration",
+    }
 }
 
 impl Server {

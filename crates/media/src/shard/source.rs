@@ -2,6 +2,8 @@
 //!
 //! The address in the session description comes first; behind it, an address with the IP of that or
 //! of the signalling (a NAT gave it another port); last, any address, after a few packets in a row.
+//! Nothing speaks of a NAT where the address in the session description has the IP of the signalling:
+//! then another port of that host, too, has to go on for a while, and nobody else is heard.
 //! Media never moves to a worse address than the one that spoke, with one exception: a peer whose
 //! NAT changed under it goes on from another port with the very next packets of its stream. Once the
 //! old port has fallen silent, that is followed within a tenth of a second; who does not hear the
@@ -52,6 +54,7 @@ struct Candidate {
     ssrc: Ssrc,
     next: SequenceNumber,
     count: u8,
+    since: Instant,
 }
 
 /// What to do with a packet.
@@ -122,7 +125,13 @@ impl PlainSource {
             if self.is_certain() {
                 return Verdict::Refuse;
             }
-            if self.prove(from, ssrc, number) < PROBATION_PACKETS {
+            if self.prove(from, ssrc, number, now).count < PROBATION_PACKETS {
+                return Verdict::Probation;
+            }
+        } else if rank == Rank::KnownHost && self.is_certain() && !self.is_on_our_machine(from) {
+            let proven = self.prove(from, ssrc, number, now);
+            let goes_on_for = now.saturating_duration_since(proven.since);
+            if proven.count < PROBATION_PACKETS || goes_on_for < SIGNALLED_SILENT_AFTER {
                 return Verdict::Probation;
             }
         }
@@ -172,7 +181,7 @@ impl PlainSource {
         if !goes_on && !is_silent {
             return Some(Verdict::Refuse);
         }
-        let is_proven = self.prove(from, ssrc, number) >= packets;
+        let is_proven = self.prove(from, ssrc, number, now).count >= packets;
         (!is_proven || !is_silent).then_some(Verdict::Probation)
     }
 
@@ -203,25 +212,33 @@ impl PlainSource {
     }
 
     /// Counts packets in a row of one stream from one address.
-    fn prove(&mut self, from: SocketAddr, ssrc: Ssrc, number: SequenceNumber) -> u8 {
-        let count = match self.candidate {
+    fn prove(
+        &mut self,
+        from: SocketAddr,
+        ssrc: Ssrc,
+        number: SequenceNumber,
+        now: Instant,
+    ) -> Candidate {
+        let (count, since) = match self.candidate {
             Some(candidate)
                 if candidate.address == from
                     && candidate.ssrc == ssrc
                     && candidate.next == number =>
             {
-                candidate.count.saturating_add(1)
+                (candidate.count.saturating_add(1), candidate.since)
             }
             // Another address does not take over a candidate: the first to go on in a row wins.
-            _ => 1,
+            _ => (1, now),
         };
-        self.candidate = Some(Candidate { address: from, ssrc, next: number.plus(1), count });
-        count
+        let next = number.plus(1);
+        *self.candidate.insert(Candidate { address: from, ssrc, next, count, since })
     }
 }
 
 /// Packets in a row after which an address is learned that nothing speaks for.
 const PROBATION_PACKETS: u8 = 5;
+/// Who signals its own address has so long to be heard from it first.
+const SIGNALLED_SILENT_AFTER: Duration = Duration::from_millis(100);
 /// A learned address may give way to another port of the same host after this long without it.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
 /// A stream that goes on from another port of a known host, and one of a stranger from another host,
@@ -296,6 +313,32 @@ mod tests {
         for _ in 0..50 {
             assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Refuse);
         }
+        assert_eq!(fixture.destination(), SIGNALLED);
+    }
+
+    #[test]
+    fn another_port_of_a_host_that_signals_its_own_address_has_to_go_on_for_a_while() {
+        let signalled: SocketAddr = SIGNALLED.parse().unwrap();
+        let other = "192.0.2.1:9";
+        let start = || {
+            let mut fixture = Fixture::new();
+            fixture.source.signal(Some(signalled), Some(signalled.ip()));
+            fixture
+        };
+        let mut fixture = start();
+        for _ in 0..50 {
+            assert_eq!(fixture.goes_on(other, 1), Verdict::Probation);
+        }
+        assert_eq!(fixture.goes_on(SIGNALLED, 1), Verdict::Accept, "it speaks at last");
+        for _ in 0..50 {
+            assert_eq!(fixture.packet(other), Verdict::Refuse);
+        }
+        let mut fixture = start();
+        for _ in 0..5 {
+            assert_eq!(fixture.goes_on(other, 20), Verdict::Probation);
+        }
+        assert_eq!(fixture.goes_on(other, 20), Verdict::Move);
+        assert_eq!(fixture.goes_on(SIGNALLED, 20), Verdict::Move, "it still comes first");
         assert_eq!(fixture.destination(), SIGNALLED);
     }
 

@@ -1,7 +1,7 @@
 //! `sidetone hash-password` and `sidetone token`.
 
 use std::io::{BufRead, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -47,6 +47,16 @@ pub enum Error {
     /// There is no secret to sign with.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The server would refuse every token of this user.
+    #[error("{user:?} is no user of {config}, and {missing}; the server would refuse the token")]
+    NoUser {
+        /// Who was to call.
+        user: String,
+        /// The configuration.
+        config: String,
+        /// What would make it good all the same.
+        missing: &'static str,
+    },
     /// No password came.
     #[error("cannot read the password ({0}); type it or give it on the standard input")]
     Password(#[from] std::io::Error),
@@ -91,10 +101,14 @@ impl TokenArguments {
     /// The token.
     ///
     /// # Errors
-    /// When there is no secret to sign it with.
+    /// When there is no secret to sign it with, or the configuration that is given has no such user.
     pub fn token(&self) -> Result<String, Error> {
         let config = match &self.config {
-            Some(path) => Config::load(path)?,
+            Some(path) => {
+                let config = Config::load(path)?;
+                self.is_good_for(&config, path)?;
+                config
+            }
             None => Config::default(),
         };
         let key = TokenKey::of(&config)?;
@@ -106,6 +120,19 @@ impl TokenArguments {
             to: (!self.to.is_empty()).then(|| self.to.clone()),
         };
         Ok(key.sign(&claims)?)
+    }
+}
+
+impl TokenArguments {
+    fn is_good_for(&self, config: &Config, path: &Path) -> Result<(), Error> {
+        let missing = match config.auth.token_context {
+            _ if config.users.contains_key(&self.user) => return Ok(()),
+            None => "auth.token_context is not set",
+            Some(_) if self.to.is_empty() => "--to does not say whom it may call",
+            Some(_) => return Ok(()),
+        };
+        let (user, config) = (self.user.clone(), path.display().to_string());
+        Err(Error::NoUser { user, config, missing })
     }
 }
 
@@ -155,6 +182,23 @@ mod tests {
                 assert_eq!(secrets.get(algorithm), Some(&expected));
             }
         }
+    }
+
+    #[test]
+    fn a_token_that_the_server_would_refuse_is_not_made() {
+        let good = |toml: &str, to: &[&str]| {
+            let config = Config::parse(toml, "x.toml".as_ref()).unwrap();
+            let to = to.iter().map(|number| (*number).to_owned()).collect();
+            let (user, ttl) = ("199".to_owned(), Duration::from_secs(60));
+            let arguments = TokenArguments { user, ttl, to, config: None };
+            arguments.is_good_for(&config, "x.toml".as_ref()).map_err(|error| error.to_string())
+        };
+        assert_eq!(good("[users.199]\npassword = 'x'\n", &[]), Ok(()));
+        let error = good("[users.198]\npassword = 'x'\n", &["9196"]).unwrap_err();
+        assert!(error.contains("\"199\"") && error.contains("token_context"), "{error}");
+        let anyone = "[auth]\ntoken_context = 'public'\n";
+        assert_eq!(good(anyone, &["9196"]), Ok(()));
+        assert!(good(anyone, &[]).unwrap_err().contains("--to"));
     }
 
     #[test]

@@ -90,12 +90,15 @@ impl Config {
     /// # Errors
     /// When there is an unknown key or a value that cannot work.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let config: Config = toml::from_str(text).map_err(|error| {
+        let syntax = |error: &toml::de::Error, message| {
             let start = error.span().map_or(0, |span| span.start).min(text.len());
             let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
-            let message = error.message().replace('\n', ", ");
             ConfigError::Syntax { path: path.to_owned(), line, message }
-        })?;
+        };
+        let document = toml::Deserializer::parse(text)
+            .map_err(|error| syntax(&error, error.message().replace('\n', ", ")))?;
+        let config: Config = serde_path_to_error::deserialize(document)
+            .map_err(|error| syntax(error.inner(), in_plain_words(&error)))?;
         let impossible = |message| ConfigError::Impossible { path: path.to_owned(), message };
         if let Some(message) = config.impossible() {
             return Err(impossible(message.to_owned()));
@@ -260,6 +263,27 @@ impl Config {
         let (min, max) = (usize::from(media.rtp_port_min), usize::from(media.rtp_port_max));
         last > usize::from(u16::MAX) || (first <= max && last >= min)
     }
+}
+
+/// What serde says of a value, with the name of its key and without names of Rust's types.
+fn in_plain_words(error: &serde_path_to_error::Error<toml::de::Error>) -> String {
+    let (key, message) = (error.path(), error.inner().message().replace('\n', ", "));
+    let is_of_value = ["invalid type: ", "invalid value: "];
+    let found = is_of_value.iter().find_map(|start| message.strip_prefix(start));
+    let Some((found, expected)) = found.and_then(|found| found.split_once(", expected ")) else {
+        let names_its_key = message.starts_with("unknown field ") || key.iter().next().is_none();
+        return if names_its_key { message } else { format!("{key}: {message}") };
+    };
+    let expected = match expected {
+        "usize" | "u8" | "u16" | "u32" | "u64" => "a whole number, not negative and not too large",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a string" | "path string" | "a borrowed string" => "text in quotes",
+        "a sequence" => "a list in brackets",
+        table if table == "a map" || table.starts_with("struct ") => "a section with keys",
+        other => other,
+    };
+    format!("{key} is {found}; it must be {expected}")
 }
 
 /// What can stand in quotes without an escape, in every client's eyes.

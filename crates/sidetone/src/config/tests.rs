@@ -46,6 +46,29 @@ fn an_unknown_key_is_named_with_its_line() {
 }
 
 #[test]
+fn a_value_of_the_wrong_kind_is_named_with_its_key_and_what_it_must_be() {
+    for (text, says) in [
+        (
+            "[media]\nshards = 'two'\n",
+            "x.toml:2: media.shards is string \"two\"; it must be a whole",
+        ),
+        ("[sip]\nt1_ms = -1\n", "x.toml:2: sip.t1_ms is integer `-1`; it must be a whole"),
+        ("state_dir = 5\n", "x.toml:1: state_dir is integer `5`; it must be text in quotes"),
+        ("[users]\n199 = 'x'\n", "x.toml:2: users.199 is string \"x\"; it must be a section"),
+        (
+            "[media]\ncodecs = 'opus'\n",
+            "x.toml:2: media.codecs is string \"opus\"; it must be a list",
+        ),
+        ("[media]\ncodecs = ['g729']\n", "x.toml:2: media.codecs[0]: unknown variant `g729`"),
+        ("[[listen]]\nkind = 'udp'\n", "x.toml:1: listen[0]: missing field `address`"),
+        ("[media\n", "x.toml:1: unclosed table"),
+    ] {
+        let error = Config::parse(text, "x.toml".as_ref()).unwrap_err().to_string();
+        assert!(error.starts_with(says), "{error}");
+    }
+}
+
+#[test]
 fn impossible_values_are_refused_with_a_sentence() {
     for (text, says) in [
         ("[media]\nrtp_port_min = 20000\nrtp_port_max = 10000\n", "rtp_port_min"),
