@@ -270,7 +270,8 @@ fn headers_of_an_invite_that_make_no_sense_leave_no_call() {
         ("Contact: *", &[400]),
         ("From: <sip:a@b>;tag=second", &[400]),
         ("Via: nonsense", &[400]),
-        ("X:\tfolded\r\n over\r\n\tlines", &[200]),
+        ("x: folded\r\n over lines", &[400]),
+        ("X-Y:\tfolded\r\n over\r\n\tlines", &[200]),
         ("X\u{fe}\u{ff}: y", &[200, 400]),
         ("no colon in this line", &[400]),
     ] {

@@ -258,7 +258,7 @@ impl Server {
         self.stop.send_replace(true);
         let mut signaling = self.signaling;
         if tokio::time::timeout(SHUTDOWN_MAX, &mut signaling).await.is_err() {
-            warn!(calls = self.health.calls(), "peers did not answer BYE in time");
+            warn!("peers did not answer BYE in time");
             signaling.abort();
         }
         self.network.shutdown().await;
