@@ -10,6 +10,7 @@ use std::{env, fs};
 
 /// Titles of the RFCs that tests name.
 const TITLES: &[(u32, &str)] = &[
+    (2045, "MIME bodies"),
     (2617, "HTTP digest authentication"),
     (3261, "SIP"),
     (3263, "Locating SIP servers"),
@@ -38,6 +39,7 @@ const TITLES: &[(u32, &str)] = &[
     (5393, "Loops of forking proxies"),
     (5407, "Races in SIP"),
     (5506, "Reduced-size RTCP"),
+    (5621, "Bodies of messages"),
     (5626, "Outbound"),
     (5761, "RTP and RTCP on one port"),
     (5763, "DTLS-SRTP in SDP"),
