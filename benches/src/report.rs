@@ -63,6 +63,13 @@ impl Row {
         self
     }
 
+    /// What a datagram costs that is received and sent on, without any other work.
+    #[must_use]
+    pub fn bare_forwarding(forwarded_ns: f64, baseline: &Baseline) -> Row {
+        let name = "received and sent on, and nothing else";
+        Row::new(name, forwarded_ns / 1e3, "µs").times(baseline.tight_ns / 1e3)
+    }
+
     /// Whether the target is met; `None` without one.
     #[must_use]
     pub fn is_met(&self) -> Option<bool> {

@@ -8,6 +8,7 @@ use super::json;
 use crate::baseline;
 use crate::bridged;
 use crate::error::Error;
+use crate::forwarder;
 use crate::report::{Report, Row, Section};
 
 /// Media from leg to leg, of one codec and of two.
@@ -16,6 +17,7 @@ use crate::report::{Report, Row, Section};
 /// When nothing could be measured.
 pub fn bridged(pairs: usize, window: Duration, report: &mut Report) -> Result<(), Error> {
     let baseline = baseline::measure(2 * pairs)?;
+    let bare = Row::bare_forwarding(forwarder::measure(pairs)?, &baseline);
     let libopus_ns = bridged::libopus_ns(8_000)?;
     let bare_us = baseline.tight_ns / 1e3;
     let mut forwarded_ns = f64::NAN;
@@ -30,7 +32,7 @@ pub fn bridged(pairs: usize, window: Duration, report: &mut Report) -> Result<()
         let title = format!("{pairs} pairs of legs, {name}, media alone");
         let row = Row::new("media thread's CPU per packet", measured.packet_ns / 1e3, "µs");
         let row = row.times(bare_us);
-        let mut rows = Vec::new();
+        let mut rows = vec![bare.clone()];
         if codecs[0] == codecs[1] {
             rows.push(row.target(2.0));
             forwarded_ns = forwarded_ns.min(measured.packet_ns);

@@ -8,6 +8,7 @@ use crate::baseline::{self, Baseline};
 use crate::bridged::libopus_ns;
 use crate::called::{Called, CalledReport};
 use crate::error::Error;
+use crate::forwarder;
 use crate::plain_calls::{PlainLoad, PlainOptions};
 use crate::report::{Report, Row, Section};
 use crate::server::Server;
@@ -18,15 +19,18 @@ use crate::webrtc_calls::{WebRtcLoad, WebRtcOptions};
 pub(super) fn two_legs(plan: &Plan, report: &mut Report) -> Result<(), Error> {
     let calls = plan.bridged_pairs;
     let baseline = baseline::measure(2 * calls)?;
+    let bare = Row::bare_forwarding(forwarder::measure(calls)?, &baseline);
     let title = format!("{calls} calls, PCMU bridged to PCMU");
     let mut outcome = plain(plan, report, &title)?;
-    outcome.rows.insert(0, outcome.measured.per_packet(&baseline).target(2.0));
+    let cost = outcome.measured.per_packet(&baseline).target(2.0);
+    outcome.rows.splice(0..0, [bare.clone(), cost]);
     outcome.finish(title, baseline, report);
 
     let title = format!("{calls} calls, Opus over DTLS-SRTP bridged to Opus over plain RTP");
     let mut outcome = webrtc(plan, report, &title, Codec::Opus)?;
     let forwarded_us = outcome.measured.cost_us();
-    outcome.rows.insert(0, outcome.measured.per_packet(&baseline).target(2.0));
+    let cost = outcome.measured.per_packet(&baseline).target(2.0);
+    outcome.rows.splice(0..0, [bare, cost]);
     outcome.finish(title, baseline, report);
 
     let title = format!("{calls} calls, Opus over DTLS-SRTP bridged to PCMU over plain RTP");
