@@ -508,6 +508,10 @@ pub(crate) fn refuse_writer(
     refusal.headers().into_iter().fold(writer, |writer, (name, value)| writer.header(name, value))
 }
 
+/// The Reason of a CANCEL or BYE to those who are not needed since another one answered (RFC 3326
+/// §3.1).
+pub const COMPLETED_ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+
 /// The option tags of ours (RFC 4028); also what a `transport::Policy` may accept in Require.
 pub const SUPPORTED: &str = "timer";
 

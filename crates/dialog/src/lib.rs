@@ -35,6 +35,6 @@ pub use body::Body;
 pub use dialog::{Dialog, DialogId};
 pub use error::Error;
 pub use event::{Action, Cause, Event, Failure, Headers, OfferMethod, OfferNumber, Party, Purpose};
-pub use leg::{Invite, Leg, Refused, SUPPORTED};
+pub use leg::{COMPLETED_ELSEWHERE, Invite, Leg, Refused, SUPPORTED};
 pub use reject::{ALLOW, Refusal};
 pub use settings::Settings;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use rand::Rng;
 use transport::{Error as AddressError, Flow, Message, Method, Name, NameAddr, TransportKind, Uri};
 
-use super::{Leg, Parts, SUPPORTED};
+use super::{COMPLETED_ELSEWHERE, Leg, Parts, SUPPORTED};
 use crate::body::Body;
 use crate::dialog::{Dialog, DialogId};
 use crate::error::Error;
@@ -250,6 +250,7 @@ impl Leg {
         let bytes = writer
             .via(hop.kind, &self.contact, &branch)
             .header(Name::UserAgent, &self.settings.server)
+            .header(Name::Reason, COMPLETED_ELSEWHERE)
             .finish();
         self.actions.push_back(Action::Request { purpose: Purpose::ForkBye, bytes, flow: hop });
     }

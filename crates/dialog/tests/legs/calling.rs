@@ -68,7 +68,9 @@ fn rfc3261_13_2_2_4_later_forks_are_acknowledged_and_ended() {
     for action in &actions {
         assert_eq!(message_of(action).to_tag().as_deref(), Some("b1"));
     }
-    assert_eq!(message_of(&actions[1]).cseq().unwrap().number, 2);
+    let bye = message_of(&actions[1]);
+    assert_eq!(bye.cseq().unwrap().number, 2);
+    assert_eq!(bye.header(Name::Reason).as_deref(), Some(dialog::COMPLETED_ELSEWHERE));
     assert_eq!(rig.leg.id().remote_tag, "b2".into());
     rig.respond(&actions[1], 481, "");
     assert_eq!(rig.leg.state(), State::Confirmed);

@@ -49,7 +49,7 @@ impl LiveCall {
             let answered = self.ring(&mut fork).await;
             match answered {
                 Ok(Some(callee)) => {
-                    let reason = Some(COMPLETED_ELSEWHERE.to_owned());
+                    let reason = Some(dialog::COMPLETED_ELSEWHERE.to_owned());
                     fork.cancel(EndCause::Elsewhere, Cause::LOSE_RACE, reason).await;
                     return self.talk(*callee).await;
                 }
@@ -76,6 +76,3 @@ impl LiveCall {
         ended
     }
 }
-
-/// RFC 3326 §3.1.
-const COMPLETED_ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
