@@ -67,6 +67,10 @@ fn a_call_survives_what_makes_no_sense_within_it() {
     let offer = String::from_utf8(nothing_in_common.body.clone()).unwrap();
     let answer = call.ask(&nothing_in_common.body(offer.replace("RTP/AVP 0 8 101", "RTP/AVP 18")));
     assert_eq!(status(&answer), 488, "{answer}");
+    let other_family = call.request("INVITE").body(sdp::plain("[::1]:4000".parse().unwrap()));
+    let answer = call.ask(&other_family);
+    assert_eq!(status(&answer), 488, "{answer}");
+    assert!(header(&answer, "Warning").is_some_and(|text| text.starts_with("301 ")), "{answer}");
 
     for (content_type, body) in [
         ("application/dtmf-relay", &b"Signal=\r\nDuration=-1\r\n"[..]),

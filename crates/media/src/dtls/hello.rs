@@ -78,6 +78,14 @@ pub fn is_client_hello(datagram: &[u8]) -> bool {
         .is_some_and(|fragment| fragment.length <= HELLO_BYTES_MAX)
 }
 
+/// Whether a datagram begins with a whole record of DTLS 1.0 or 1.2 (RFC 6347 §4.1).
+pub fn is_record(datagram: &[u8]) -> bool {
+    let Some((header, rest)) = datagram.split_first_chunk::<13>() else { return false };
+    let [kind, major, _, _, _, _, _, _, _, _, _, l0, l1] = *header;
+    let length = usize::from(u16::from_be_bytes([l0, l1]));
+    KINDS.contains(&kind) && major == VERSION_MAJOR && (1..=rest.len()).contains(&length)
+}
+
 /// A fragment of a ClientHello (RFC 6347 §4.2.2).
 struct Fragment<'a> {
     length: usize,
@@ -148,6 +156,8 @@ fn vector16(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 const HANDSHAKE: u8 = 22;
+/// Change of cipher, alert, handshake, data, heartbeat and the connection identifier of RFC 9146.
+const KINDS: std::ops::RangeInclusive<u8> = 20..=25;
 const VERSION_MAJOR: u8 = 254;
 const CLIENT_HELLO: u8 = 1;
 // RFC 5764 §4.1.2.
@@ -222,6 +232,20 @@ mod tests {
             assert_eq!(reader.read(&datagram(&body, 1, 2)), Ok(Hello::Incomplete));
         }
         assert_eq!(reader.read(&datagram(&body, 1, 2)), Err(NotHello));
+    }
+
+    #[test]
+    fn rfc6347_4_1_a_record_is_told_from_what_only_begins_like_one() {
+        let body = body(&use_srtp());
+        let good = datagram(&body, 0, body.len());
+        assert!(is_record(&good));
+        for (at, value) in [(0, 19), (0, 26), (1, 3), (11, 0xff)] {
+            let mut bad = good.clone();
+            bad[at] = value;
+            assert!(!is_record(&bad), "{at}");
+        }
+        let empty = [22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert!(!is_record(&empty) && !is_record(&good[..13]) && !is_record(&good[..1]));
     }
 
     #[test]

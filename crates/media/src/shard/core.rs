@@ -45,6 +45,8 @@ pub struct ShardConfig {
     pub handshakes_per_tick_max: u32,
     /// Handshake datagrams that may wait.
     pub handshakes_waiting_max: usize,
+    /// And of one leg, so that nobody takes the place of the others.
+    pub handshakes_of_leg_max: usize,
     /// Effort of encoding to Opus what comes from a leg of another codec: 0 (least) to 10 (best).
     pub opus_complexity: u8,
 }
@@ -60,6 +62,7 @@ impl ShardConfig {
             early_hellos_max: 64,
             handshakes_per_tick_max: 4,
             handshakes_waiting_max: 512,
+            handshakes_of_leg_max: 16,
             opus_complexity: 5,
         }
     }
@@ -397,6 +400,7 @@ impl WebRtc {
             srtcp: None,
             first_check: None,
             dtls_began: None,
+            handshakes_waiting: 0,
             association_ends: None,
         };
         Self { send_to: None, outbound: None, inbound: None, session: Box::new(session) }

@@ -52,9 +52,11 @@ impl Shard {
         now: Instant,
         transmits: &mut impl Transmits,
     ) {
-        if self.session(key).is_none_or(|session| session.association.is_none()) {
+        let Some(session) = self.session(key).filter(|session| session.association.is_some())
+        else {
             return self.after_handshake(key, datagram, now);
-        }
+        };
+        let waiting = session.handshakes_waiting;
         let tick = self.clock.tick(now);
         if self.handshakes.0 != tick {
             self.handshakes = (tick, 0);
@@ -64,7 +66,12 @@ impl Shard {
         {
             self.handshakes.1 += 1;
             self.handshake_now(key, socket, from, datagram, now, transmits);
-        } else if self.waiting_handshakes.len() < self.config.handshakes_waiting_max {
+        } else if self.waiting_handshakes.len() < self.config.handshakes_waiting_max
+            && waiting < self.config.handshakes_of_leg_max
+        {
+            if let Some(session) = self.session(key) {
+                session.handshakes_waiting += 1;
+            }
             self.counters.handshake(HandshakeResult::Deferred);
             self.waiting_handshakes.push_back((key, socket, from, datagram.into()));
         } else {
@@ -96,6 +103,9 @@ impl Shard {
                 return;
             };
             self.handshakes.1 += 1;
+            if let Some(session) = self.session(key) {
+                session.handshakes_waiting = session.handshakes_waiting.saturating_sub(1);
+            }
             self.handshake_now(key, socket, from, &datagram, now, transmits);
         }
     }

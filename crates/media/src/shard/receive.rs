@@ -13,7 +13,7 @@ use super::{
     transmit::{LegKey, MediaKind, PacketBuffer, Path, StreamId, Transmits},
 };
 use crate::{
-    dtls::is_client_hello,
+    dtls::{is_client_hello, is_record},
     rtcp,
     rtp::{Arrival, Packet, is_rtcp},
     srtp::SrtpError,
@@ -163,6 +163,9 @@ impl Shard {
         now: Instant,
         transmits: &mut impl Transmits,
     ) {
+        if !is_record(datagram) {
+            return self.counters.discard(Discard::Malformed);
+        }
         match self.by_address.get(&from).copied() {
             Some(key) => self.handshake_datagram(key, socket, from, datagram, now, transmits),
             None if is_client_hello(datagram) => {

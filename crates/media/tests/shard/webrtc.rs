@@ -294,3 +294,29 @@ fn many_handshakes_at_once_are_spread_over_ticks_and_all_complete() {
     assert!(browsers.iter().all(|browser| browser.outbound.is_some()));
     assert!(world.shard.counters().handshakes(HandshakeResult::Deferred) > 0);
 }
+
+#[test]
+fn a_flood_of_one_peer_does_not_keep_others_from_their_handshake() {
+    let mut world = World::new();
+    let mut flooder = Browser::new(&world, "192.0.2.9:9");
+    flooder.open(&mut world);
+    flooder.check(&mut world, true);
+    // A record that means nothing: an alert of one byte.
+    let junk = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+    let mut browser = Browser::new(&world, BROWSER);
+    browser.open(&mut world);
+    browser.check(&mut world, true);
+    browser.association.start(world.now);
+    let mut ticks = 0;
+    while browser.outbound.is_none() && ticks < 200 {
+        for _ in 0..100 {
+            world.packet(Path::Shared(0), flooder.address, &junk);
+        }
+        browser.read(&mut world);
+        world.advance_ms(1);
+        ticks += 1;
+    }
+    assert!(ticks < 60, "{ticks} ms");
+    world.packet(Path::Shared(0), flooder.address, &junk[..13]);
+    assert_eq!(world.shard.counters().discarded(Discard::Malformed), 1);
+}

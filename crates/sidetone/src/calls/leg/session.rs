@@ -7,7 +7,7 @@ use media::net::OpenError;
 use media::sdp::{self, Capabilities, Direction, Negotiated, RemoteMedia};
 use media::shard::{Command, LegKind, LegParameters};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{Leg, LegEnd, Notice};
 use crate::calls::offer::{self, Refused};
@@ -187,7 +187,7 @@ impl Leg {
             return Ok(Notice::Other);
         };
         let agree = |offer| offer::agree(&offer, &self.capabilities(), self.codec());
-        match offer::read(&offer).and_then(agree) {
+        match offer::read(&offer).and_then(agree).and_then(|agreed| self.within_reach(agreed)) {
             Ok(negotiated) => {
                 let negotiated = self.terms.limit(negotiated);
                 self.update_media(negotiated)?;
@@ -242,10 +242,24 @@ impl Leg {
         session: Option<&Negotiated>,
     ) -> Result<Negotiated, Refused> {
         let agreed = offer::agree_on_answer(answer, &self.capabilities(), session);
+        let agreed = agreed.and_then(|agreed| self.within_reach(agreed));
         if let Err(Refused { reason, .. }) = &agreed {
-            warn!(call_id = self.call_id, side = ?self.side, reason, "answer refused");
+            info!(call_id = self.call_id, side = ?self.side, reason, "answer refused");
         }
         agreed.map(|negotiated| self.terms.limit(negotiated))
+    }
+
+    /// A plain leg keeps the sockets that it was opened with, and reaches nothing of the other
+    /// address family.
+    fn within_reach(&self, agreed: Negotiated) -> Result<Negotiated, Refused> {
+        let (Some(media), RemoteMedia::Plain { rtp, .. }) = (&self.media, &agreed.remote) else {
+            return Ok(agreed);
+        };
+        // An unspecified address holds the call, and is not sent to.
+        match rtp.ip().is_unspecified() || rtp.is_ipv4() == media.local().address.is_ipv4() {
+            true => Ok(agreed),
+            false => Err(OpenError::NoAddress(rtp.ip()).into()),
+        }
     }
 
     /// A leg stays plain or WebRTC, as it was opened.
