@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use time::{Duration, OffsetDateTime};
+use tracing::info;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::config::Config;
@@ -62,7 +63,7 @@ pub enum CertificateError {
         path: PathBuf,
     },
     /// The self-made certificate cannot be stored.
-    #[error("{}: cannot keep the certificate there ({source}); set state_dir to a folder that can be written", path.display())]
+    #[error("{}: cannot keep anything there ({source}); set state_dir to a folder that can be written", path.display())]
     State {
         /// The folder or file.
         path: PathBuf,
@@ -95,6 +96,10 @@ impl Certificate {
             && let Ok(kept) = load(&certificate, &key, true)
         {
             return Ok(kept);
+        }
+        if certificate.exists() {
+            let path = certificate.display();
+            info!(%path, "a new certificate is made: the kept one is damaged, ends soon or lacks an address");
         }
         make(&folder, &certificate, &key, names)?;
         load(&certificate, &key, true)
@@ -138,6 +143,33 @@ pub fn state_dir(config: &Config) -> Option<PathBuf> {
     variable("HOME").map(|home| PathBuf::from(home).join(".local/state/sidetone"))
 }
 
+/// Whether the configured state folder is there or can be made. Nothing is made or left behind.
+///
+/// # Errors
+/// When it is no folder, or the nearest one above it takes nothing new.
+pub fn check_state_dir(config: &Config) -> Result<(), CertificateError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let Some(folder) = &config.state_dir else { return Ok(()) };
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    // A file without a name, which is gone when it is closed.
+    let nameless =
+        std::fs::OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).open(above);
+    match nameless {
+        Ok(_) => Ok(()),
+        // Not every file system has such files.
+        Err(error)
+            if error.raw_os_error() == Some(libc::EOPNOTSUPP)
+                && above.metadata().is_ok_and(|above| !above.permissions().readonly()) =>
+        {
+            Ok(())
+        }
+        Err(source) => Err(CertificateError::State { path: folder.clone(), source }),
+    }
+}
+
 fn load(
     certificate: &Path,
     key: &Path,
@@ -161,12 +193,21 @@ fn load(
         .map_err(|e| bad_pem(certificate, "certificate", "certificate", e.to_string()))?;
     let not_after_unix_s = parsed.validity().not_after.timestamp();
     let private = PrivateKeyDer::from_pem_file(key)
-        .map_err(|e| bad_pem(key, "private key", "key", e.to_string()))?;
+        .map_err(|e| bad_pem(key, "private key", "key", why_no_key(key, &e)))?;
     let path = certificate.to_owned();
     let provider = rustls::crypto::ring::default_provider();
     let key = CertifiedKey::from_der(chain, private, &provider)
         .map_err(|e| CertificateError::Pair { path: path.clone(), reason: e.to_string() })?;
     Ok(Certificate { key: Arc::new(key), not_after_unix_s, path, is_self_made, files })
+}
+
+fn why_no_key(path: &Path, error: &pem::Error) -> String {
+    let is_locked = std::fs::read(path)
+        .is_ok_and(|content| content.windows(9).any(|window| window == b"ENCRYPTED"));
+    match is_locked {
+        true => "it is locked by a password, and must not be".to_owned(),
+        false => error.to_string(),
+    }
 }
 
 /// Whether the kept certificate is valid for another month and names every address.
@@ -286,6 +327,22 @@ mod tests {
         let pem = std::fs::read(folder.join("tls.crt")).unwrap();
         Certificate::obtain(&config, &["2001:db8::7".parse().unwrap()]).unwrap();
         assert_ne!(pem, std::fs::read(folder.join("tls.crt")).unwrap());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_state_folder_that_cannot_be_made_is_named() {
+        let folder = folder("state-dir");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("file"), "").unwrap();
+        check_state_dir(&config(&folder)).unwrap();
+        check_state_dir(&config(&folder.join("a/b"))).unwrap();
+        assert!(!folder.join("a").exists());
+        for unusable in [folder.join("file"), "/proc/nope".into(), folder.join("file/a")] {
+            let error = check_state_dir(&config(&unusable)).unwrap_err().to_string();
+            let path = unusable.display().to_string();
+            assert!(error.contains(&path) && error.contains("state_dir"), "{error}");
+        }
         std::fs::remove_dir_all(folder).unwrap();
     }
 

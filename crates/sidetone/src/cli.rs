@@ -73,6 +73,11 @@ impl RunArguments {
             Some(path) => Config::load(path)?,
             None => Config::default(),
         };
+        for (family, is_v6) in [("IPv4", false), ("IPv6", true)] {
+            if self.listen.iter().filter(|ip| ip.is_ipv6() == is_v6).count() > 1 {
+                return Err(ConfigError::ListenTwice { family });
+            }
+        }
         self.apply(&mut config);
         Ok(config)
     }
@@ -118,5 +123,16 @@ mod tests {
             ]
         );
         assert!(config.control.address.ip().is_loopback());
+    }
+
+    #[test]
+    fn listen_takes_one_address_of_a_family() {
+        let load = |addresses: [&str; 2]| {
+            let listen = addresses.map(|address| address.parse().unwrap()).to_vec();
+            RunArguments { listen, ..Default::default() }.load().map(|config| config.listen.len())
+        };
+        assert_eq!(load(["127.0.0.1", "::1"]).unwrap(), 10);
+        let error = load(["127.0.0.1", "127.0.0.2"]).unwrap_err().to_string();
+        assert!(error.contains("twice for IPv4"), "{error}");
     }
 }

@@ -51,7 +51,10 @@ async fn serve(config: Config, arguments: &RunArguments) -> Result<(), Box<dyn s
         _ = terminate.recv() => std::process::exit(143),
     };
     if let Some(path) = &arguments.ready_file {
-        banner::write_ready_file(server.addresses(), path)?;
+        banner::write_ready_file(server.addresses(), path).map_err(|error| {
+            let path = path.display();
+            format!("{path}: cannot write the addresses there ({error}); check --ready-file")
+        })?;
     }
     say(banner::Banner(server.addresses()));
     loop {

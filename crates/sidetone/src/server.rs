@@ -122,6 +122,7 @@ impl Server {
             warn!(%error, "the open-file limit cannot be raised");
             ASSUMED_OPEN_FILES
         });
+        certificate::check_state_dir(&config)?;
         let calls_max = limits::calls_max(config.limits.calls_max, open_files);
         let loaded = Loaded::load(&config, None).await?;
         let (numbers, numbers_now) = watch::channel(loaded.numbers.clone());

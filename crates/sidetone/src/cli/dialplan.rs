@@ -7,7 +7,7 @@ use clap::Args;
 use dialplan::{Explanation, Facts, Moment, Plan, Situation, Variables};
 
 use crate::calls::moment;
-use crate::certificate::{Certificate, CertificateError};
+use crate::certificate::{self, Certificate, CertificateError};
 use crate::config::{Config, ConfigError};
 use crate::logging::{self, LogError};
 use crate::plan::{self, PlanError};
@@ -63,6 +63,9 @@ pub enum PlanCommandError {
     /// The dialplan cannot be used.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// Several things at once, a line or more for each.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<PlanCommandError>),
     /// The number leads nowhere.
     #[error("{0}")]
     NoMatch(String),
@@ -72,18 +75,31 @@ impl CheckArguments {
     /// Checks the configuration with its users and its dialplan as a whole.
     ///
     /// # Errors
-    /// Everything that is wrong with the dialplan, or the first thing elsewhere.
+    /// Everything that is wrong; where a file cannot be read, only what does not depend on it.
     pub fn check(&self) -> Result<String, PlanCommandError> {
         let config = load(self.config.as_ref())?;
-        logging::filter(&config.log)?;
+        let mut wrong: Vec<PlanCommandError> = Vec::new();
+        wrong.extend(logging::filter(&config.log).err().map(Into::into));
+        wrong.extend(certificate::check_state_dir(&config).err().map(Into::into));
         if config.listen.iter().any(|listen| listen.kind.is_secure()) {
-            Certificate::configured(&config)?;
+            wrong.extend(Certificate::configured(&config).err().map(Into::into));
         }
         let users = Users::new(&config)?;
-        let plan = plan::read(&config)?;
-        plan::check_contexts(&plan, &users, &config)?;
-        plan::check(&plan, &users, &config)?;
-        plan::load(&config)?;
+        let plan = match plan::read(&config) {
+            Ok(plan) => plan,
+            Err(error) => {
+                wrong.push(error.into());
+                return Err(PlanCommandError::Several(wrong));
+            }
+        };
+        wrong.extend(plan::check_contexts(&plan, &users, &config).err().map(Into::into));
+        let in_plan = plan::check(&plan, &users, &config).err();
+        // Sounds that are missing are told already.
+        let unloadable = if in_plan.is_none() { plan::load(&config).err() } else { None };
+        wrong.extend(in_plan.into_iter().chain(unloadable).map(Into::into));
+        if !wrong.is_empty() {
+            return Err(PlanCommandError::Several(wrong));
+        }
         let contexts = plan.contexts();
         let extensions: usize = contexts.iter().map(|context| context.extensions.len()).sum();
         Ok(format!("nothing is wrong: {} contexts, {extensions} extensions", contexts.len()))

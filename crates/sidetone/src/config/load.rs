@@ -1,5 +1,6 @@
 //! Reading the configuration file, and what makes a configuration impossible.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{Config, Control, Recordings, SHARDS_MAX, Tls};
@@ -10,12 +11,21 @@ use crate::users::Users;
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{}: cannot read the configuration file ({source}); check the path given to --config", path.display())]
+    #[error("{}: cannot read the configuration file ({source}); {}", path.display(), match source.kind() {
+        ErrorKind::InvalidData => "write it as text in UTF-8",
+        _ => "check the path given to --config",
+    })]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// An address of each family is enough.
+    #[error("--listen is given twice for {family}; give it once for IPv4 and once for IPv6")]
+    ListenTwice {
+        /// IPv4 or IPv6.
+        family: &'static str,
     },
     /// The file is not TOML, or a key or a value is not known.
     #[error("{}:{line}: {message}", path.display())]
@@ -27,13 +37,13 @@ pub enum ConfigError {
         /// What is wrong there.
         message: String,
     },
-    /// Values that cannot work together.
-    #[error("{}: {message}", path.display())]
+    /// Values that cannot work, or not together: a line for each.
+    #[error("{}", messages.iter().map(|message| format!("{}: {message}", path.display())).collect::<Vec<_>>().join("\n"))]
     Impossible {
         /// The file.
         path: PathBuf,
         /// What is wrong and what to do.
-        message: String,
+        messages: Vec<String>,
     },
 }
 
@@ -99,16 +109,16 @@ impl Config {
             .map_err(|error| syntax(&error, error.message().replace('\n', ", ")))?;
         let config: Config = serde_path_to_error::deserialize(document)
             .map_err(|error| syntax(error.inner(), in_plain_words(&error)))?;
-        let impossible = |message| ConfigError::Impossible { path: path.to_owned(), message };
-        if let Some(message) = config.impossible() {
-            return Err(impossible(message.to_owned()));
-        }
+        let mut messages: Vec<_> = config.impossible().map(str::to_owned).collect();
         // Read once more when the server starts; here for the name of the file.
-        Users::new(&config).map_err(|error| impossible(error.to_string()))?;
-        Ok(config)
+        messages.extend(Users::new(&config).err().map(|error| error.to_string()));
+        match messages.is_empty() {
+            true => Ok(config),
+            false => Err(ConfigError::Impossible { path: path.to_owned(), messages }),
+        }
     }
 
-    fn impossible(&self) -> Option<&'static str> {
+    fn impossible(&self) -> impl Iterator<Item = &'static str> {
         let media = &self.media;
         let limits = &self.limits;
         let families = |v6| media.addresses.iter().filter(|ip| ip.is_ipv6() == v6).count();
@@ -199,8 +209,18 @@ impl Config {
                 "sip.session_expires_s must not be below sip.session_expires_min_s",
             ),
             (
-                self.sip.server.chars().any(char::is_control),
-                "sip.server must not contain control characters",
+                self.sip.server.trim().is_empty() || self.sip.server.chars().any(char::is_control),
+                "sip.server must be a name without control characters",
+            ),
+            (
+                media.stun_server.as_ref().is_some_and(|server| !is_host_and_port(server)),
+                "media.stun_server must be HOST:PORT, such as \"stun.example.com:3478\"",
+            ),
+            (
+                self.web.origins.iter().flatten().any(|origin| !is_origin(origin)),
+                "web.origins must be as browsers send them, such as \"https://phone.example.com\": in \
+                 lower case, without a path and without the port 80 of http or 443 of https; without \
+                 web.origins every page may connect",
             ),
             (
                 !self.sip.node.bytes().all(|b| b.is_ascii_alphanumeric())
@@ -250,7 +270,7 @@ impl Config {
                 "web.ping_interval_s must be from 1 to 3600",
             ),
         ];
-        rules.into_iter().find(|(broken, _)| *broken).map(|(_, message)| message)
+        rules.into_iter().filter(|(broken, _)| *broken).map(|(_, message)| message)
     }
 
     fn webrtc_ports_collide(&self) -> bool {
@@ -284,6 +304,26 @@ fn in_plain_words(error: &serde_path_to_error::Error<toml::de::Error>) -> String
         other => other,
     };
     format!("{key} is {found}; it must be {expected}")
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    let parts = text.rsplit_once(':');
+    parts.is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
+    })
+}
+
+/// Whether a browser may send this as its Origin (RFC 6454 §6.2): pages without one say `null`.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else { return text == "null" };
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
+    let has_default_port = matches!(scheme, "http" | "ws") && host.ends_with(":80")
+        || matches!(scheme, "https" | "wss") && host.ends_with(":443");
+    !scheme.is_empty()
+        && !host.is_empty()
+        && text.bytes().all(is_plain)
+        && !host.contains(['/', '?', '#', '*'])
+        && !has_default_port
 }
 
 /// What can stand in quotes without an escape, in every client's eyes.

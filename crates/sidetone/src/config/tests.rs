@@ -69,6 +69,21 @@ fn a_value_of_the_wrong_kind_is_named_with_its_key_and_what_it_must_be() {
 }
 
 #[test]
+fn everything_that_is_impossible_is_told_at_once() {
+    let text = "[sip]\nt1_ms = 0\n[media]\nopus_complexity = 11\n[users.1]\ncontexts = []\n";
+    let error = Config::parse(text, "x.toml".as_ref()).unwrap_err().to_string();
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines.len(), 3, "{error}");
+    assert!(lines.iter().all(|line| line.starts_with("x.toml: ")), "{error}");
+}
+
+#[test]
+fn origins_are_taken_as_browsers_send_them() {
+    let text = "[web]\norigins = ['https://a.example', 'http://[::1]:8088', 'null', 'ionic://localhost']\n";
+    Config::parse(text, "x.toml".as_ref()).unwrap();
+}
+
+#[test]
 fn impossible_values_are_refused_with_a_sentence() {
     for (text, says) in [
         ("[media]\nrtp_port_min = 20000\nrtp_port_max = 10000\n", "rtp_port_min"),
@@ -93,6 +108,13 @@ fn impossible_values_are_refused_with_a_sentence() {
         ("[sip]\nsession_expires_min_s = 10\n", "session_expires_min_s"),
         ("[recordings]\nduration_max_s = 0\n", "recordings.duration_max_s"),
         ("[webhook]\nsecret = 'short'\n", "webhook.secret"),
+        ("[sip]\nserver = ' '\n", "sip.server"),
+        ("[media]\nstun_server = 'stun.example.com'\n", "media.stun_server"),
+        ("[media]\nstun_server = '127.0.0.1:99999'\n", "media.stun_server"),
+        ("[web]\norigins = ['https://a.example/']\n", "web.origins"),
+        ("[web]\norigins = ['https://a.example', 'HTTPS://b.example']\n", "web.origins"),
+        ("[web]\norigins = ['https://a.example:443']\n", "web.origins"),
+        ("[web]\norigins = ['*']\n", "web.origins"),
     ] {
         let error = Config::parse(text, "x.toml".as_ref()).unwrap_err().to_string();
         assert!(error.contains(says) && !error.contains('\n'), "{text}: {error}");
