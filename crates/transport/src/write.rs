@@ -61,7 +61,8 @@ impl ResponseWriter {
 
     /// Our tag; ignored if the To of the request has one already, or if `tag` is not a token.
     pub fn to_tag(mut self, tag: &str) -> ResponseWriter {
-        if !self.has_to_tag && Token::new(tag).is_some() {
+        let has_to = !self.to.is_empty();
+        if has_to && !self.has_to_tag && Token::new(tag).is_some() {
             self.to.extend_from_slice(b";tag=");
             self.to.extend_from_slice(tag.as_bytes());
             self.has_to_tag = true;

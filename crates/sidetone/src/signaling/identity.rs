@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use dialplan::{Facts, Further};
-use transport::{Flow, Message, Method, Name, ResponseWriter};
+use transport::{Flow, Message, Method, Name, ResponseWriter, Scheme, Uri};
 
 use super::facts::further;
 use super::{Signaling, Wire};
@@ -187,14 +187,13 @@ fn has_credentials(request: &Message) -> bool {
 
 /// What an INVITE says, without a context yet.
 fn facts(invite: &Message, flow: &Flow, users: &Users) -> Facts {
-    let user = |uri: &transport::Uri| uri.user_decoded().unwrap_or_default().into_owned();
     let from = invite.from();
     let called = invite.request_uri().and_then(Result::ok);
-    let destination_number = called.map(|uri| user(&uri)).unwrap_or_default();
+    let destination_number = called.map(|uri| number(&uri)).unwrap_or_default();
     Facts {
         destination_user: users.get(&destination_number).map(|user| user.name.clone()),
         destination_number,
-        caller_id_number: from.as_ref().map(|from| user(from.uri())).unwrap_or_default(),
+        caller_id_number: from.as_ref().map(|from| number(from.uri())).unwrap_or_default(),
         caller_id_name: from
             .as_ref()
             .and_then(|from| from.display_name())
@@ -208,6 +207,22 @@ fn facts(invite: &Message, flow: &Flow, users: &Users) -> Facts {
             move || further(&invite, &flow)
         }),
         ..Facts::default()
+    }
+}
+
+/// Who is called: a name, or the number of a telephone without what else a URI says of it
+/// (RFC 3261 §19.1.6, RFC 3966 §5.1.1).
+fn number(uri: &Uri) -> String {
+    let user = uri.user_decoded().unwrap_or_default();
+    let is_telephone = uri.scheme() == Scheme::Tel;
+    let begins_as_one = user.starts_with(|c: char| c.is_ascii_digit() || "+*#".contains(c));
+    if !is_telephone && !begins_as_one {
+        return user.into_owned();
+    }
+    let number = user.split(';').next().unwrap_or_default();
+    match is_telephone {
+        true => number.replace(['-', '.', '(', ')'], ""),
+        false => number.to_owned(),
     }
 }
 
@@ -231,4 +246,28 @@ pub(super) fn may_register(method: &Method, users: &Users) -> bool {
 
 fn unix_now_s() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+    use super::*;
+
+    #[test]
+    fn rfc3261_19_1_6_a_number_is_called_without_its_parameters() {
+        for (uri, called) in [
+            ("sip:9196@pbx", "9196"),
+            ("sip:9196;phone-context=example.com@pbx;user=phone", "9196"),
+            ("sip:+49301;npdi@pbx", "+49301"),
+            ("sip:%2a21%23@pbx", "*21#"),
+            ("sip:alice;day=tuesday@pbx", "alice;day=tuesday"),
+            ("sip:91-96@pbx", "91-96"),
+            ("tel:9196;phone-context=example.com", "9196"),
+            ("tel:+1(212)555-01.00", "+12125550100"),
+            ("sip:pbx", ""),
+        ] {
+            let uri = Uri::parse(uri.as_bytes().into()).unwrap();
+            assert_eq!(number(&uri), called, "{uri:?}");
+        }
+    }
 }
