@@ -43,6 +43,7 @@ const TITLES: &[(u32, &str)] = &[
     (5626, "Outbound"),
     (5761, "RTP and RTCP on one port"),
     (5763, "DTLS-SRTP in SDP"),
+    (6347, "DTLS 1.2"),
     (5764, "DTLS-SRTP"),
     (5769, "STUN test vectors"),
     (6026, "Correct handling of 2xx to INVITE"),

@@ -66,7 +66,8 @@ impl DtmfReceiver {
             }
             Some(current) if current.is_after(timestamp, now) => return [None; 2],
             Some(current) if current.is_continued_by(timestamp, code) => {
-                current.earlier = current.earlier.saturating_add(u32::from(current.duration));
+                let ticks = timestamp.distance_from(current.timestamp).unsigned_abs();
+                current.earlier = current.earlier.saturating_add(ticks);
                 current.timestamp = timestamp;
                 current.duration = duration;
                 current.last_packet = now;
@@ -116,14 +117,20 @@ impl Current {
         is_recent && timestamp.distance_from(self.timestamp) < 0
     }
 
+    /// Whether a packet is of the segment that follows: it begins when the duration of this one is
+    /// full (RFC 4733 §2.5.1.3) or, as Chromium has it, with the packet after that.
     fn is_continued_by(&self, timestamp: RtpTimestamp, code: u8) -> bool {
-        let next = self.timestamp.plus(u32::from(self.duration));
-        !self.is_reported && self.code == code && self.duration == u16::MAX && next == timestamp
+        let full = self.timestamp.plus(u32::from(u16::MAX));
+        let packet = (self.clock_rate_hz / PACKETS_PER_S_MIN).cast_signed();
+        let follows = (0..=packet).contains(&timestamp.distance_from(full));
+        !self.is_reported && self.code == code && follows
     }
 }
 
 /// Silence after which the end of an event counts as lost: senders repeat every 20 to 50 ms.
 pub const END_LOST_AFTER: Duration = Duration::from_millis(200);
+/// Of the voice that an event takes the place of: a packet lasts for 60 ms at the most.
+const PACKETS_PER_S_MIN: u32 = 16;
 /// A packet later than this belongs to another timeline.
 const LATE_MAX: Duration = Duration::from_secs(2);
 // RFC 4733 §3.2, table 3.
@@ -210,6 +217,27 @@ mod tests {
         fixture.packet(65_535, 9, false, 160, 8000);
         fixture.packet(65_535, 9, true, 8000, 8000);
         assert_eq!(fixture.events, [('9', 9191)]);
+    }
+
+    #[test]
+    fn a_long_event_whose_next_segment_begins_with_the_next_packet_is_one() {
+        let mut fixture = Fixture::new();
+        let mut begins = 0;
+        for at in (960..=6 * 48_000).step_by(960) {
+            // The last packet of a full segment says so; one of them is lost.
+            let is_full = at - begins > u32::from(u16::MAX);
+            if is_full {
+                if begins == 0 {
+                    fixture.packet(begins, 5, false, u16::MAX, 48_000);
+                }
+                begins = at;
+            }
+            fixture.packet(begins, 5, at == 6 * 48_000, (at - begins) as u16, 48_000);
+        }
+        assert_eq!(fixture.events, [('5', 6_000)]);
+        let after = begins + u32::from(u16::MAX) + 480;
+        fixture.packet(after, 5, true, 4_800, 48_000);
+        assert_eq!(fixture.events.last(), Some(&('5', 100)), "pressed anew");
     }
 
     #[test]
