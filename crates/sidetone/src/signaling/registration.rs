@@ -69,7 +69,7 @@ fn accept(request: &Message, flow: &Flow, granted: &Granted) -> ResponseWriter {
     }
     if granted.is_outbound {
         writer = writer.header(Name::Require, "outbound");
-        // A datagram is kept alive by STUN there, which is not spoken here.
+        // Over UDP, it asks by STUN as often as it likes.
         if flow.kind != TransportKind::Udp {
             writer = writer.header(Name::FlowTimer, FLOW_TIMER_S);
         }

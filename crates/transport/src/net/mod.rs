@@ -11,8 +11,7 @@
 //! not read. What is sent is queued per connection within bounds; a peer that does not read is
 //! cut off. Whether a message is valid, and where an answer goes, is decided elsewhere.
 //!
-//! Not here, on purpose: NAPTR and SRV records, connections to WebSocket peers, SIP over SCTP, and
-//! the STUN keep-alives of RFC 5626 on UDP.
+//! Not here, on purpose: NAPTR and SRV records, connections to WebSocket peers, and SIP over SCTP.
 
 mod admission;
 mod config;

@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::time::Instant;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::mpsc,
@@ -23,7 +24,11 @@ use super::{
     counters::Kind,
     datagram::{self, BATCH, Batch},
 };
-use crate::{Flow, FlowId, Framing, Message, TransportKind, framing::is_keep_alive};
+use crate::{
+    Flow, FlowId, Framing, Message, TransportKind,
+    framing::is_keep_alive,
+    stun::{binding_response, is_stun},
+};
 
 /// One bound UDP socket.
 #[derive(Debug)]
@@ -135,7 +140,12 @@ impl UdpListener {
     }
 
     /// Takes one datagram; false when the consumer is gone.
-    async fn take(&self, datagram: &[u8], received: datagram::Received) -> bool {
+    async fn take(
+        &self,
+        datagram: &[u8],
+        received: datagram::Received,
+        bindings: &mut Bindings,
+    ) -> bool {
         self.count_kernel_drops(received.dropped);
         // Phones keep a binding of a NAT alive with line ends or zeros; an answer is not expected.
         if is_keep_alive(datagram) {
@@ -143,6 +153,16 @@ impl UdpListener {
             return true;
         }
         let flow = self.flow(received.local, received.remote);
+        if is_stun(datagram)
+            && let Some(response) = binding_response(datagram, flow.remote)
+        {
+            self.counters().keep_alive_in();
+            if bindings.may_answer(Instant::now()) {
+                // Whoever gets no answer asks again.
+                let _ = datagram::send(&self.socket, &response, flow.local.ip(), flow.remote);
+            }
+            return true;
+        }
         let bytes = Bytes::copy_from_slice(datagram);
         let event = match Message::parse(bytes, Framing::Datagram, &self.inner.config.limits) {
             Ok(message) => {
@@ -171,15 +191,36 @@ impl UdpListener {
     }
 }
 
+/// How many STUN requests were answered in the current second.
+struct Bindings {
+    second: Instant,
+    count: u32,
+}
+
+impl Bindings {
+    fn new() -> Bindings {
+        Bindings { second: Instant::now(), count: 0 }
+    }
+
+    /// Answers are a little longer than requests: they are bounded, in case senders are forged.
+    fn may_answer(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
+            (self.second, self.count) = (now, 0);
+        }
+        self.count += 1;
+        self.count <= BINDINGS_PER_SECOND_MAX
+    }
+}
+
 async fn receive_until_stopped(listener: Arc<UdpListener>) {
     let mut stop = listener.inner.stopped();
     let receive = async {
-        let mut batch = Batch::new();
+        let (mut batch, mut bindings) = (Batch::new(), Bindings::new());
         loop {
             match listener.receive(&mut batch).await {
                 Ok(count) => {
                     for (datagram, received) in (0..count).filter_map(|at| batch.get(at)) {
-                        if !listener.take(datagram, received).await {
+                        if !listener.take(datagram, received, &mut bindings).await {
                             return;
                         }
                     }
@@ -228,5 +269,23 @@ pub(super) fn route_source(remote: SocketAddr) -> io::Result<IpAddr> {
     Ok(probe.local_addr()?.ip())
 }
 
+/// As many phones as keep a flow by a request every half minute, thirty thousand, and a third more.
+const BINDINGS_PER_SECOND_MAX: u32 = 1_300;
 /// Between attempts while the kernel refuses to receive.
 const ERROR_PAUSE: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_binding_requests_is_answered_in_part() {
+        let mut bindings = Bindings::new();
+        let now = bindings.second;
+        for second in 0..3 {
+            let now = now + Duration::from_secs(second);
+            let answered = (0..5_000).filter(|_| bindings.may_answer(now)).count();
+            assert_eq!(answered, BINDINGS_PER_SECOND_MAX as usize);
+        }
+    }
+}

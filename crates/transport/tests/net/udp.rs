@@ -61,6 +61,26 @@ async fn ipv4_and_ipv6_wildcards_share_a_port() {
 }
 
 #[tokio::test]
+async fn rfc5626_8_a_binding_request_is_answered() {
+    for address in LOOPBACKS {
+        let mut rig = Rig::new();
+        let server = rig.listen_on(Listen::Udp, address);
+        let client = UdpSocket::bind(address).await.unwrap();
+        let mut binding = [0; 20];
+        binding[1] = 1;
+        binding[4..8].copy_from_slice(&[0x21, 0x12, 0xa4, 0x42]);
+        client.send_to(&binding, server).await.unwrap();
+        let mut buffer = [0; 100];
+        let (length, from) = soon(client.recv_from(&mut buffer)).await.unwrap();
+        assert_eq!((length % 12, &buffer[..2], from), (8, &[1, 1][..], server));
+        client.send_to(&request("after"), server).await.unwrap();
+        rig.echo("after").await;
+        let counters = rig.counters(TransportKind::Udp);
+        assert_eq!((counters.keep_alives_in, counters.messages_in), (1, 1));
+    }
+}
+
+#[tokio::test]
 async fn keep_alives_are_counted_and_dropped() {
     let mut rig = Rig::new();
     let server = rig.listen(Listen::Udp);
