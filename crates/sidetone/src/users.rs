@@ -228,7 +228,9 @@ fn caller_id(text: Option<&str>) -> Result<(Option<String>, Option<String>), Str
     if number.contains([' ', '<', '>', '"', '@']) {
         return Err(wrong());
     }
-    let name = name.trim().trim_matches('"').trim();
+    let name = name.trim();
+    let quoted = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
+    let name = quoted.unwrap_or(name).trim();
     Ok(((!name.is_empty()).then(|| name.to_owned()), Some(number.to_owned())))
 }
 
@@ -301,6 +303,7 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(read("Front Desk <100>"), (text("Front Desk"), text("100")));
         assert_eq!(read("\"Front, Desk\" <+4912>"), (text("Front, Desk"), text("+4912")));
+        assert_eq!(read("Front \"Desk\" <100>"), (text("Front \"Desk\""), text("100")));
         assert_eq!(read("<100>"), (None, text("100")));
         assert_eq!(read("100"), (None, text("100")));
     }

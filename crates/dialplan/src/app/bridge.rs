@@ -16,8 +16,8 @@ use crate::tone::ToneScript;
 
 pub(super) const ENTRY: Entry = Entry {
     name: "bridge",
-    summary: "Calls someone and joins the two; goes on after the other side has hung up, or if nobody answered and \
-              the variable continue_on_fail allows it.",
+    summary: "Calls someone and joins the two; goes on after the other side has hung up or if nobody answered in \
+              time, and after another failure if the variable continue_on_fail allows it.",
     arguments: &[
         Argument {
             name: "destinations",

@@ -30,7 +30,7 @@ pub struct TokenArguments {
     pub ttl: Duration,
     /// A number that may be called; `*` at its end stands for any digits. May be given several
     /// times. Without it: whatever the user may call.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = destination)]
     pub to: Vec<String>,
     /// Configuration of the server, for its secret.
     #[arg(long, value_name = "FILE")]
@@ -145,6 +145,13 @@ fn toml_key(name: &str) -> String {
     }
 }
 
+fn destination(text: &str) -> Result<String, String> {
+    match text.trim().is_empty() || text.contains(char::is_whitespace) {
+        true => Err("not a number or a name".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let (digits, seconds) = match text.as_bytes().last() {
         Some(b's') => (text.strip_suffix('s'), 1),
@@ -199,6 +206,12 @@ mod tests {
         let anyone = "[auth]\ntoken_context = 'public'\n";
         assert_eq!(good(anyone, &["9196"]), Ok(()));
         assert!(good(anyone, &[]).unwrap_err().contains("--to"));
+    }
+
+    #[test]
+    fn whom_a_token_may_call_is_a_number_or_a_name() {
+        assert!(["9196", "30*", "*21#", "alice"].into_iter().all(|text| destination(text).is_ok()));
+        assert!(["", " ", "30 01"].into_iter().all(|text| destination(text).is_err()));
     }
 
     #[test]
