@@ -34,6 +34,7 @@ pub mod source;
 pub mod srtp;
 pub mod stun;
 
+mod comfort_noise;
 mod concealment;
 mod jitter_buffer;
 mod playout;

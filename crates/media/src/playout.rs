@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     codec::{Codec, Decoder, FRAME_MS, opus},
+    comfort_noise::ComfortNoise,
     concealment::{WaveformConcealment, likeness},
     error::Error,
     jitter_buffer::{JitterBuffer, Pushed, Waiting},
@@ -41,6 +42,8 @@ pub(crate) struct Playout {
     concealed: usize,
     /// The peer said that it is silent, in the codec's own way.
     is_resting: bool,
+    /// What the peer says its pauses sound like.
+    noise: ComfortNoise,
     /// Whether something came lately.
     is_awake: bool,
     last_packet: Instant,
@@ -90,6 +93,7 @@ impl Playout {
             stretched: 0,
             concealed: usize::MAX,
             is_resting: false,
+            noise: ComfortNoise::new(),
             is_awake: true,
             last_packet: now,
             last_turn: None,
@@ -110,9 +114,15 @@ impl Playout {
         self.is_awake = true;
         let payload = match media.kind {
             MediaKind::Audio(_) => media.payload,
+            MediaKind::ComfortNoise if self.codec != Codec::Opus => {
+                media.payload.get(..NOISE_BYTES).unwrap_or_default()
+            }
             MediaKind::Dtmf(_) | MediaKind::ComfortNoise => &[],
         };
         let is_new = self.stream != Some(media.stream);
+        if is_new {
+            self.noise.end();
+        }
         if !is_new && media.number < self.packets.next() {
             return false;
         }
@@ -224,7 +234,7 @@ impl Playout {
             self.conceal_before(&front, gap);
         } else {
             let len = gap.min(wanted);
-            self.queue.room(len).fill(0);
+            self.noise.fill(self.queue.room(len));
             self.queue.grow(len);
             self.queued_until = self.queued_until.plus(self.rate.ticks(len));
         }
@@ -233,7 +243,7 @@ impl Playout {
     /// Nothing is there: it is late, lost, or was never sent.
     fn queue_stand_in(&mut self, wanted: usize) {
         if self.concealed >= self.concealed_max() {
-            self.queue.room(wanted).fill(0);
+            self.noise.fill(self.queue.room(wanted));
             return self.queue.grow(wanted);
         }
         let len = self.conceal(None, wanted);
@@ -288,6 +298,14 @@ impl Playout {
     fn decode(&mut self, front: &Waiting, late: usize) {
         let is_next = front.number == self.packets.next();
         let payload = self.packets.payload(front);
+        // Of no codec but Opus this is audio: it would be over before it is heard.
+        if let [level] = *payload
+            && self.codec != Codec::Opus
+        {
+            self.noise.begin(level);
+            self.concealed = usize::MAX;
+            return self.packets.take(front);
+        }
         let room = self.queue.all_room();
         let len = match payload.is_empty() {
             true => 0,
@@ -301,6 +319,7 @@ impl Playout {
         if let Some(concealment) = &mut self.concealment {
             concealment.heard(&mut room[..len]);
         }
+        self.noise.end();
         let late = if is_next { 0 } else { late.min(len) };
         room.copy_within(late..len, 0);
         self.queue.grow(len - late);
@@ -487,6 +506,8 @@ const LOST_AT_ONCE_MS: usize = 60;
 const FAR_MS: usize = 2000;
 /// How long silence is sent after the last packet; then nothing is, until the next one.
 const SILENT_FOR_MAX: Duration = Duration::from_secs(2);
+/// The level of comfort noise; what follows it is not used.
+const NOISE_BYTES: usize = 1;
 const CUT_MS_MIN: usize = 4;
 const TURNS_BETWEEN_CUTS: u32 = 5;
 const BLEND_MS: usize = 4;

@@ -34,7 +34,7 @@ export function connect(server, { user = null, password = null } = {}, happening
       answer: () => session.answer({ mediaConstraints: { audio: true, video: false } }),
       reject: () => session.terminate({ status_code: 486 }),
       hangUp: () => session.terminate(),
-      sendDigit: (digit) => session.sendDTMF(digit, { transportType: "RFC2833" }),
+      sendDigit: (digit, durationMs = 100) => session.sendDTMF(digit, { transportType: "RFC2833", duration: durationMs }),
       sendInfoDigit: (digit) => session.sendDTMF(digit),
       hold: () => new Promise((done) => session.hold({}, done)),
       unhold: () => new Promise((done) => session.unhold({}, done)),

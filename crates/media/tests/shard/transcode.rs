@@ -4,6 +4,7 @@ use std::{f64::consts::TAU, time::Duration};
 
 use media::{
     codec::{Codec, Decoder, Encoder},
+    rtp::PayloadType,
     shard::{Command, Discard, LegId, LegKey, LegParameters, Path, Update},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -431,4 +432,40 @@ fn garbage_in_a_codec_is_silence_or_noise_and_no_harm() {
         let sent = world.take_rtp(Path::Rtp(b)).len();
         assert!(sent <= took / 20 + 1, "{sent} packets in {took} ms");
     }
+}
+
+#[test]
+fn rfc3389_4_a_pause_that_is_described_is_heard_as_noise_until_the_voice_is_back() {
+    let mut world = World::new();
+    let [(a, _), (b, _)] = pair(&mut world, Codec::G722, Codec::Pcmu);
+    let mut alice = Talker::new(a, Codec::G722, A, 440.0);
+    let bob = Talker::new(b, Codec::Pcmu, B, 440.0);
+    let talk = |world: &mut World, alice: &mut Talker| {
+        for _ in 0..50 {
+            alice.say(world);
+            world.advance_ms(20);
+        }
+    };
+    talk(&mut world, &mut alice);
+    for _ in 0..4 {
+        let ticks = (alice.said / 2) as u32;
+        let noise = rtp(PayloadType(13), 9, alice.number, ticks, &[48, 1, 2]);
+        world.packet(Path::Rtp(a), address(A), &noise);
+        alice.number += 1;
+        alice.said += 8_000;
+        world.advance_ms(500);
+    }
+    let heard = world.take_rtp(Path::Rtp(b));
+    let level = |heard: &[Rtp]| {
+        let pcm = bob.hear(heard);
+        let squares: f64 = pcm.iter().map(|sample| f64::from(*sample).powi(2)).sum();
+        20.0 * ((squares / pcm.len() as f64).sqrt() / f64::from(i16::MAX)).log10()
+    };
+    for (n, frame) in heard[60..145].iter().enumerate() {
+        let level = level(std::slice::from_ref(frame));
+        assert!((-52.0..-45.0).contains(&level), "frame {n}: {level} dBov");
+    }
+    talk(&mut world, &mut alice);
+    let again = world.take_rtp(Path::Rtp(b));
+    assert!(tone_to_rest_db(&bob.hear(&again[10..]), 8_000, 440.0) > 20.0);
 }
