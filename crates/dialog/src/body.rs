@@ -31,6 +31,9 @@ impl Body {
     /// it be understood, which is the rule (RFC 3261 §20.11); otherwise the message counts as empty.
     pub fn description(message: &Message) -> Option<Body> {
         let whole = Body::of(message)?;
+        if whole.is_sdp() {
+            return Some(whole);
+        }
         let value = |name| message.header(name).unwrap_or_default();
         let kind = value(Name::ContentType);
         match description_in(&kind, &whole.bytes, NESTED_MAX) {
