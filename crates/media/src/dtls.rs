@@ -17,4 +17,5 @@ mod hello;
 
 pub use association::{Association, AssociationError, AssociationEvent, Configs};
 pub use certificate::{Certificate, CertificateError};
-pub use hello::{is_client_hello, is_record};
+pub use hello::is_client_hello;
+pub(crate) use hello::is_record;

@@ -26,7 +26,7 @@ pub mod net;
 pub mod reason;
 pub mod routing;
 pub mod split;
-pub mod stun;
+mod stun;
 mod uri;
 mod uri_equivalence;
 mod validate;

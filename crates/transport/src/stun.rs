@@ -1,6 +1,6 @@
 //! The keep-alive of phones that hold a flow over UDP: STUN Binding requests on the port of SIP
 //! (RFC 5626 §3.5.2, §8), told from SIP by their first byte and answered with the address they come
-//! from (RFC 8489 §6).
+//! from (RFC 8489 §6). The STUN of ICE is the media plane's, which this crate does not know.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -79,11 +79,9 @@ pub fn is_client_hello(datagram: &[u8]) -> bool {
 }
 
 /// Whether a datagram begins with a whole record of DTLS 1.0 or 1.2 (RFC 6347 §4.1).
-pub fn is_record(datagram: &[u8]) -> bool {
-    let Some((header, rest)) = datagram.split_first_chunk::<13>() else { return false };
-    let [kind, major, _, _, _, _, _, _, _, _, _, l0, l1] = *header;
-    let length = usize::from(u16::from_be_bytes([l0, l1]));
-    KINDS.contains(&kind) && major == VERSION_MAJOR && (1..=rest.len()).contains(&length)
+pub(crate) fn is_record(datagram: &[u8]) -> bool {
+    Record::split(datagram)
+        .is_some_and(|(record, _)| KINDS.contains(&record.kind) && !record.body.is_empty())
 }
 
 /// A fragment of a ClientHello (RFC 6347 §4.2.2).
@@ -112,12 +110,26 @@ impl<'a> Fragment<'a> {
 /// The first record's body and what follows it; `None` unless it is an unencrypted handshake record
 /// (RFC 6347 §4.1).
 fn record(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (header, rest) = datagram.split_first_chunk::<13>()?;
-    let [kind, major, _, epoch0, epoch1, _, _, _, _, _, _, l0, l1] = *header;
-    if kind != HANDSHAKE || major != VERSION_MAJOR || [epoch0, epoch1] != [0, 0] {
-        return None;
+    let (record, rest) = Record::split(datagram)?;
+    (record.kind == HANDSHAKE && record.epoch == [0, 0]).then_some((record.body, rest))
+}
+
+/// A record of DTLS 1.0 or 1.2 (RFC 6347 §4.1).
+struct Record<'a> {
+    kind: u8,
+    epoch: [u8; 2],
+    body: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// The first record of a datagram and what follows it.
+    fn split(datagram: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (header, rest) = datagram.split_first_chunk::<13>()?;
+        let [kind, major, _, epoch0, epoch1, _, _, _, _, _, _, l0, l1] = *header;
+        let (body, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([l0, l1])))?;
+        let epoch = [epoch0, epoch1];
+        (major == VERSION_MAJOR).then_some((Self { kind, epoch, body }, rest))
     }
-    rest.split_at_checked(usize::from(u16::from_be_bytes([l0, l1])))
 }
 
 /// The profiles of `use_srtp` in a ClientHello's body, none without the extension; `None` when a

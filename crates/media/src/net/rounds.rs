@@ -329,7 +329,8 @@ mod tests {
             let until = *peer.arrivals.back().unwrap();
             let mut rounds = joined(true);
             prop_assert!(run(&mut rounds, leg(3), &mut peer, until));
-            prop_assert!(peer.in_vain * 4 < peer.asked, "{} of {}", peer.in_vain, peer.asked);
+            // At the most one to look whether the packet comes earlier now.
+            prop_assert!(peer.in_vain * usize::from(HITS) < peer.asked, "{} of {}", peer.in_vain, peer.asked);
             let settled = peer.waits.get(60..).unwrap();
             let longest = settled.iter().max().unwrap();
             prop_assert!(*longest <= QUARTER * 2, "{longest:?}");

@@ -400,7 +400,6 @@ impl WebRtc {
             srtcp: None,
             first_check: None,
             dtls_began: None,
-            handshakes_waiting: 0,
             association_ends: None,
         };
         Self { send_to: None, outbound: None, inbound: None, session: Box::new(session) }

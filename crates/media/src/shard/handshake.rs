@@ -52,11 +52,9 @@ impl Shard {
         now: Instant,
         transmits: &mut impl Transmits,
     ) {
-        let Some(session) = self.session(key).filter(|session| session.association.is_some())
-        else {
+        if self.session(key).is_none_or(|session| session.association.is_none()) {
             return self.after_handshake(key, datagram, now);
-        };
-        let waiting = session.handshakes_waiting;
+        }
         let tick = self.clock.tick(now);
         if self.handshakes.0 != tick {
             self.handshakes = (tick, 0);
@@ -66,17 +64,20 @@ impl Shard {
         {
             self.handshakes.1 += 1;
             self.handshake_now(key, socket, from, datagram, now, transmits);
-        } else if self.waiting_handshakes.len() < self.config.handshakes_waiting_max
-            && waiting < self.config.handshakes_of_leg_max
-        {
-            if let Some(session) = self.session(key) {
-                session.handshakes_waiting += 1;
-            }
+        } else if self.may_wait(key) {
             self.counters.handshake(HandshakeResult::Deferred);
             self.waiting_handshakes.push_back((key, socket, from, datagram.into()));
         } else {
             self.discard(key, Discard::DtlsUnexpected);
         }
+    }
+
+    /// Whether there is room for one more datagram that waits, and the leg has not taken its share.
+    fn may_wait(&self, key: LegKey) -> bool {
+        let waiting = &self.waiting_handshakes;
+        waiting.len() < self.config.handshakes_waiting_max
+            && waiting.iter().filter(|(known, ..)| *known == key).count()
+                < self.config.handshakes_of_leg_max
     }
 
     /// The association is gone, so an alert cannot be read; but it is most likely the peer's
@@ -103,9 +104,6 @@ impl Shard {
                 return;
             };
             self.handshakes.1 += 1;
-            if let Some(session) = self.session(key) {
-                session.handshakes_waiting = session.handshakes_waiting.saturating_sub(1);
-            }
             self.handshake_now(key, socket, from, &datagram, now, transmits);
         }
     }

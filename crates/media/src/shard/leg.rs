@@ -151,8 +151,6 @@ pub(crate) struct Session {
     pub(crate) srtcp: Option<(InboundSrtcp, OutboundSrtcp)>,
     pub(crate) first_check: Option<Instant>,
     pub(crate) dtls_began: Option<Instant>,
-    /// Datagrams of it that wait for a tick with room.
-    pub(crate) handshakes_waiting: usize,
     /// When the association is of no more use.
     pub(crate) association_ends: Option<Instant>,
 }

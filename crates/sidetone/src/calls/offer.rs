@@ -47,7 +47,7 @@ pub(super) fn agree_on_answer(
 
 /// Reads a session description.
 pub(super) fn read(body: &Body) -> Result<sdp::SessionDescription, Refused> {
-    if !body.content_type.eq_ignore_ascii_case("application/sdp") {
+    if !body.is_sdp() {
         let refusal = dialog::Refusal::UnsupportedMediaType { accept: "application/sdp" };
         let reason = format!("a body of type {:?} is no session description", body.content_type);
         return Err(Refused { status: refusal.status(), headers: refusal.headers(), reason });
