@@ -14,6 +14,7 @@ use tracing::info;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::config::Config;
+use crate::state_dir::state_dir;
 
 pub use served::{Files, Served};
 
@@ -63,7 +64,7 @@ pub enum CertificateError {
         path: PathBuf,
     },
     /// The self-made certificate cannot be stored.
-    #[error("{}: cannot keep anything there ({source}); set state_dir to a folder that can be written", path.display())]
+    #[error("{}: cannot keep the certificate there ({source}); set state_dir to a folder that can be written", path.display())]
     State {
         /// The folder or file.
         path: PathBuf,
@@ -123,51 +124,6 @@ impl Certificate {
 
 fn self_made(folder: &Path) -> (PathBuf, PathBuf) {
     (folder.join("tls.crt"), folder.join("tls.key"))
-}
-
-/// The folder that keeps what must outlive the process.
-#[must_use]
-pub fn state_dir(config: &Config) -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(configured) = &config.state_dir {
-        return Some(configured.clone());
-    }
-    if let Some(systemd) = variable("STATE_DIRECTORY") {
-        // systemd separates several folders by colons; the first is ours.
-        let first = systemd.to_string_lossy().split(':').next().unwrap_or_default().to_owned();
-        return Some(PathBuf::from(first));
-    }
-    if let Some(state) = variable("XDG_STATE_HOME") {
-        return Some(PathBuf::from(state).join("sidetone"));
-    }
-    variable("HOME").map(|home| PathBuf::from(home).join(".local/state/sidetone"))
-}
-
-/// Whether the configured state folder is there or can be made. Nothing is made or left behind.
-///
-/// # Errors
-/// When it is no folder, or the nearest one above it takes nothing new.
-pub fn check_state_dir(config: &Config) -> Result<(), CertificateError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let Some(folder) = &config.state_dir else { return Ok(()) };
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let above = folder.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
-    // A file without a name, which is gone when it is closed.
-    let nameless =
-        std::fs::OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).open(above);
-    match nameless {
-        Ok(_) => Ok(()),
-        // Not every file system has such files.
-        Err(error)
-            if error.raw_os_error() == Some(libc::EOPNOTSUPP)
-                && above.metadata().is_ok_and(|above| !above.permissions().readonly()) =>
-        {
-            Ok(())
-        }
-        Err(source) => Err(CertificateError::State { path: folder.clone(), source }),
-    }
 }
 
 fn load(
@@ -327,22 +283,6 @@ mod tests {
         let pem = std::fs::read(folder.join("tls.crt")).unwrap();
         Certificate::obtain(&config, &["2001:db8::7".parse().unwrap()]).unwrap();
         assert_ne!(pem, std::fs::read(folder.join("tls.crt")).unwrap());
-        std::fs::remove_dir_all(folder).unwrap();
-    }
-
-    #[test]
-    fn a_state_folder_that_cannot_be_made_is_named() {
-        let folder = folder("state-dir");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("file"), "").unwrap();
-        check_state_dir(&config(&folder)).unwrap();
-        check_state_dir(&config(&folder.join("a/b"))).unwrap();
-        assert!(!folder.join("a").exists());
-        for unusable in [folder.join("file"), "/proc/nope".into(), folder.join("file/a")] {
-            let error = check_state_dir(&config(&unusable)).unwrap_err().to_string();
-            let path = unusable.display().to_string();
-            assert!(error.contains(&path) && error.contains("state_dir"), "{error}");
-        }
         std::fs::remove_dir_all(folder).unwrap();
     }
 

@@ -32,6 +32,7 @@ pub mod registrar;
 pub mod reload;
 pub mod server;
 pub mod signaling;
+pub mod state_dir;
 mod tones;
 mod trust;
 pub mod users;

@@ -19,7 +19,7 @@ use transport::net::{HttpHandler, Listen, NetConfig, NetError, Network};
 use crate::address::{MediaAddress, Outside, media_addresses};
 use crate::banner::Addresses;
 use crate::calls::{Dialer, Shared, Trail};
-use crate::certificate::{self, Certificate, CertificateError, Served};
+use crate::certificate::{Certificate, CertificateError, Served};
 use crate::config::{self, Config, ListenKind};
 use crate::health::Health;
 use crate::http;
@@ -33,6 +33,7 @@ use crate::registrar::{
 };
 use crate::reload::{Reloader, Running, Source};
 use crate::signaling::{self, Signaling, SignalingThread};
+use crate::state_dir::{self, StateDirError};
 use crate::trust;
 use crate::users::{UserError, Users};
 use crate::webhook::{SigningKey, Webhooks};
@@ -69,6 +70,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Nothing can be kept.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
     /// There is no certificate to serve.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -122,7 +126,7 @@ impl Server {
             warn!(%error, "the open-file limit cannot be raised");
             ASSUMED_OPEN_FILES
         });
-        certificate::check_state_dir(&config)?;
+        state_dir::check(&config)?;
         let calls_max = limits::calls_max(config.limits.calls_max, open_files);
         let loaded = Loaded::load(&config, None).await?;
         let (numbers, numbers_now) = watch::channel(loaded.numbers.clone());
@@ -299,7 +303,7 @@ impl Drop for StopOnError {
 /// The registrar with what an earlier process has kept. A store that does not work is no reason
 /// not to start: phones register again.
 async fn registrar(config: &Config, users: &Users, network: &Network) -> Arc<Registrar> {
-    let folder = certificate::state_dir(config).filter(|_| config.registrar.persist);
+    let folder = state_dir::state_dir(config).filter(|_| config.registrar.persist);
     let opened = tokio::task::spawn_blocking(move || open_store(folder.as_deref()));
     let (writer, stored) = match opened.await {
         Ok(Ok(opened)) => opened,
@@ -473,7 +477,7 @@ impl Control {
 
 /// What is asked of who may change something. Without a folder to keep it in, only signals can.
 fn control_token(config: &Config) -> Option<ControlToken> {
-    let folder = certificate::state_dir(config)?;
+    let folder = state_dir::state_dir(config)?;
     ControlToken::kept_in(&folder)
         .inspect_err(|error| warn!(%error, "sidetone reload does not work; SIGHUP does"))
         .ok()

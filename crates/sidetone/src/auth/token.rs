@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::algorithm::Hex;
 use crate::config::Config;
-use crate::{certificate, private_file};
+use crate::private_file;
 
 /// What a token says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,7 +105,7 @@ impl TokenKey {
         if let Some(secret) = &config.auth.token_secret {
             return Ok(TokenKey::new(secret));
         }
-        TokenKey::kept_in(&certificate::state_dir(config).ok_or(SecretError::NoFolder)?)
+        TokenKey::kept_in(&crate::state_dir::state_dir(config).ok_or(SecretError::NoFolder)?)
     }
 
     /// A key that nobody has: no token is good.

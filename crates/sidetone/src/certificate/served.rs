@@ -8,8 +8,9 @@ use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::{Certificate, self_made, state_dir};
+use super::{Certificate, self_made};
 use crate::config::Config;
+use crate::state_dir::state_dir;
 
 /// What new connections are shown. Replacing it leaves open connections alone.
 #[derive(Debug)]

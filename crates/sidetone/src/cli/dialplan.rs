@@ -7,10 +7,11 @@ use clap::Args;
 use dialplan::{Explanation, Facts, Moment, Plan, Situation, Variables};
 
 use crate::calls::moment;
-use crate::certificate::{self, Certificate, CertificateError};
+use crate::certificate::{Certificate, CertificateError};
 use crate::config::{Config, ConfigError};
 use crate::logging::{self, LogError};
 use crate::plan::{self, PlanError};
+use crate::state_dir::{self, StateDirError};
 use crate::users::{UserError, Users};
 
 /// Arguments of `sidetone check`.
@@ -54,6 +55,9 @@ pub enum PlanCommandError {
     /// The log cannot be kept as configured.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// Nothing can be kept.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -80,7 +84,7 @@ impl CheckArguments {
         let config = load(self.config.as_ref())?;
         let mut wrong: Vec<PlanCommandError> = Vec::new();
         wrong.extend(logging::filter(&config.log).err().map(Into::into));
-        wrong.extend(certificate::check_state_dir(&config).err().map(Into::into));
+        wrong.extend(state_dir::check(&config).err().map(Into::into));
         if config.listen.iter().any(|listen| listen.kind.is_secure()) {
             wrong.extend(Certificate::configured(&config).err().map(Into::into));
         }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 
-use crate::certificate;
 use crate::config::{Config, ConfigError};
 use crate::http::access::{ControlToken, ControlTokenError};
+use crate::state_dir::state_dir;
 
 /// Arguments of `sidetone reload`.
 #[derive(Debug, Args)]
@@ -74,7 +74,7 @@ impl ReloadArguments {
         if address.port() == 0 {
             return Err(ReloadCommandError::NoPort);
         }
-        let folder = certificate::state_dir(&config).ok_or(ReloadCommandError::NoFolder)?;
+        let folder = state_dir(&config).ok_or(ReloadCommandError::NoFolder)?;
         let token = ControlToken::found_in(&folder)?;
         let answer = ask(address, &token)
             .map_err(|source| ReloadCommandError::Unreachable { address, source })?;

@@ -7,7 +7,7 @@ use media::net::RecorderConfig;
 use serde::Deserialize;
 
 use super::Config;
-use crate::certificate;
+use crate::state_dir::state_dir;
 
 /// Where recordings go, and their bounds.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -39,7 +39,7 @@ impl Config {
     /// The folder of recordings.
     #[must_use]
     pub fn recordings_dir(&self) -> PathBuf {
-        let kept = || certificate::state_dir(self).unwrap_or_default().join("recordings");
+        let kept = || state_dir(self).unwrap_or_default().join("recordings");
         self.recordings.dir.clone().unwrap_or_else(kept)
     }
 }

@@ -16,7 +16,7 @@ use rand::RngExt;
 use ring::hmac;
 
 use crate::config::Config;
-use crate::{certificate, private_file};
+use crate::private_file;
 
 /// The key that requests are signed with.
 #[derive(Debug, Clone)]
@@ -64,7 +64,9 @@ impl SigningKey {
     pub fn of(config: &Config) -> Result<Self, KeyError> {
         match config.webhook.secret.as_deref().and_then(SigningKey::new) {
             Some(key) => Ok(key),
-            None => SigningKey::kept_in(&certificate::state_dir(config).ok_or(KeyError::NoFolder)?),
+            None => {
+                SigningKey::kept_in(&crate::state_dir::state_dir(config).ok_or(KeyError::NoFolder)?)
+            }
         }
     }
 
