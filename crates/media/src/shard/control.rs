@@ -178,18 +178,21 @@ impl Shard {
             leg.last_heard = now;
             leg.is_quiet = false;
         }
+        let mut starts = false;
         match (&mut leg.transport, negotiated.remote) {
             (Transport::Plain(plain), RemoteMedia::Plain { rtp, rtcp, rtcp_mux }) => {
-                plain.source.signal(usable(rtp), None);
-                plain.rtcp_signalled = usable(rtcp);
+                let rtcp = usable(rtcp);
+                if plain.source.signal(usable(rtp), None) || plain.rtcp_signalled != rtcp {
+                    plain.rtcp_learned = None;
+                }
+                plain.rtcp_signalled = rtcp;
                 plain.rtcp_mux = rtcp_mux;
                 let before = plain.sdes.take();
                 plain.sdes = negotiated
                     .crypto
                     .map(|crypto| Sdes::update(before, crypto, leg.outbound.next_number()));
-                if plain.source.is_certain() {
-                    leg.is_started = true;
-                } else if !leg.is_started {
+                starts = plain.source.is_certain();
+                if !starts && !leg.is_started {
                     leg.cold.starts_at.get_or_insert(now + FIRST_PACKET_WAIT);
                 }
             }
@@ -209,6 +212,9 @@ impl Shard {
             // A leg stays what it was opened as.
             (Transport::Plain(_), RemoteMedia::WebRtc(_))
             | (Transport::WebRtc(_), RemoteMedia::Plain { .. }) => {}
+        }
+        if starts {
+            self.start_sending(key, now);
         }
         self.recount(key, before);
         self.tune_digits(key);

@@ -224,7 +224,9 @@ impl Shard {
     pub fn handle_timeout(&mut self, now: Instant, transmits: &mut impl Transmits) {
         self.run_slots(now, transmits);
         self.run_waiting_handshakes(now, transmits);
-        while let Some((at, key)) = self.deadlines.pop_due(now) {
+        // No more than were there: one that came due again must not keep the shard from its sockets.
+        for _ in 0..self.deadlines.len() {
+            let Some((at, key)) = self.deadlines.pop_due(now) else { break };
             let Some(leg) = self.leg(key).filter(|leg| leg.armed == Some(at)) else { continue };
             leg.armed = None;
             self.handle_deadline(key, now, transmits);

@@ -358,6 +358,8 @@ impl Shard {
             Arrival::InOrder(number) | Arrival::Late(number) => number,
             Arrival::Started(number) => {
                 leg.cold.dtmf = Default::default();
+                // What another source reported says nothing of this one (RFC 3550 §6.4.1).
+                leg.cold.sender_report = None;
                 if let Some(listener) = &mut leg.listener {
                     listener.restart();
                 }

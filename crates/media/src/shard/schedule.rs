@@ -110,6 +110,10 @@ impl Deadlines {
         self.heap.push(Reverse((at, leg)));
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(Instant, LegKey)> {
         let Reverse((at, _)) = *self.heap.peek()?;
         if at > now { None } else { self.heap.pop().map(|Reverse(entry)| entry) }

@@ -72,14 +72,20 @@ pub(crate) enum Verdict {
 
 impl PlainSource {
     /// Takes the session description's address and that of the signalling; what was learned is
-    /// forgotten if the former changed.
-    pub(crate) fn signal(&mut self, address: Option<SocketAddr>, signalling: Option<IpAddr>) {
+    /// forgotten if the former changed. Returns whether it did.
+    pub(crate) fn signal(
+        &mut self,
+        address: Option<SocketAddr>,
+        signalling: Option<IpAddr>,
+    ) -> bool {
         self.signalling = signalling.or(self.signalling);
-        if self.signalled != address {
+        let is_other = self.signalled != address;
+        if is_other {
             self.signalled = address;
             self.locked = None;
             self.candidate = None;
         }
+        is_other
     }
 
     /// Takes the address of ours that the peer sends to.

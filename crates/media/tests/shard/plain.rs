@@ -64,6 +64,27 @@ fn a_peer_behind_a_nat_hears_on_its_first_packet_or_after_200_ms() {
 }
 
 #[test]
+fn a_peer_whose_address_becomes_known_while_it_is_waited_for_hears_at_once() {
+    for speaks in [true, false] {
+        let mut world = World::new();
+        let (key, _) = world.open_plain("203.0.113.1:4000", "192.0.2.1");
+        world.play(key, &track(100), Repeat::Forever, 7);
+        world.advance_ms(100);
+        assert!(world.take_rtp(Path::Rtp(key)).is_empty());
+        let update = Update { negotiated: plain(PEER), ice: None };
+        world.command(key, Command::Update(Box::new(update)));
+        if speaks {
+            world.packet(Path::Rtp(key), address(PEER), &rtp(PCMU, 1, 1, 1, &[1; 160]));
+        }
+        world.advance_ms(1000);
+        let heard = world.take_rtp(Path::Rtp(key));
+        assert!(heard[0].at - world.start <= Duration::from_millis(120));
+        assert!(heard.iter().all(|packet| packet.to == address(PEER)));
+        assert!((49..=50).contains(&heard.len()), "{}", heard.len());
+    }
+}
+
+#[test]
 fn a_peer_that_may_be_elsewhere_hears_no_more_than_it_is_allowed_until_it_is_trusted() {
     let mut world = World::new();
     let mut parameters = LegParameters::answering(plain(PEER));
@@ -351,6 +372,66 @@ fn reports_are_sent_and_read() {
     assert!((39..=41).contains(&round_trip), "{round_trip}");
     let bye = world.take_sent().pop().unwrap();
     assert!(media::rtcp::read(&bye.bytes, media::rtp::Ssrc(9)).unwrap().bye);
+}
+
+#[test]
+fn reports_follow_an_update_to_another_host() {
+    let mut world = World::new();
+    let (key, _) = world.open_plain(PEER, "192.0.2.1");
+    world.play(key, &track(100), Repeat::Forever, 1);
+    let report = media::rtcp::Report {
+        ssrc: media::rtp::Ssrc(9),
+        sender: None,
+        block: None,
+        cname: "a",
+        bye: false,
+    };
+    let mut buffer = [0; 200];
+    let len = report.write(&mut buffer).unwrap();
+    world.packet(Path::Rtp(key), address(PEER), &rtp(PCMU, 9, 1, 160, &[1; 160]));
+    world.packet(Path::Rtcp(key), address("192.0.2.1:4777"), &buffer[..len]);
+    let last = |world: &mut World| {
+        world.advance_ms(8000);
+        let sent = world.take_sent();
+        sent.into_iter().rfind(|sent| sent.path == Path::Rtcp(key)).unwrap().to
+    };
+    assert_eq!(last(&mut world), address("192.0.2.1:4777"), "where its own come from");
+    let update = Update { negotiated: plain("192.0.2.9:6000"), ice: None };
+    world.command(key, Command::Update(Box::new(update)));
+    world.packet(Path::Rtp(key), address("192.0.2.9:6000"), &rtp(PCMU, 9, 2, 320, &[1; 160]));
+    assert_eq!(last(&mut world), address("192.0.2.9:6001"));
+}
+
+#[test]
+fn a_report_on_a_new_source_refers_to_nothing_of_the_former() {
+    let mut world = World::new();
+    let (key, _) = world.open_plain(PEER, "192.0.2.1");
+    world.play(key, &track(100), Repeat::Forever, 1);
+    let ntp = 0x1122_3344_5566_7788;
+    let sender = media::rtcp::SenderInfo { ntp, timestamp: 0, packets: 1, bytes: 160 };
+    let (ssrc, sender) = (media::rtp::Ssrc(9), Some(sender));
+    let report = media::rtcp::Report { ssrc, sender, block: None, cname: "a", bye: false };
+    let mut buffer = [0; 200];
+    let len = report.write(&mut buffer).unwrap();
+    let told = |world: &mut World, ssrc: u32| {
+        for n in 0..400 {
+            world.packet(
+                Path::Rtp(key),
+                address(PEER),
+                &rtp(PCMU, ssrc, n, 160 * n as u32, &[1; 160]),
+            );
+            if (ssrc, n) == (9, 5) {
+                world.packet(Path::Rtcp(key), address("192.0.2.1:4001"), &buffer[..len]);
+            }
+            world.advance_ms(20);
+        }
+        let sent = world.take_sent();
+        let last = sent.into_iter().rfind(|sent| sent.path == Path::Rtcp(key)).unwrap();
+        let told = media::rtcp::read(&last.bytes, media::rtp::Ssrc(ssrc)).unwrap();
+        told.block.unwrap().last_sender_report
+    };
+    assert_eq!(told(&mut world, 9), 0x3344_5566);
+    assert_eq!(told(&mut world, 10), 0);
 }
 
 #[test]
