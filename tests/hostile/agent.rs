@@ -1,7 +1,7 @@
 //! A peer of the server over UDP, TCP or WebSocket: it sends what it is told and reads answers.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::request::{Request, header, status, to_tag};
@@ -34,6 +34,12 @@ impl Agent {
     pub fn tcp(server: SocketAddr) -> Self {
         let stream = TcpStream::connect(server).unwrap();
         stream.set_nodelay(true).unwrap();
+        Agent { wire: Wire::Tcp { stream, pending: Vec::new() } }
+    }
+
+    /// Over the next connection that the server makes.
+    pub fn accepted(listener: &TcpListener) -> Self {
+        let (stream, _) = listener.accept().unwrap();
         Agent { wire: Wire::Tcp { stream, pending: Vec::new() } }
     }
 

@@ -225,6 +225,28 @@ fn callers_that_vanish_over_a_stream_leave_no_call_behind() {
 }
 
 #[test]
+fn rfc3261_18_1_1_a_phone_that_closed_its_stream_gets_its_bye_on_a_new_one() {
+    let server = start("[calls]\nplain_silence_s = 1\n");
+    let phone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let contact = format!("Contact: <sip:phone@{};transport=tcp>", phone.local_addr().unwrap());
+    let mut agent = Agent::tcp(server.address("tcp"));
+    let invite = Request::new("INVITE", "9197").body(sdp::plain(([127, 0, 0, 1], 9).into()));
+    let text = String::from_utf8(invite.bytes(&agent)).unwrap();
+    let own = format!("Contact: <sip:mallory@{}>", agent.local());
+    agent.send(text.replace(&own, &contact).as_bytes());
+    let answer = agent.final_response(&invite, Duration::from_secs(5)).unwrap();
+    let to_tag = to_tag(&answer);
+    let ack = Request { branch: fresh("z9hG4bK"), to_tag, ..invite.same_transaction("ACK") };
+    agent.send(&ack.bytes(&agent));
+    drop(agent);
+    let mut agent = Agent::accepted(&phone);
+    let bye = agent.next_request(Duration::from_secs(5)).unwrap();
+    assert!(bye.starts_with("BYE sip:phone@"), "{bye}");
+    agent.answer(&bye, "200 OK", "");
+    wait_for_calls(&server, 0);
+}
+
+#[test]
 fn a_challenge_to_our_bye_learns_no_digest_and_the_process_ends_in_order() {
     let mut server = start("");
     let mut call = Call::dial(Agent::udp(server.address("udp")), "9197");

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use transport::routing::{self, Target};
-use transport::{Error, Flow, Message, Method, Name, NameAddr, RequestWriter, TransportKind, Uri};
+use transport::routing::{self, NextHop, Target};
+use transport::{
+    Error, Flow, Host, Message, Method, Name, NameAddr, RequestWriter, TransportKind, Uri,
+};
 
 use crate::reject::Refusal;
 
@@ -237,16 +239,33 @@ impl Dialog {
         if heard.kind != TransportKind::Udp {
             return *heard;
         }
-        let named = match self.routes().next() {
-            Some(route) => socket_address(route.uri()),
-            None => {
-                let target = self.remote_target.parse().ok();
-                target.and_then(|target| socket_address(&target))
-            }
-        };
+        let named = self.next_uri().and_then(|uri| socket_address(&uri));
         let is_reachable =
             |hop: &SocketAddr| hop.ip() == heard.remote.ip().to_canonical() && hop.port() != 0;
-        Flow { remote: named.filter(is_reachable).unwrap_or(heard.remote), ..*heard }
+        let mut hop = *heard;
+        if let Some(named) = named.filter(is_reachable) {
+            // The rest of a link-local address is no part of a URI.
+            hop.remote.set_port(named.port());
+        }
+        hop
+    }
+
+    /// Where the peer can be connected to once the stream is closed on which it was heard (RFC 3261
+    /// §18.1.1): as for [`next_hop`](Self::next_hop) on UDP. Nobody can connect to a browser.
+    pub fn way_back(&self, heard: &Flow) -> Option<NextHop> {
+        let is_stream = matches!(heard.kind, TransportKind::Tcp | TransportKind::Tls);
+        let hop = routing::next_hop(&self.next_uri().filter(|_| is_stream)?).ok()?;
+        let Host::Ip(ip) = hop.host else { return None };
+        let is_reachable = ip.to_canonical() == heard.remote.ip().to_canonical();
+        is_reachable.then_some(NextHop { transport: heard.kind, ..hop })
+    }
+
+    /// The first route or else the remote target.
+    fn next_uri(&self) -> Option<Uri> {
+        match self.routes().next() {
+            Some(route) => Some(route.uri().clone()),
+            None => self.remote_target.parse().ok(),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use rand::Rng;
 use tracing::debug;
 use transaction::ServerId;
+use transport::routing::NextHop;
 use transport::{Flow, FlowId, Message, Name, ResponseWriter, TransportKind};
 
 use crate::body::Body;
@@ -228,6 +229,17 @@ impl Leg {
         self.is_flow_lost
     }
 
+    /// Where the peer can be connected to anew if that flow has closed and no other has been heard
+    /// since (RFC 3261 §18.1.1).
+    pub fn way_back(&self) -> Option<NextHop> {
+        self.dialog.way_back(&self.flow).filter(|_| self.is_flow_lost)
+    }
+
+    /// Whether a request of ours would go nowhere.
+    fn is_out_of_reach(&self) -> bool {
+        self.is_flow_lost && (!self.state.has_session() || self.way_back().is_none())
+    }
+
     /// Where our requests are addressed to, a URI.
     pub fn remote_target(&self) -> &str {
         self.dialog.remote_target()
@@ -283,7 +295,7 @@ impl Leg {
         self.try_offer(now);
     }
 
-    /// The peer is reached by another connection now, as its registration says.
+    /// The peer is reached by another connection now, as its registration says, or since we made it.
     pub fn handle_flow_moved(&mut self, flow: Flow) {
         self.flow = flow;
         self.is_flow_lost = false;

@@ -44,7 +44,7 @@ use dialing::Dialing;
 use identity::Admitted;
 use legs::Legs;
 
-pub use legs::LegKey;
+pub use legs::{LegKey, Unsent};
 pub use thread::SignalingThread;
 pub use wire::Wire;
 
@@ -319,6 +319,10 @@ impl<W: Wire> Signaling<W> {
                 self.on_transaction_event(event, now);
             }
             is_idle &= !self.legs.run_actions(&mut self.transactions, &self.shared.metrics, now);
+            while let Some((unsent, hop)) = self.legs.poll_unrouted() {
+                is_idle = false;
+                self.reach(unsent, hop);
+            }
             while let Some((flow, ack)) = self.legs.poll_ack() {
                 is_idle = false;
                 self.send(&flow, ack);

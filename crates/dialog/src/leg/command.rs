@@ -77,7 +77,7 @@ impl Leg {
     /// response 480, or CANCEL if the INVITE is ours. `reason` is the value of a Reason header field, such as
     /// `Q.850;cause=16;text="NORMAL_CLEARING"` (RFC 3326). Harmless on a leg that is ending.
     pub fn hang_up(&mut self, reason: Option<&str>, now: Instant) {
-        if self.is_flow_lost {
+        if self.is_out_of_reach() {
             return self.abandon(now);
         }
         if self.state == State::Early {

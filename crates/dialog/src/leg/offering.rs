@@ -45,7 +45,7 @@ impl Leg {
         if !self.state.has_session() || self.offering.is_some() {
             return self.events.push_back(Event::OfferAnswered { status: 491, answer: None });
         }
-        if self.is_flow_lost {
+        if self.is_out_of_reach() {
             return self.events.push_back(Event::OfferAnswered { status: 503, answer: None });
         }
         self.begin_offering(body, false, now);
@@ -69,6 +69,7 @@ impl Leg {
 
     /// Sends the offer that waits, if nothing stands in its way (RFC 3261 §14.1).
     pub(super) fn try_offer(&mut self, now: Instant) {
+        let is_out_of_reach = self.is_out_of_reach();
         let Some(offering) = &mut self.offering else { return };
         let Stage::Waiting { not_before } = offering.stage else { return };
         let is_free = self.state == State::Confirmed
@@ -82,6 +83,9 @@ impl Leg {
             // Patience is over, so the end of what is in the way is the next thing to wait for.
             offering.stage = Stage::Waiting { not_before: None };
             return;
+        }
+        if is_out_of_reach {
+            return self.fail_offering(503, now);
         }
         let cseq = self.dialog.local_cseq() + 1;
         offering.stage = Stage::Sent { cseq };

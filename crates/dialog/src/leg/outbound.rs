@@ -113,11 +113,15 @@ impl Leg {
         if session.expiry <= now {
             self.session = None;
             self.ends(Party::Local, Cause::SessionExpired, None);
-            let is_lost = self.is_flow_lost;
+            let is_lost = self.is_out_of_reach();
             return self.run(if is_lost { Input::Abandon } else { Input::Lost }, now);
         }
         if session.refresh.is_some_and(|refresh| refresh <= now) {
             session.refresh = None;
+            if self.is_out_of_reach() {
+                // The peer may come back on another connection before the session expires.
+                return self.retry_refresh(now);
+            }
             self.refresh(now);
         }
     }

@@ -193,6 +193,29 @@ fn a_closed_stream_leaves_an_answered_leg_until_the_call_gives_up() {
 }
 
 #[test]
+fn rfc3261_18_1_1_a_phone_whose_stream_is_closed_is_connected_to_for_its_bye() {
+    let named = invite("").replace("alice@192.0.2.2:5070", "alice@198.51.100.7:5070");
+    let mut rig = Rig::with(&invite(""), TransportKind::Tcp);
+    let mut third = Rig::with(&named, TransportKind::Tcp);
+    for rig in [&mut rig, &mut third] {
+        rig.accept();
+        rig.ack(1);
+        rig.done();
+        rig.events();
+        assert_eq!(rig.leg.way_back(), None, "it is there");
+        rig.leg.handle_flow_closed(FlowId(TransportKind::Tcp as u64), rig.now);
+    }
+    let hop = rig.leg.way_back().unwrap();
+    assert_eq!((hop.host.to_string(), hop.port), ("192.0.2.2".to_owned(), Some(5070)));
+    assert_eq!(hop.transport, TransportKind::Tcp, "as the Via says");
+    rig.leg.hang_up(None, rig.now);
+    assert_eq!(rig.words(), ["BYE"]);
+    assert_eq!(third.leg.way_back(), None, "not where it was heard from");
+    third.leg.hang_up(None, third.now);
+    assert_eq!(third.words(), [""; 0]);
+}
+
+#[test]
 fn a_peer_that_comes_back_on_another_connection_keeps_its_leg() {
     let mut rig = Rig::with(&invite(""), TransportKind::Ws);
     rig.accept();

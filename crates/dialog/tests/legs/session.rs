@@ -132,6 +132,22 @@ fn a_refresh_that_failed_for_now_is_tried_again_before_the_end() {
     assert_eq!(words, ["UPDATE", "BYE"]);
 }
 
+#[test]
+fn a_refresh_waits_for_a_browser_whose_connection_is_gone() {
+    for by_invite in [false, true] {
+        let allow = if by_invite { "Allow: INVITE, BYE\r\n" } else { "" };
+        let more = "Session-Expires: 120;refresher=uas\r\nSupported: timer\r\n";
+        let mut rig = agreed(&format!("{allow}{more}"));
+        rig.run(59.0);
+        rig.leg.handle_flow_closed(flow(TransportKind::Ws).id, rig.now);
+        assert_eq!(rig.run(11.0), [], "nobody to send it to");
+        rig.leg.handle_flow_moved(flow(TransportKind::Wss));
+        let refresh = if by_invite { "INVITE" } else { "UPDATE" };
+        assert_eq!(rig.run(5.0), [(74.0, refresh.to_owned())], "half of what is left to 88 s");
+        assert_eq!(rig.events(), []);
+    }
+}
+
 /// A confirmed leg of an INVITE with these header lines; time starts with its 200.
 fn agreed(more: &str) -> Rig {
     let mut rig = Rig::with(&invite(more), TransportKind::Ws);

@@ -10,7 +10,7 @@ use transport::net::NetError;
 use transport::{Flow, Name};
 
 use crate::loaded::Loaded;
-use crate::signaling::LegKey;
+use crate::signaling::{LegKey, Unsent};
 
 /// What a call tells its SIP leg.
 #[derive(Debug)]
@@ -124,6 +124,8 @@ pub(crate) enum Order {
     Dial(LegKey, Box<Dial>, mpsc::Sender<SipEvent>),
     /// The flow to a peer that is to be called was found, or not.
     Routed(LegKey, Result<Flow, NetError>),
+    /// The flow to a peer whose connection had closed was made, or not.
+    Reached(Unsent, Result<Flow, NetError>),
     /// New calls run on this; answered once they do.
     Renew(Box<Loaded>, oneshot::Sender<()>),
 }

@@ -12,7 +12,7 @@ use transport::net::NetError;
 use transport::routing::{NextHop, request_target};
 use transport::{Error as AddressError, Flow, NameAddr, TransportKind, Uri};
 
-use super::{LegKey, Signaling, Wire};
+use super::{LegKey, Signaling, Unsent, Wire};
 use crate::calls::{Dial, Order, SipCommand, SipEvent};
 
 /// A call that has no flow yet.
@@ -32,6 +32,11 @@ impl<W: Wire> Signaling<W> {
                 self.renew(*loaded, now);
                 // Who has given up waiting misses nothing.
                 let _ = done.send(());
+            }
+            Order::Reached(unsent, found) => {
+                let found = found.inspect_err(|error| debug!(%error, "peer not reached again"));
+                let metrics = &self.shared.metrics;
+                self.legs.handle_routed(unsent, found.ok(), &mut self.transactions, metrics, now);
             }
             Order::Dial(key, dial, events) => self.on_dial(key, Dialing { dial, events }, now),
             Order::Routed(key, found) => {
@@ -76,6 +81,12 @@ impl<W: Wire> Signaling<W> {
         self.dialing.insert(key, dialing);
         let (route, dialer) = (self.wire.route(hop), self.shared.dialer.clone());
         tokio::spawn(async move { dialer.order(Order::Routed(key, route.await)).await });
+    }
+
+    /// Connects to a peer whose connection has closed, for a request that has to reach it.
+    pub(super) fn reach(&mut self, unsent: Unsent, hop: NextHop) {
+        let (route, dialer) = (self.wire.route(hop), self.shared.dialer.clone());
+        tokio::spawn(async move { dialer.order(Order::Reached(unsent, route.await)).await });
     }
 
     fn start_leg(&mut self, key: LegKey, dialing: Dialing, flow: Flow, now: Instant) {

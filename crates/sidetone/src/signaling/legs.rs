@@ -10,6 +10,7 @@ use dialog::{Action, Body, Event, Failure, Leg, Purpose, Settings};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use transaction::{ClientId, Peak, ServerId, TransactionLayer};
+use transport::routing::NextHop;
 use transport::{Flow, FlowId, Message, Method, Uri};
 
 use crate::calls::{self, SipCommand, SipEvent};
@@ -42,11 +43,21 @@ pub(super) struct Legs {
     lost: BTreeSet<LegKey>,
     /// Legs with something to say.
     changed: Vec<LegKey>,
+    /// Requests to peers whose connection is closed.
+    unrouted: VecDeque<(Unsent, NextHop)>,
     /// ACKs of 2xx, which no transaction sends.
     acks: VecDeque<(Flow, Bytes)>,
     /// Legs that have not ended.
     live: usize,
     peak: Peak,
+}
+
+/// A request that has no flow yet.
+#[derive(Debug)]
+pub struct Unsent {
+    key: LegKey,
+    purpose: Purpose,
+    bytes: Bytes,
 }
 
 struct Entry {
@@ -71,6 +82,7 @@ impl Legs {
             deadlines: BTreeSet::new(),
             lost: BTreeSet::new(),
             changed: Vec::new(),
+            unrouted: VecDeque::new(),
             acks: VecDeque::new(),
             live: 0,
             peak: Peak::default(),
@@ -358,16 +370,10 @@ impl Legs {
                 }
             }
             Action::Request { purpose, bytes, flow } => {
-                metrics.request(Direction::Out, flow.kind, &purpose.method());
-                match transactions.request(bytes, flow, now) {
-                    Ok(id) => self.note_client(key, purpose, id),
-                    Err(error) => {
-                        debug!(%error, "request not sent");
-                        self.with(Some(key), |leg| {
-                            leg.handle_failure(purpose, Failure::Transport, now);
-                            leg.handle_client_ended(purpose);
-                        });
-                    }
+                let unsent = Unsent { key, purpose, bytes };
+                match self.table.get(&key).and_then(|entry| entry.leg.way_back()) {
+                    Some(hop) => self.unrouted.push_back((unsent, hop)),
+                    None => self.send(unsent, flow, transactions, metrics, now),
                 }
             }
             Action::Cancel { purpose, reason } => {
@@ -383,6 +389,55 @@ impl Legs {
                 self.acks.push_back((flow, bytes));
             }
         }
+    }
+
+    fn send(
+        &mut self,
+        Unsent { key, purpose, bytes }: Unsent,
+        flow: Flow,
+        transactions: &mut TransactionLayer,
+        metrics: &Metrics,
+        now: Instant,
+    ) {
+        metrics.request(Direction::Out, flow.kind, &purpose.method());
+        match transactions.request(bytes, flow, now) {
+            Ok(id) => self.note_client(key, purpose, id),
+            Err(error) => {
+                debug!(%error, "request not sent");
+                self.not_sent(key, purpose, now);
+            }
+        }
+    }
+
+    fn not_sent(&mut self, key: LegKey, purpose: Purpose, now: Instant) {
+        self.with(Some(key), |leg| {
+            leg.handle_failure(purpose, Failure::Transport, now);
+            leg.handle_client_ended(purpose);
+        });
+    }
+
+    /// The next request that a connection is to be made for.
+    pub(super) fn poll_unrouted(&mut self) -> Option<(Unsent, NextHop)> {
+        self.unrouted.pop_front()
+    }
+
+    /// Sends what waited for a connection to its peer, or tells the leg that there is none.
+    pub(super) fn handle_routed(
+        &mut self,
+        unsent: Unsent,
+        found: Option<Flow>,
+        transactions: &mut TransactionLayer,
+        metrics: &Metrics,
+        now: Instant,
+    ) {
+        let key = unsent.key;
+        let Some(entry) = self.table.get_mut(&key) else { return };
+        let Some(flow) = found else { return self.not_sent(key, unsent.purpose, now) };
+        if entry.leg.is_flow_lost() {
+            entry.leg.handle_flow_moved(flow);
+        }
+        self.send(unsent, flow, transactions, metrics, now);
+        self.changed.push(key);
     }
 
     fn note_client(&mut self, key: LegKey, purpose: Purpose, id: ClientId) {

@@ -43,6 +43,8 @@ impl Silence {
 
     /// When the leg counts as gone, as things stand.
     pub(super) fn deadline(&self, leg: &Leg) -> Option<Instant> {
+        // Until the answer, ringing has its own end.
+        leg.answered_at?;
         let counted_from = self.counted_from?;
         let policy = &leg.shared.policy;
         let limit = if self.is_flow_closed { policy.webrtc_silence } else { policy.plain_silence };
