@@ -63,11 +63,27 @@ pub struct Negotiated {
     pub packet_time_ms_max: Option<u32>,
     /// The peer's SRTP key, where plain RTP is protected by keys in the session description.
     pub crypto: Option<Crypto>,
+    /// Whether the peer answered this to an offer of ours.
+    pub(crate) is_answer: bool,
     /// The offer's sections, all of which an answer repeats.
     sections: Vec<negotiate::OfferedSection>,
 }
 
 impl Negotiated {
+    /// As what follows `before` in one session: where the peer leaves the DTLS role to us and goes on
+    /// with its association, so do we (RFC 8842 §5.3).
+    #[must_use]
+    pub fn continuing(mut self, before: Option<&Negotiated>) -> Self {
+        if let RemoteMedia::WebRtc(remote) = &mut self.remote
+            && let Some(Negotiated { remote: RemoteMedia::WebRtc(before), .. }) = before
+            && remote.leaves_role_open
+            && remote.fingerprints == before.fingerprints
+        {
+            remote.role = before.role;
+        }
+        self
+    }
+
     /// The payload types that mean something in this session, to either side.
     fn payload_types(&self) -> Vec<u8> {
         let dtmf = [self.dtmf, self.local_dtmf, self.local_dtmf_other].into_iter().flatten();
@@ -112,6 +128,8 @@ pub struct RemoteWebRtc {
     pub fingerprints: Vec<Fingerprint>,
     /// Our role in the DTLS handshake.
     pub role: DtlsRole,
+    /// Whether the peer lets us choose it (`a=setup:actpass`).
+    pub leaves_role_open: bool,
     /// UDP candidates of component 1 with an address that can be used; often none.
     pub candidates: Vec<Candidate>,
     /// Whether the peer answers ICE checks only (RFC 8445 §2.5), as we do.

@@ -156,10 +156,10 @@ impl LegHandle {
         self.link.send(Control::Command(self.id.serial, command))
     }
 
-    /// Tells the leg what a later offer and answer changed. When the peer restarted ICE (another
-    /// user name fragment or password, RFC 8445 §9), [`LegHandle::local`] has new ICE parameters
-    /// afterwards, and so it has new SRTP keys when another profile was agreed on: describe the leg
-    /// only then.
+    /// Tells the leg what a later offer and answer changed. When the peer restarted ICE (an offer
+    /// with another user name fragment or password, RFC 8445 §9), [`LegHandle::local`] has new ICE
+    /// parameters afterwards, and so it has new SRTP keys when another profile was agreed on:
+    /// describe the leg only then. Another fragment in an answer is that of another fork.
     ///
     /// # Errors
     ///
@@ -167,7 +167,8 @@ impl LegHandle {
     pub fn update(&mut self, mut negotiated: Negotiated) -> Result<(), CommandError> {
         let sdes = give_key(&mut negotiated, &self.local);
         let remote_ice = remote_ice(&negotiated);
-        let restarts = self.remote_ice.is_some() && remote_ice != self.remote_ice;
+        let is_other = self.remote_ice.is_some() && remote_ice != self.remote_ice;
+        let restarts = is_other && !negotiated.is_answer;
         let ice = (restarts && self.local.ice.is_some())
             .then(|| IceCredentials::random(&mut rand::rng()));
         let update = Update { negotiated, ice: ice.clone() };

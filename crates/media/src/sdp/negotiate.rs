@@ -199,6 +199,7 @@ fn negotiate_section(
         crypto,
         packet_time_ms: section.milliseconds("ptime"),
         packet_time_ms_max: section.milliseconds("maxptime"),
+        is_answer: offered.is_some(),
         sections: Vec::new(),
     })
 }
@@ -322,13 +323,15 @@ fn webrtc(section: &Section<'_>) -> Result<RemoteWebRtc, NegotiationFault> {
     if !section.has_rtcp_mux() {
         return Err(NegotiationFault::Missing("rtcp-mux"));
     }
-    let role = match section.setup() {
+    let setup = section.setup();
+    let leaves_role_open = setup == Some(Setup::ActPass);
+    let role = match setup {
         Some(Setup::Passive) => DtlsRole::Active,
         // RFC 4145 §4: without the attribute an offerer is active.
         Some(Setup::Active | Setup::ActPass) | None => DtlsRole::Passive,
     };
     let (candidates, is_lite) = (section.candidates(), section.is_ice_lite());
-    Ok(RemoteWebRtc { ufrag, pwd, fingerprints, role, candidates, is_lite })
+    Ok(RemoteWebRtc { ufrag, pwd, fingerprints, role, leaves_role_open, candidates, is_lite })
 }
 
 /// Clock rates of DTMF events that we read and write.

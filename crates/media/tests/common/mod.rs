@@ -357,6 +357,7 @@ impl Browser {
             pwd: self.ours.pwd.clone(),
             fingerprints: vec![fingerprint],
             role: DtlsRole::Passive,
+            leaves_role_open: true,
             candidates: vec![],
             is_lite: false,
         }))

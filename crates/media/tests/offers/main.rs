@@ -107,6 +107,19 @@ fn a_passive_offerer_makes_us_the_active_one() {
 }
 
 #[test]
+fn rfc8842_5_3_who_goes_on_with_an_association_keeps_its_role() {
+    let offer = offer_of!("chromium");
+    let passive = agree(&offer.replace("setup:actpass", "setup:passive"));
+    let role = |offer: &str| webrtc(&agree(offer).continuing(Some(&passive))).role;
+    assert_eq!(role(offer), DtlsRole::Active);
+    assert_eq!(role(&offer.replace("setup:actpass", "setup:active")), DtlsRole::Passive);
+    let (before, hash) = offer.split_once("a=fingerprint:sha-256 ").unwrap();
+    let other = format!("{before}a=fingerprint:sha-256 00{}", &hash[2..]);
+    assert_eq!(role(&other), DtlsRole::Passive, "another certificate, another association");
+    assert_eq!(webrtc(&agree(offer).continuing(None)).role, DtlsRole::Passive);
+}
+
+#[test]
 fn baresip_gets_opus_over_plain_rtp() {
     let negotiated = agree(offer_of!("baresip"));
     assert_eq!((negotiated.codec, negotiated.payload_type), (Codec::Opus, 96));

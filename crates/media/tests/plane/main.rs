@@ -18,7 +18,7 @@ use media::{
     prompt::Track,
     rtp::{Header, Packet, PayloadType, RtpTimestamp, SequenceNumber, Ssrc},
     sdp::{self, Capabilities, Direction, Negotiated},
-    shard::{Command, LegEvent, LegParameters, PlayEnd, PlayToken, Repeat},
+    shard::{Command, LegEvent, LegKind, LegParameters, PlayEnd, PlayToken, Repeat},
 };
 use peer::Peer;
 
@@ -101,6 +101,35 @@ fn wait_for(leg: &mut LegHandle, which: impl Fn(&LegEvent) -> bool) -> LegEvent 
             }
         }
     }
+}
+
+/// What a browser with this ICE user name fragment describes.
+fn browser(ufrag: &str) -> sdp::SessionDescription {
+    let fingerprint = vec!["AB"; 32].join(":");
+    let text = format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\na=rtcp-mux\r\na=mid:0\r\n\
+         a=ice-ufrag:{ufrag}\r\na=ice-pwd:0123456789abcdef012345\r\na=setup:active\r\n\
+         a=fingerprint:sha-256 {fingerprint}\r\n"
+    );
+    sdp::parse(text.as_bytes()).unwrap()
+}
+
+#[test]
+fn rfc8839_4_4_only_an_offer_restarts_ice() {
+    let plane = MediaPlane::start(config(1, vec![LOOPBACK])).unwrap();
+    let mut leg = plane.open(LegParameters::offering(LegKind::WebRtc)).unwrap();
+    let capabilities = Capabilities::default();
+    let ours = |leg: &LegHandle| leg.local.ice.clone().unwrap().ufrag;
+    let offered = ours(&leg);
+    for fork in ["forkA", "forkB"] {
+        leg.update(sdp::negotiate_answer(&browser(fork), &capabilities).unwrap()).unwrap();
+        assert_eq!(ours(&leg), offered, "all forks answer the same offer");
+    }
+    leg.update(sdp::negotiate(&browser("forkB"), &capabilities).unwrap()).unwrap();
+    assert_eq!(ours(&leg), offered, "the same again");
+    leg.update(sdp::negotiate(&browser("restarted"), &capabilities).unwrap()).unwrap();
+    assert_ne!(ours(&leg), offered);
 }
 
 /// Its sockets are bound to no address, so its media comes from the one that it goes to.

@@ -224,6 +224,7 @@ impl Leg {
     }
 
     pub(super) fn update_media(&mut self, negotiated: Negotiated) -> Result<(), LegEnd> {
+        let negotiated = negotiated.continuing(self.negotiated.as_ref());
         if let Some(media) = &mut self.media
             && let Err(error) = media.update(negotiated.clone())
         {
