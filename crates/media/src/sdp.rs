@@ -41,6 +41,10 @@ pub struct Negotiated {
     /// The payload type that the peer sends the codec with: that of our own description. The two
     /// differ only where a peer answered our offer with a number of its own (RFC 3264 §6.1).
     pub local_payload_type: u8,
+    /// The other codecs of our offer with their payload types in it, none after an offer of the
+    /// peer's: who answers may send each of them at any time (RFC 3264 §6.1). Browsers send even those
+    /// that their answer left out.
+    pub local_others: Vec<(Codec, u8)>,
     /// How we send DTMF events, unless the peer has none.
     pub dtmf: Option<DtmfFormat>,
     /// How the peer sends DTMF events.
@@ -88,7 +92,18 @@ impl Negotiated {
     fn payload_types(&self) -> Vec<u8> {
         let dtmf = [self.dtmf, self.local_dtmf, self.local_dtmf_other].into_iter().flatten();
         let codec = [self.payload_type, self.local_payload_type];
-        codec.into_iter().chain(dtmf.map(|dtmf| dtmf.payload_type)).collect()
+        let others = self.local_others.iter().map(|(_, payload_type)| *payload_type);
+        codec.into_iter().chain(others).chain(dtmf.map(|dtmf| dtmf.payload_type)).collect()
+    }
+
+    /// The payload type that the peer sends a codec with.
+    fn local_payload_type_of(&self, codec: Codec) -> Option<u8> {
+        let other = || self.local_others.iter().find(|(other, _)| *other == codec);
+        if codec == self.codec {
+            Some(self.local_payload_type)
+        } else {
+            other().map(|(_, payload_type)| *payload_type)
+        }
     }
 }
 

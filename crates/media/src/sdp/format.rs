@@ -86,11 +86,9 @@ impl Offered {
         let mut offered = Offered { codecs: Vec::new(), dtmf: Vec::new() };
         let mut used: Vec<u8> = current.map(Negotiated::payload_types).unwrap_or_default();
         for codec in capabilities.ordered() {
-            let kept = current.filter(|current| current.codec == codec);
-            let payload_type = match kept {
-                Some(current) => current.local_payload_type,
-                None => free(&mut used, codec.descriptor().offered_payload_type),
-            };
+            let kept = current.and_then(|current| current.local_payload_type_of(codec));
+            let payload_type =
+                kept.unwrap_or_else(|| free(&mut used, codec.descriptor().offered_payload_type));
             offered.codecs.push((codec, payload_type));
         }
         for (clock_rate_hz, payload_type) in DTMF_OFFERED {

@@ -175,6 +175,8 @@ fn negotiate_section(
     let dtmf = choose_dtmf(&formats, codec).filter(|_| capabilities.telephone_events);
     // What answers an offer has the offer's numbers; an answer to ours may have others.
     let ours = offered.and_then(|offered| offered.payload_type(codec));
+    let others = offered.into_iter().flat_map(|offered| &offered.codecs);
+    let local_others = others.filter(|(other, _)| *other != codec).copied().collect();
     let local_dtmf = dtmf.map(|theirs| {
         offered.and_then(|offered| offered.dtmf(theirs.clock_rate_hz)).unwrap_or(theirs)
     });
@@ -189,6 +191,7 @@ fn negotiate_section(
         codec,
         payload_type,
         local_payload_type: ours.unwrap_or(payload_type),
+        local_others,
         dtmf,
         local_dtmf,
         local_dtmf_other,

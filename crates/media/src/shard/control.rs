@@ -22,7 +22,7 @@ use crate::{
     dtmf::{DtmfEvent, DtmfSender},
     prompt::Track,
     rtcp::{Report, SenderInfo},
-    rtp::ReportBlock,
+    rtp::{PayloadType, ReportBlock},
     sdp::{Negotiated, RemoteMedia, RemoteWebRtc},
     srtp::RTCP_TRAILER_BYTES_MAX,
     transcoder::encoder,
@@ -165,6 +165,12 @@ impl Shard {
         let wanted = format.local_dtmf.is_none().then_some(format.codec);
         if listened != wanted {
             leg.listener = wanted.and_then(Listener::new);
+        }
+        leg.cold.other_codecs = Default::default();
+        for (place, (codec, number)) in
+            leg.cold.other_codecs.iter_mut().zip(&negotiated.local_others)
+        {
+            *place = Some((*codec, PayloadType(*number)));
         }
         if leg.cold.opus != negotiated.opus {
             leg.cold.opus = negotiated.opus;

@@ -17,7 +17,7 @@ use super::{
     transmit::{LegKey, Path},
 };
 use crate::{
-    codec::{Codec, FRAME_MS},
+    codec::{CODECS, Codec, FRAME_MS},
     dtls::Association,
     dtmf::{DtmfReceiver, DtmfSender},
     ice::IceLite,
@@ -42,6 +42,9 @@ pub(crate) struct Leg {
     pub(crate) in_slot: bool,
     pub(crate) has_sent: bool,
     pub(crate) has_received: bool,
+    /// The codec of the last frame, and the tick since which it has been that.
+    pub(crate) heard_codec: Option<Codec>,
+    pub(crate) codec_since: u32,
     pub(crate) slot: u8,
     /// Packets that may be sent yet, as long as the peer may not be where it says.
     pub(crate) allowance: Option<u16>,
@@ -168,6 +171,8 @@ pub(crate) struct Cold {
     pub(crate) dtmf: DtmfReceiver,
     /// Whether the event that comes is passed on.
     pub(crate) passes_event: bool,
+    /// What the peer may send besides the codec agreed on.
+    pub(crate) other_codecs: [Option<(Codec, PayloadType)>; CODECS.len() - 1],
     /// What the peer asks of an Opus encoder.
     pub(crate) opus: OpusParameters,
     /// The peer's last sender report: middle bits of its NTP time, and when it came.
@@ -205,6 +210,14 @@ impl Format {
     }
 }
 
+impl Cold {
+    /// The codec that the peer may send besides the one agreed on with this payload type.
+    pub(crate) fn other_codec(&self, payload_type: PayloadType) -> Option<Codec> {
+        let mut others = self.other_codecs.iter().flatten();
+        others.find(|(_, other)| *other == payload_type).map(|(codec, _)| *codec)
+    }
+}
+
 impl Leg {
     pub(crate) fn kind(&self) -> LegKind {
         match self.transport {
@@ -215,6 +228,21 @@ impl Leg {
 
     pub(crate) fn codec(&self) -> Option<Codec> {
         self.format.map(|format| format.codec)
+    }
+
+    /// Whether a frame of this codec is taken. A peer may change its codec, but to another than that
+    /// agreed on no faster than transcoders can be made.
+    pub(crate) fn takes(&mut self, codec: Codec, tick: u64) -> bool {
+        let tick = tick as u32;
+        let is_agreed = self.codec() == Some(codec);
+        let is_too_soon = tick.wrapping_sub(self.codec_since) < CODEC_TICKS_MIN;
+        match self.heard_codec {
+            Some(heard) if heard == codec => return true,
+            Some(_) if !is_agreed && is_too_soon => return false,
+            _ => {}
+        }
+        (self.heard_codec, self.codec_since) = (Some(codec), tick);
+        true
     }
 
     /// Where RTP goes; `None` as long as it may not go anywhere.
@@ -295,6 +323,8 @@ impl Leg {
     }
 }
 
+/// How long a peer keeps to a codec before it may take another than the one agreed on, in ticks.
+const CODEC_TICKS_MIN: u32 = 200;
 /// How long a peer must be silent after what may have been its farewell.
 pub(crate) const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 

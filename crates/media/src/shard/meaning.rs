@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     counters::Discard,
-    leg::{Format, Leg},
+    leg::{Cold, Format, Leg},
     send::COMFORT_NOISE,
     transmit::{Media, MediaKind, StreamId},
 };
@@ -38,12 +38,16 @@ impl Meta {
 
 /// What a payload type means on this leg.
 pub(super) fn kind_of(leg: &Leg, payload_type: PayloadType) -> Result<MediaKind, Discard> {
-    meaning(&leg.format.ok_or(Discard::PayloadType)?, payload_type)
+    meaning(&leg.format.ok_or(Discard::PayloadType)?, &leg.cold, payload_type)
 }
 
 /// A payload type means what our description says; some peers that answered with numbers of their
-/// own send with those.
-pub(super) fn meaning(format: &Format, payload_type: PayloadType) -> Result<MediaKind, Discard> {
+/// own send with those. What we offered besides the codec agreed on comes after both.
+pub(super) fn meaning(
+    format: &Format,
+    cold: &Cold,
+    payload_type: PayloadType,
+) -> Result<MediaKind, Discard> {
     let audio = Ok(MediaKind::Audio(format.codec));
     let is = |dtmf: &DtmfFormat| PayloadType(dtmf.payload_type) == payload_type;
     if payload_type == format.local_payload_type {
@@ -55,6 +59,7 @@ pub(super) fn meaning(format: &Format, payload_type: PayloadType) -> Result<Medi
     }
     match format.dtmf.filter(is) {
         _ if payload_type == format.payload_type => audio,
+        _ if let Some(codec) = cold.other_codec(payload_type) => Ok(MediaKind::Audio(codec)),
         Some(dtmf) => Ok(MediaKind::Dtmf(dtmf.clock_rate_hz)),
         None if payload_type == COMFORT_NOISE => Ok(MediaKind::ComfortNoise),
         None => Err(Discard::PayloadType),

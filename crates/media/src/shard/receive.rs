@@ -13,6 +13,7 @@ use super::{
     transmit::{LegKey, MediaKind, PacketBuffer, Path, StreamId, Transmits},
 };
 use crate::{
+    codec::Codec,
     dtls::{is_client_hello, is_record},
     rtcp,
     rtp::{Arrival, Packet, is_rtcp},
@@ -252,7 +253,7 @@ impl Shard {
         };
         let payload_type = packet.payload_type();
         let format = leg.format.ok_or(Discard::PayloadType);
-        if let Err(reason) = format.and_then(|format| meaning(&format, payload_type)) {
+        if let Err(reason) = format.and_then(|format| meaning(&format, &leg.cold, payload_type)) {
             return self.discard(key, reason);
         }
         let (ssrc, number) = (packet.ssrc(), packet.sequence_number());
@@ -344,7 +345,7 @@ impl Shard {
         now: Instant,
         transmits: &mut impl Transmits,
     ) {
-        let since_epoch = self.clock.since_epoch(now);
+        let (since_epoch, tick) = (self.clock.since_epoch(now), self.clock.tick(now));
         let Ok(packet) = Packet::parse(buffer.datagram()) else {
             return self.discard(key, Discard::Malformed);
         };
@@ -353,6 +354,11 @@ impl Shard {
             Ok(kind) => kind,
             Err(reason) => return self.discard(key, reason),
         };
+        if let MediaKind::Audio(codec) = kind
+            && !leg.takes(codec, tick)
+        {
+            return self.discard(key, Discard::CodecMismatch);
+        }
         let (ssrc, timestamp) = (packet.ssrc(), packet.timestamp());
         let number = match leg.inbound.receive(ssrc, packet.sequence_number(), is_authentic) {
             Arrival::InOrder(number) | Arrival::Late(number) => number,
@@ -390,7 +396,7 @@ impl Shard {
         }
         match kind {
             MediaKind::Dtmf(rate) => self.dtmf(key, &meta, buffer.datagram(), rate, now),
-            MediaKind::Audio(_) => self.listen(key, &meta, buffer.datagram(), now),
+            MediaKind::Audio(codec) => self.listen(key, codec, &meta, buffer.datagram(), now),
             MediaKind::ComfortNoise => {}
         }
         self.pass_on(key, &meta, buffer, now, transmits);
@@ -412,12 +418,14 @@ impl Shard {
 
     /// Listens for digits in the audio of a peer that sends no events. Nobody asks for them while it
     /// hears itself.
-    fn listen(&mut self, key: LegKey, meta: &Meta, datagram: &[u8], now: Instant) {
+    fn listen(&mut self, key: LegKey, codec: Codec, meta: &Meta, datagram: &[u8], now: Instant) {
         let Some(leg) = self.leg(key) else { return };
         if matches!(leg.mode, Mode::Echo | Mode::DelayedEcho(_)) {
             return;
         }
-        let Some(listener) = &mut leg.listener else { return };
+        // Who agreed on one codec and sends another agreed on events before, or has none.
+        let listener = leg.listener.as_mut().filter(|listener| listener.codec() == codec);
+        let Some(listener) = listener else { return };
         let payload = datagram.get(meta.payload.clone()).unwrap_or_default();
         let before = listener.poll_timeout();
         let event = listener.hear(meta.number, payload, now);

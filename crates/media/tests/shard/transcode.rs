@@ -26,6 +26,7 @@ pub struct Talker {
     /// Samples said so far.
     said: u64,
     number: u64,
+    payload_type: PayloadType,
     frequency_hz: f64,
 }
 
@@ -34,7 +35,26 @@ impl Talker {
         let rate_hz = if codec == Codec::Opus { 16_000 } else { codec.descriptor().pcm_rate_hz };
         let encoder = Encoder::new(codec, rate_hz).unwrap();
         let (said, number, frame_ms) = (0, 1000, 20);
-        Self { key, codec, address, encoder, rate_hz, frame_ms, said, number, frequency_hz }
+        let payload_type = FORMAT;
+        Self {
+            key,
+            codec,
+            address,
+            encoder,
+            rate_hz,
+            frame_ms,
+            said,
+            number,
+            payload_type,
+            frequency_hz,
+        }
+    }
+
+    /// Goes on with another codec and payload type.
+    fn switch(&mut self, codec: Codec, payload_type: u8) {
+        let switched = Talker::new(self.key, codec, self.address, self.frequency_hz);
+        let number = self.number;
+        *self = Self { number, payload_type: PayloadType(payload_type), ..switched };
     }
 
     /// The next packet of the tone.
@@ -46,7 +66,7 @@ impl Talker {
         let mut payload = [0; 1500];
         let len = self.encoder.encode(&pcm, &mut payload).unwrap();
         let ticks = self.said * u64::from(self.codec.clock_rate_hz()) / u64::from(self.rate_hz);
-        let bytes = rtp(FORMAT, 9, self.number, ticks as u32, &payload[..len]);
+        let bytes = rtp(self.payload_type, 9, self.number, ticks as u32, &payload[..len]);
         self.said += pcm.len() as u64;
         self.number += 1;
         bytes
@@ -133,6 +153,71 @@ fn every_pair_of_codecs_hears_the_tone_of_the_other() {
             }
         }
     }
+}
+
+#[test]
+fn rfc3264_6_1_who_answers_may_send_whatever_was_offered_at_any_time() {
+    for answered in ["0", "0 8", "0 8 9 111"] {
+        let mut world = World::new();
+        let mut parameters = LegParameters::offering(media::shard::LegKind::Plain);
+        parameters.signalling_remote = Some(address(A).ip());
+        let (a, a_id) = world.open(parameters, None);
+        let answer = format!(
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+             m=audio 4000 RTP/AVP {answered}\r\na=rtpmap:111 opus/48000/2\r\n"
+        );
+        let answer = media::sdp::parse(answer.as_bytes()).unwrap();
+        let negotiated = media::sdp::negotiate_answer(&answer, &Default::default()).unwrap();
+        world.command(a, Command::Update(Box::new(Update { negotiated, ice: None })));
+        let mut parameters = LegParameters::answering(speaking(Codec::Pcmu, B));
+        parameters.signalling_remote = Some(address(B).ip());
+        let (b, b_id) = world.open(parameters, None);
+        world.command(a, Command::Bridge { peer: b_id });
+        world.command(b, Command::Bridge { peer: a_id });
+        let mut alice = Talker::new(a, Codec::Pcmu, A, 440.0);
+        let bob = Talker::new(b, Codec::Pcmu, B, 440.0);
+        for (codec, payload_type) in
+            [(Codec::Pcmu, 0), (Codec::Pcma, 8), (Codec::G722, 9), (Codec::Opus, 111)]
+        {
+            alice.switch(codec, payload_type);
+            for _ in 0..100 {
+                alice.say(&mut world);
+                world.advance_ms(20);
+            }
+            let heard = rtp_of(&world.take_sent(), Path::Rtp(b));
+            assert!((94..=101).contains(&heard.len()), "{answered}, {codec}: {}", heard.len());
+            let pcm = bob.hear(&heard);
+            let ratio = tone_to_rest_db(&pcm, bob.rate_hz, 440.0);
+            assert!(ratio > 20.0, "{answered}, {codec}: {ratio:.1} dB");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_changes_its_codec_with_every_packet_makes_no_transcoder_for_each() {
+    let mut world = World::new();
+    let mut negotiated = speaking(Codec::Pcmu, A);
+    negotiated.local_others = vec![(Codec::Opus, 111)];
+    let mut parameters = LegParameters::answering(negotiated);
+    parameters.signalling_remote = Some(address(A).ip());
+    let (a, a_id) = world.open(parameters, None);
+    let mut parameters = LegParameters::answering(speaking(Codec::Pcmu, B));
+    parameters.signalling_remote = Some(address(B).ip());
+    let (b, b_id) = world.open(parameters, None);
+    world.command(a, Command::Bridge { peer: b_id });
+    world.command(b, Command::Bridge { peer: a_id });
+    let mut alice = Talker::new(a, Codec::Pcmu, A, 440.0);
+    for n in 0..100 {
+        match n % 2 {
+            0 => alice.switch(Codec::Opus, 111),
+            _ => alice.switch(Codec::Pcmu, 96),
+        }
+        alice.say(&mut world);
+        world.advance_ms(20);
+    }
+    let refused = world.shard.counters().discarded(Discard::CodecMismatch);
+    assert!((40..=46).contains(&refused), "{refused} of 50");
+    assert!(rtp_of(&world.take_sent(), Path::Rtp(b)).len() >= 50);
 }
 
 fn rtp_of(sent: &[Sent], path: Path) -> Vec<Rtp> {
