@@ -87,7 +87,8 @@ impl<W: Wire> Signaling<W> {
     fn start_call(&mut self, leg: Leg, id: ServerId, invitation: Invitation, place: Place) {
         let dialer = self.shared.dialer.clone();
         let (port, key, events) = SipPort::new(&dialer);
-        self.legs.insert(key, leg, Some(id), events);
+        let user = invitation.facts.user.as_deref().map(Box::from);
+        self.legs.insert(key, leg, user, Some(id), events);
         let call = calls::run(Arc::clone(&self.shared), invitation, port, place);
         tokio::spawn(async move {
             if AssertUnwindSafe(call).catch_unwind().await.is_err() {

@@ -93,6 +93,7 @@ impl<W: Wire> Signaling<W> {
         let Dialing { dial, events } = dialing;
         let contact = self.contact(&flow);
         let settings = Arc::clone(self.legs.settings());
+        let user = dial.to_user.as_deref().map(Box::from);
         let invite = Invite {
             uri: dial.uri,
             routes: dial.routes,
@@ -104,7 +105,7 @@ impl<W: Wire> Signaling<W> {
             headers: dial.headers,
         };
         match Leg::call(invite, flow, &contact, settings, &mut self.rng, now) {
-            Ok(leg) => self.legs.insert(key, leg, None, events),
+            Ok(leg) => self.legs.insert(key, leg, user, None, events),
             Err(error) => {
                 debug!(%error, "call not made");
                 // A new queue has room for its first event.

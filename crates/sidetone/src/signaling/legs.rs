@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use transaction::{ClientId, Peak, ServerId, TransactionLayer};
 use transport::routing::NextHop;
-use transport::{Flow, FlowId, Message, Method, Uri};
+use transport::{Flow, FlowId, Message, Method, TransportKind, Uri};
 
 use crate::calls::{self, SipCommand, SipEvent};
 use crate::metrics::{Direction, Metrics};
@@ -62,6 +62,8 @@ pub struct Unsent {
 
 struct Entry {
     leg: Leg,
+    /// Who has shown a password, or was called.
+    user: Option<Box<str>>,
     /// Until the end has been told.
     events: Option<mpsc::Sender<SipEvent>>,
     /// The transaction of our last INVITE.
@@ -120,6 +122,7 @@ impl Legs {
         &mut self,
         key: LegKey,
         leg: Leg,
+        user: Option<Box<str>>,
         invite: Option<ServerId>,
         events: mpsc::Sender<SipEvent>,
     ) {
@@ -130,7 +133,7 @@ impl Legs {
         }
         self.by_flow.insert((flow, key));
         let events = Some(events);
-        let entry = Entry { leg, events, invite: None, flow, deadline: None };
+        let entry = Entry { leg, user, events, invite: None, flow, deadline: None };
         self.table.insert(key, Box::new(entry));
         self.live += 1;
         self.changed.push(key);
@@ -266,18 +269,24 @@ impl Legs {
         }
     }
 
-    /// A contact registered on a connection: legs of that contact which have lost theirs go on
-    /// there (RFC 5626 §4.4). A browser's contact is a name that it made up and nobody guesses.
-    pub(super) fn handle_registered(&mut self, contact: &Uri, flow: Flow) {
-        let is_of_contact = |leg: &Leg| {
-            let target = leg.remote_target().parse::<Uri>();
-            target.is_ok_and(|target| {
-                target.user() == contact.user() && target.host() == contact.host()
-            })
+    /// A user registered a contact on a connection: legs of that user and contact which have lost
+    /// theirs go on there (RFC 5626 §4.4).
+    pub(super) fn handle_registered(&mut self, user: &str, contact: &Uri, flow: Flow) {
+        let is_web = |kind| matches!(kind, TransportKind::Ws | TransportKind::Wss);
+        let is_of_contact = |entry: &Entry| {
+            let kind = entry.leg.flow().kind;
+            let target = entry.leg.remote_target().parse::<Uri>();
+            entry.user.as_deref() == Some(user)
+                && (kind == flow.kind || is_web(kind) && is_web(flow.kind))
+                && target.is_ok_and(|target| {
+                    target.user() == contact.user()
+                        && target.host() == contact.host()
+                        && target.port() == contact.port()
+                })
         };
         let lost = self.lost.iter().filter_map(|key| Some((*key, self.table.get(key)?)));
         let moved: Vec<LegKey> =
-            lost.filter(|(_, entry)| is_of_contact(&entry.leg)).map(|(key, _)| key).collect();
+            lost.filter(|(_, entry)| is_of_contact(entry)).map(|(key, _)| key).collect();
         for key in moved {
             self.with(Some(key), |leg| leg.handle_flow_moved(flow));
         }

@@ -34,9 +34,9 @@ impl<W: Wire> Signaling<W> {
         };
         self.shared.metrics.registration((&answer).into());
         self.shared.metrics.registrations(registrar);
-        if answer.is_ok() && matches!(flow.kind, TransportKind::Ws | TransportKind::Wss) {
+        if answer.is_ok() && flow.kind != TransportKind::Udp {
             for contact in request.addresses(Name::Contact).flatten() {
-                self.legs.handle_registered(contact.uri(), *flow);
+                self.legs.handle_registered(&user.name, contact.uri(), *flow);
             }
         }
         let bytes = writer
