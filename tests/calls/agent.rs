@@ -399,6 +399,7 @@ impl Agent {
                     let _ = self.layer.cancel(*id, reason.as_deref(), now());
                 }
             }
+            Action::Farewell { .. } => {}
             Action::Acknowledge { bytes, .. } => self.to_server.send(bytes),
         }
     }

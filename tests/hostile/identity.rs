@@ -10,8 +10,10 @@ use crate::agent::Agent;
 use crate::live::Live;
 use crate::metrics::{wait_for, wait_for_calls};
 use crate::request::{Request, header, status, to_tag};
+use crate::server::Server;
 use crate::start;
 
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const OFFICE: &str = "[users.199]\npassword = '199pass'\nmax_contacts = 2\nremove_existing = false\n\
     [users.3001]\npassword = '3001pass'\n";
 
@@ -201,43 +203,78 @@ fn a_token_in_the_url_of_a_websocket_is_one_and_nothing_else_there_is() {
 
 #[test]
 fn a_registration_takes_over_no_call_of_another_user() {
-    let secret = "0123456789abcdef0123456789abcdef";
-    let server = start(&format!("{OFFICE}[auth]\ntoken_secret = '{secret}'\n"));
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
-    let open = |user: &str| {
-        let claims = Claims { sub: user.to_owned(), exp: now + 60.0, nbf: None, to: None };
-        let token = TokenKey::new(secret).sign(&claims).unwrap();
-        Agent::ws_at(server.address("http"), &format!("/?token={token}"))
-    };
-    let send = |agent: &mut Agent, request: &Request| {
-        let text = String::from_utf8(request.bytes(agent)).unwrap();
-        let own = format!("sip:mallory@{}", agent.local());
-        agent.send(text.replace(&own, "sip:page@page.invalid;transport=ws").as_bytes());
-    };
-    let ask = |agent: &mut Agent, request: &Request| {
-        send(agent, request);
-        let answer = agent.final_response(request, Duration::from_secs(5)).unwrap();
-        assert_eq!(status(&answer), 200, "{answer}");
-        answer
-    };
-    let mut page = open("199");
-    let description = crate::sdp::plain(([127, 0, 0, 1], 9).into());
-    let invite = Request::new("INVITE", "9197").body(description);
-    let to_tag = to_tag(&ask(&mut page, &invite));
-    let branch = crate::request::fresh("z9hG4bK");
-    send(&mut page, &Request { branch, to_tag, ..invite.same_transaction("ACK") });
+    let server = start(&with_tokens());
+    let mut page = open(&server, "199");
+    call_from_page(&mut page, "9197");
     wait_for_calls(&server, 1);
     drop(page);
-    wait_for(&server, "the page is gone", |metrics| {
-        metrics.sum("sidetone_sip_connections", &["transport=\"ws\""]) == 0.0
-    });
-    let (mut intruder, mut owner) = (open("3001"), open("199"));
-    ask(&mut intruder, &Request::new("REGISTER", "3001"));
-    ask(&mut owner, &Request::new("REGISTER", "199"));
+    wait_for_no_page(&server);
+    let (mut intruder, mut owner) = (open(&server, "3001"), open(&server, "199"));
+    ask_as_page(&mut intruder, &Request::new("REGISTER", "3001"));
+    ask_as_page(&mut owner, &Request::new("REGISTER", "199"));
     server.signal("TERM");
     let bye = owner.next_request(Duration::from_secs(3)).unwrap();
     owner.answer(&bye, "200 OK", "");
     assert_eq!(intruder.next_request(Duration::from_millis(300)), None);
+}
+
+#[test]
+fn a_page_that_was_away_when_its_call_ended_is_told_when_it_is_back() {
+    let server = start(&format!("{}[calls]\nduration_max_s = 2\n", with_tokens()));
+    let mut page = open(&server, "199");
+    call_from_page(&mut page, "9197");
+    drop(page);
+    wait_for_no_page(&server);
+    wait_for_calls(&server, 0);
+    let (mut intruder, mut owner) = (open(&server, "3001"), open(&server, "199"));
+    ask_as_page(&mut intruder, &Request::new("REGISTER", "3001"));
+    assert_eq!(intruder.next_request(Duration::from_millis(300)), None);
+    let register = Request::new("REGISTER", "199");
+    send_as_page(&mut owner, &register);
+    let bye = owner.next_request(Duration::from_secs(3)).unwrap();
+    assert!(bye.starts_with("BYE sip:page@page.invalid"), "{bye}");
+    owner.answer(&bye, "200 OK", "");
+    assert!(owner.final_response(&register, Duration::from_secs(3)).is_some());
+    assert_eq!(owner.next_request(Duration::from_secs(1)), None, "once");
+}
+
+fn with_tokens() -> String {
+    format!("{OFFICE}[auth]\ntoken_secret = '{SECRET}'\n")
+}
+
+/// A WebSocket with a token of the user.
+fn open(server: &Server, user: &str) -> Agent {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+    let claims = Claims { sub: user.to_owned(), exp: now + 60.0, nbf: None, to: None };
+    let token = TokenKey::new(SECRET).sign(&claims).unwrap();
+    Agent::ws_at(server.address("http"), &format!("/?token={token}"))
+}
+
+fn send_as_page(agent: &mut Agent, request: &Request) {
+    let text = String::from_utf8(request.bytes(agent)).unwrap();
+    let own = format!("sip:mallory@{}", agent.local());
+    agent.send(text.replace(&own, "sip:page@page.invalid;transport=ws").as_bytes());
+}
+
+fn ask_as_page(agent: &mut Agent, request: &Request) -> String {
+    send_as_page(agent, request);
+    let answer = agent.final_response(request, Duration::from_secs(5)).unwrap();
+    assert_eq!(status(&answer), 200, "{answer}");
+    answer
+}
+
+fn call_from_page(page: &mut Agent, number: &str) {
+    let description = crate::sdp::plain(([127, 0, 0, 1], 9).into());
+    let invite = Request::new("INVITE", number).body(description);
+    let to_tag = to_tag(&ask_as_page(page, &invite));
+    let branch = crate::request::fresh("z9hG4bK");
+    send_as_page(page, &Request { branch, to_tag, ..invite.same_transaction("ACK") });
+}
+
+fn wait_for_no_page(server: &Server) {
+    wait_for(server, "the page is gone", |metrics| {
+        metrics.sum("sidetone_sip_connections", &["transport=\"ws\""]) == 0.0
+    });
 }
 
 /// Tries many passwords of users who are and of users who are not.

@@ -220,6 +220,12 @@ pub enum Action {
         /// The value of the Reason header field (RFC 3326).
         reason: Option<String>,
     },
+    /// A BYE that cannot be sent, since the peer's connection is gone: to be sent in a transaction of
+    /// its own if the peer comes back soon. The leg ends without it.
+    Farewell {
+        /// The whole BYE.
+        bytes: Bytes,
+    },
     /// Send the ACK of a 2xx, without a transaction.
     Acknowledge {
         /// The whole ACK.

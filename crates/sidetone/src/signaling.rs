@@ -11,6 +11,7 @@
 mod admission;
 mod dialing;
 mod facts;
+mod farewells;
 mod identity;
 mod legs;
 mod registration;

@@ -78,6 +78,8 @@ impl Leg {
     /// `Q.850;cause=16;text="NORMAL_CLEARING"` (RFC 3326). Harmless on a leg that is ending.
     pub fn hang_up(&mut self, reason: Option<&str>, now: Instant) {
         if self.is_out_of_reach() {
+            self.bye_reason = reason.map(Box::from);
+            self.leave_farewell();
             return self.abandon(now);
         }
         if self.state == State::Early {

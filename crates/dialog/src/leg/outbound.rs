@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use transport::{Flow, Message, Method, Name, RequestWriter};
 
 use super::{Leg, SUPPORTED};
@@ -9,7 +10,7 @@ use crate::body::Body;
 use crate::event::{Action, Cause, Failure, Party, Purpose};
 use crate::reject::ALLOW;
 use crate::session_timer::{Refresher, SECONDS_MAX, SessionInterval, SessionRequest};
-use crate::state::Input;
+use crate::state::{Input, State};
 
 /// A running session timer (RFC 4028).
 pub(super) struct Session {
@@ -135,15 +136,25 @@ impl Leg {
     }
 
     pub(super) fn send_bye(&mut self, now: Instant) {
-        let own = || self.end.as_ref().and_then(|(_, cause, _)| cause.reason());
-        let reason = self.bye_reason.take().or_else(|| own().map(Box::from));
-        let sent = self.send(Purpose::Bye, Method::Bye, |writer| match &reason {
-            Some(reason) => writer.header(Name::Reason, reason),
-            None => writer,
-        });
-        if sent.is_none() {
+        let reason = self.reason_to_end();
+        if self.send(Purpose::Bye, Method::Bye, |writer| with_reason(writer, reason)).is_none() {
             self.run(Input::ByeDone, now);
         }
+    }
+
+    /// The BYE that the peer gets should it come back.
+    pub(super) fn leave_farewell(&mut self) {
+        let reason = self.reason_to_end();
+        if self.state == State::Confirmed
+            && let Some((bytes, _)) = self.write(Method::Bye, |writer| with_reason(writer, reason))
+        {
+            self.actions.push_back(Action::Farewell { bytes });
+        }
+    }
+
+    fn reason_to_end(&mut self) -> Option<Box<str>> {
+        let own = || self.end.as_ref().and_then(|(_, cause, _)| cause.reason());
+        self.bye_reason.take().or_else(|| own().map(Box::from))
     }
 
     fn send_update(&mut self) {
@@ -168,6 +179,16 @@ impl Leg {
         method: Method,
         fill: impl FnOnce(RequestWriter) -> RequestWriter,
     ) -> Option<()> {
+        let (bytes, flow) = self.write(method, fill)?;
+        self.actions.push_back(Action::Request { purpose, bytes, flow });
+        Some(())
+    }
+
+    fn write(
+        &mut self,
+        method: Method,
+        fill: impl FnOnce(RequestWriter) -> RequestWriter,
+    ) -> Option<(Bytes, Flow)> {
         let flow = self.dialog.next_hop(&self.flow);
         let branch = self.new_branch();
         let writer = self
@@ -176,9 +197,7 @@ impl Leg {
             .ok()?
             .via(flow.kind, &self.contact, &branch)
             .header(Name::UserAgent, &self.settings.server);
-        let bytes = fill(writer).finish();
-        self.actions.push_back(Action::Request { purpose, bytes, flow });
-        Some(())
+        Some((fill(writer).finish(), flow))
     }
 
     fn handle_refresh_response(&mut self, status: u16, response: &Message, now: Instant) {
@@ -236,6 +255,13 @@ impl Leg {
     pub(super) fn lose(&mut self, status: u16, now: Instant) {
         self.ends(Party::Local, Cause::DialogLost { status }, None);
         self.run(Input::Lost, now);
+    }
+}
+
+fn with_reason(writer: RequestWriter, reason: Option<Box<str>>) -> RequestWriter {
+    match reason {
+        Some(reason) => writer.header(Name::Reason, &*reason),
+        None => writer,
     }
 }
 

@@ -238,7 +238,7 @@ impl World {
                     }
                     self.open.push((action, Kind::Open));
                 }
-                Action::Cancel { .. } | Action::Acknowledge { .. } => {}
+                Action::Cancel { .. } | Action::Farewell { .. } | Action::Acknowledge { .. } => {}
             }
         }
         for event in self.rig.events() {

@@ -172,7 +172,7 @@ impl Call {
                 let id = self.ours.request(bytes, flow, self.now).unwrap();
                 self.clients.insert(id, purpose);
             }
-            Action::Cancel { .. } | Action::Acknowledge { .. } => {
+            Action::Cancel { .. } | Action::Farewell { .. } | Action::Acknowledge { .. } => {
                 panic!("a leg that was called")
             }
         }

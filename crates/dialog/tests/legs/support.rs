@@ -321,6 +321,7 @@ pub fn message_of(action: &Action) -> Message {
     match action {
         Action::Respond { bytes, .. }
         | Action::Request { bytes, .. }
+        | Action::Farewell { bytes }
         | Action::Acknowledge { bytes, .. } => parse(bytes.clone()),
         Action::Cancel { .. } => panic!("a CANCEL is written by the transaction"),
     }

@@ -11,8 +11,9 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use transaction::{ClientId, Peak, ServerId, TransactionLayer};
 use transport::routing::NextHop;
-use transport::{Flow, FlowId, Message, Method, TransportKind, Uri};
+use transport::{Flow, FlowId, Message, Method};
 
+use super::farewells::{Farewells, Returned};
 use crate::calls::{self, SipCommand, SipEvent};
 use crate::metrics::{Direction, Metrics};
 
@@ -45,6 +46,7 @@ pub(super) struct Legs {
     changed: Vec<LegKey>,
     /// Requests to peers whose connection is closed.
     unrouted: VecDeque<(Unsent, NextHop)>,
+    farewells: Farewells,
     /// ACKs of 2xx, which no transaction sends.
     acks: VecDeque<(Flow, Bytes)>,
     /// Legs that have not ended.
@@ -85,6 +87,7 @@ impl Legs {
             lost: BTreeSet::new(),
             changed: Vec::new(),
             unrouted: VecDeque::new(),
+            farewells: Farewells::default(),
             acks: VecDeque::new(),
             live: 0,
             peak: Peak::default(),
@@ -269,26 +272,30 @@ impl Legs {
         }
     }
 
-    /// A user registered a contact on a connection: legs of that user and contact which have lost
-    /// theirs go on there (RFC 5626 §4.4).
-    pub(super) fn handle_registered(&mut self, user: &str, contact: &Uri, flow: Flow) {
-        let is_web = |kind| matches!(kind, TransportKind::Ws | TransportKind::Wss);
-        let is_of_contact = |entry: &Entry| {
-            let kind = entry.leg.flow().kind;
-            let target = entry.leg.remote_target().parse::<Uri>();
-            entry.user.as_deref() == Some(user)
-                && (kind == flow.kind || is_web(kind) && is_web(flow.kind))
-                && target.is_ok_and(|target| {
-                    target.user() == contact.user()
-                        && target.host() == contact.host()
-                        && target.port() == contact.port()
-                })
+    /// Legs of a peer that has registered again and which have lost their connection go on with that
+    /// one (RFC 5626 §4.4); those that have ended meanwhile are told.
+    pub(super) fn handle_registered(
+        &mut self,
+        peer: &Returned<'_>,
+        transactions: &mut TransactionLayer,
+        metrics: &Metrics,
+        now: Instant,
+    ) {
+        let is_of_peer = |entry: &Entry| {
+            let (leg, user) = (&entry.leg, entry.user.as_deref());
+            user.is_some_and(|user| peer.is_peer_of(user, leg.remote_target(), leg.flow().kind))
         };
         let lost = self.lost.iter().filter_map(|key| Some((*key, self.table.get(key)?)));
         let moved: Vec<LegKey> =
-            lost.filter(|(_, entry)| is_of_contact(entry)).map(|(key, _)| key).collect();
+            lost.filter(|(_, entry)| is_of_peer(entry)).map(|(key, _)| key).collect();
         for key in moved {
-            self.with(Some(key), |leg| leg.handle_flow_moved(flow));
+            self.with(Some(key), |leg| leg.handle_flow_moved(peer.flow));
+        }
+        for bye in self.farewells.take(peer, now) {
+            metrics.request(Direction::Out, peer.flow.kind, &Method::Bye);
+            if let Err(error) = transactions.request(bye, peer.flow, now) {
+                debug!(%error, "farewell not sent");
+            }
         }
     }
 
@@ -391,6 +398,14 @@ impl Legs {
                     && let Err(error) = transactions.cancel(id, reason.as_deref(), now)
                 {
                     debug!(%error, "nothing to cancel");
+                }
+            }
+            Action::Farewell { bytes } => {
+                if let Some(Entry { leg, user: Some(user), .. }) =
+                    self.table.get(&key).map(|e| &**e)
+                {
+                    let (target, kind) = (leg.remote_target(), leg.flow().kind);
+                    self.farewells.add(user, target, kind, bytes, now);
                 }
             }
             Action::Acknowledge { bytes, flow } => {

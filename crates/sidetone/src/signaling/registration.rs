@@ -6,6 +6,7 @@ use bytes::Bytes;
 use transaction::ServerId;
 use transport::{Flow, Message, Name, ResponseWriter, TransportKind, framing};
 
+use super::farewells::Returned;
 use super::identity::Admitted;
 use super::{Signaling, Wire};
 use crate::metrics::RegistrationResult;
@@ -36,7 +37,9 @@ impl<W: Wire> Signaling<W> {
         self.shared.metrics.registrations(registrar);
         if answer.is_ok() && flow.kind != TransportKind::Udp {
             for contact in request.addresses(Name::Contact).flatten() {
-                self.legs.handle_registered(&user.name, contact.uri(), *flow);
+                let peer = Returned { user: &user.name, contact: contact.uri(), flow: *flow };
+                let metrics = &self.shared.metrics;
+                self.legs.handle_registered(&peer, &mut self.transactions, metrics, now);
             }
         }
         let bytes = writer
