@@ -341,6 +341,23 @@ fn who_is_on_hold_may_be_silent_until_it_is_taken_off() {
 }
 
 #[test]
+fn the_public_reaches_by_a_transfer_only_whom_it_reaches_without() {
+    for is_public in [true, false] {
+        run(|seed| async move {
+            let mut office = Office::new(seed, |config| {
+                config.users.get_mut("one").unwrap().public = is_public;
+            });
+            let caller = office.caller("through");
+            let phone = office.phone(1, Script { hang_up: seconds(5), ..answers(1) });
+            office.close().await;
+            let (caller, phone) = (caller.await.unwrap(), phone.await.unwrap());
+            assert_eq!((caller.answered, phone.invites), if is_public { (1, 1) } else { (0, 0) });
+            assert_eq!(status_of(&caller), (!is_public).then_some(404));
+        });
+    }
+}
+
+#[test]
 fn rfc3261_8_1_3_4_a_redirection_is_followed() {
     run(|seed| async move {
         let mut office = Office::new(seed, |config| config.dialplan.context = "public".to_owned());

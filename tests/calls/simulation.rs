@@ -77,6 +77,10 @@ impl Wire for SimulatedWire {
         true
     }
 
+    fn connections(&self) -> usize {
+        0
+    }
+
     fn route(&self, hop: NextHop) -> impl Future<Output = Result<Flow, NetError>> + Send + 'static {
         let Host::Ip(ip) = hop.host else { panic!("no names are simulated") };
         let remote = SocketAddr::new(ip, hop.port.unwrap_or(5060));

@@ -14,6 +14,27 @@ use crate::server::Server;
 use crate::start;
 
 #[test]
+fn who_acknowledges_nothing_keeps_nobody_out() {
+    let server = start("[limits]\ncalls_max = 40\n");
+    let mut silent = Agent::udp(server.address("udp"));
+    let description = sdp::plain(([127, 0, 0, 1], 9).into());
+    let answers: Vec<u16> = (0..15)
+        .map(|_| {
+            let invite = Request::new("INVITE", "9197").body(description.clone());
+            let answer = silent.ask(&invite);
+            if status(&answer) == 503 {
+                assert!(answer.contains("Retry-After: "), "{answer}");
+            }
+            status(&answer)
+        })
+        .collect();
+    assert_eq!(answers[..10], [200; 10]);
+    assert_eq!(answers[10..], [503; 5], "a quarter of all");
+    let other = Agent::udp_from([127, 0, 0, 2].into(), server.address("udp"));
+    Call::dial(other, "9197").hang_up();
+}
+
+#[test]
 fn what_is_too_large_is_told_so_on_every_transport() {
     let server = start("");
     let live = Live::start(&server);

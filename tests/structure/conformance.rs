@@ -66,6 +66,7 @@ const TITLES: &[(u32, &str)] = &[
     (8760, "Digest algorithms of SIP"),
     (8829, "JSEP"),
     (8839, "ICE in SDP"),
+    (8842, "DTLS in SDP"),
     (8843, "BUNDLE"),
     (8866, "SDP"),
     (9143, "BUNDLE"),

@@ -123,14 +123,15 @@ impl Refusal {
             Refusal::NotAcceptableHere { warning: Some(warning) } => {
                 vec![(Name::Warning, warning.clone())]
             }
-            Refusal::BadEvent => vec![(Name::AllowEvents, String::new())],
             Refusal::BadInfoPackage => vec![(Name::RecvInfo, String::new())],
             Refusal::OutOfOrder { retry_after_s }
             | Refusal::RequestPending { retry_after_s }
             | Refusal::Overloaded { retry_after_s } => {
                 vec![(Name::RetryAfter, retry_after_s.to_string())]
             }
-            Refusal::Forbidden
+            // Allow-Events would have to name one (RFC 6665 §8.4).
+            Refusal::BadEvent
+            | Refusal::Forbidden
             | Refusal::NotFound
             | Refusal::Unavailable
             | Refusal::UnknownDialog

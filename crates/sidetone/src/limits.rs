@@ -1,5 +1,7 @@
 //! The open-file limit: raised at start, and what it means for the number of calls.
 
+use std::ops::RangeInclusive;
+
 /// Raises the soft limit of open files to the hard one and returns what is in force.
 ///
 /// # Errors
@@ -25,6 +27,14 @@ pub fn connections_max(configured: usize, open_files: u64, calls_max: usize) -> 
     configured.min(usize::try_from(left).unwrap_or(usize::MAX)).max(1)
 }
 
+/// How many answered calls from one address may wait for their ACK when nobody showed a password: a
+/// quarter of those that have room and ports, so that others can still call.
+#[must_use]
+pub fn unacknowledged_max(calls_max: usize, rtp_ports: &RangeInclusive<u16>) -> usize {
+    let pairs = rtp_ports.end().saturating_sub(*rtp_ports.start()).div_ceil(2);
+    (calls_max.min(usize::from(pairs)) / 4).max(1)
+}
+
 /// Listeners, epoll instances, the state folder, metrics scrapes and the standard streams.
 const RESERVED_FILES: u64 = 200;
 /// RTP, RTP to where it goes once that is known, and RTCP.
@@ -41,6 +51,9 @@ mod tests {
         assert_eq!(calls_max(5_000, 1_024), 206);
         assert_eq!(calls_max(5_000, 1_048_576), 5_000);
         assert_eq!(calls_max(5_000, 10), 1);
+        assert_eq!(unacknowledged_max(5_000, &(10_100..=29_999)), 1_250);
+        assert_eq!(unacknowledged_max(5_000, &(40_000..=40_399)), 50);
+        assert_eq!(unacknowledged_max(1, &(10_100..=29_999)), 1);
         assert_eq!(connections_max(20_000, 1_024, 206), 206);
         assert_eq!(connections_max(20_000, 1_048_576, 5_000), 20_000);
     }

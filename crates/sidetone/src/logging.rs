@@ -72,9 +72,11 @@ pub fn filter(log: &Log) -> Result<EnvFilter, LogError> {
             )));
         }
     }
-    // Libraries of the packet path would log for each hostile packet; what matters is counted. What
-    // is wrong with a sound file is said by who reads it.
-    let quiet = "rtc_dtls=off,rtc_ice=off,rtc_srtp=off,rtc_stun=off,symphonia=off";
+    // Libraries of the packet path would log for each hostile packet, and rustls warns of each phone
+    // that names an address as its host; what matters is counted. What is wrong with a sound file is
+    // said by who reads it. A WebSocket's whole messages have passwords and tokens in them.
+    let quiet = "rtc_dtls=off,rtc_ice=off,rtc_srtp=off,rtc_stun=off,rustls=error,symphonia=off,\
+                 tungstenite=debug,tokio_tungstenite=debug";
     EnvFilter::try_new(format!("{quiet},{}", log.level)).map_err(|error| refused(error.to_string()))
 }
 

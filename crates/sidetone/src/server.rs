@@ -201,10 +201,12 @@ impl Server {
             trail: Trail::default(),
             stop: stopped,
         };
+        let rtp_ports = config.media.rtp_port_min..=config.media.rtp_port_max;
         let signaling = signaling::Config {
             advertised: media_addresses.iter().map(|a| (a.bound, a.advertised)).collect(),
             listeners: listen.iter().map(|(kind, address)| (kind.transport(), *address)).collect(),
             token_key: loaded.token_key,
+            unacknowledged_max: limits::unacknowledged_max(calls_max, &rtp_ports),
             ..signaling::Config::from(&config)
         };
         let signaling = Signaling::new(signaling, network.clone(), shared, inbox);

@@ -33,13 +33,14 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
-use transaction::{Event, ServerId, TransactionLayer};
+use transaction::{Event, Peak, ServerId, TransactionLayer};
 use transport::net::{NetEvent, give_back_heap};
 use transport::{Flow, FlowId, Message, Method, ResponseWriter, TransportKind};
 
 use crate::auth::{Authenticator, TokenKey};
 use crate::calls::{Inbox, Order, Shared};
 use crate::config;
+use crate::limits;
 use crate::metrics::{Direction, Refusal};
 use dialing::Dialing;
 use identity::Admitted;
@@ -68,6 +69,8 @@ pub struct Config {
     pub listeners: Vec<(TransportKind, SocketAddr)>,
     /// Transactions in memory at the most.
     pub transactions_max: usize,
+    /// Answered calls from one address that may wait for their ACK, of callers without a password.
+    pub unacknowledged_max: usize,
     /// How callers show who they are.
     pub auth: config::Auth,
     /// What tokens are signed with.
@@ -90,6 +93,10 @@ impl From<&config::Config> for Config {
             external_ports: PortMap::new(config.sip.external_ports.0.clone()),
             listeners: Vec::new(),
             transactions_max: config.limits.transactions_max,
+            unacknowledged_max: limits::unacknowledged_max(
+                config.limits.calls_max,
+                &(config.media.rtp_port_min..=config.media.rtp_port_max),
+            ),
             auth: config.auth.clone(),
             token_key: config
                 .auth
@@ -116,7 +123,11 @@ pub struct Signaling<W> {
     listeners: Vec<(TransportKind, SocketAddr)>,
     /// New calls are refused beyond it.
     transactions_max: usize,
+    /// And beyond it, of callers without a password from one address that acknowledge nothing.
+    unacknowledged_max: usize,
     authenticator: Authenticator,
+    /// What connections held is free once they have left, but not given back.
+    connections: Peak,
     /// Tokens that WebSockets were opened with.
     connection_tokens: HashMap<FlowId, Box<str>>,
     /// What was decided about the request that is given to the transactions now; the transaction
@@ -158,7 +169,9 @@ impl<W: Wire> Signaling<W> {
             external_ports: config.external_ports,
             listeners: config.listeners,
             transactions_max: config.transactions_max,
+            unacknowledged_max: config.unacknowledged_max,
             authenticator: Authenticator::new(&config.auth, config.token_key, now().into()),
+            connections: Peak::above(CONNECTIONS_KEPT),
             connection_tokens: HashMap::new(),
             admitted: None,
         }
@@ -225,8 +238,9 @@ impl<W: Wire> Signaling<W> {
         }
         let metrics = &self.shared.metrics;
         metrics.transactions(self.transactions.len());
+        let have_left = self.connections.has_passed(self.wire.connections());
         // Not `||`: both shrink.
-        if self.transactions.shrink() | self.legs.shrink() {
+        if self.transactions.shrink() | self.legs.shrink() | have_left {
             tokio::task::spawn_blocking(give_back_heap);
         }
         metrics.registrations(&self.shared.registrar);
@@ -448,6 +462,8 @@ const SHARDS_WAIT: Duration = Duration::from_millis(2);
 /// How often the loop shows that it is alive. Less than the shortest timer of a call: the runtime
 /// makes a system call for each timer that is due before whatever it waits for.
 const BEAT: Duration = Duration::from_millis(250);
+/// Connections whose heap is not worth giving back.
+const CONNECTIONS_KEPT: usize = 100;
 /// Messages handled before timers get their turn.
 const BATCH: usize = 64;
 /// Transactions kept free for the requests of calls that are up, above all BYE.

@@ -2,17 +2,31 @@
 //! themselves, and do not tell how much it is.
 
 /// The most entries that a table had of late.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Peak(usize);
+#[derive(Clone, Copy, Debug)]
+pub struct Peak {
+    entries: usize,
+    kept: usize,
+}
+
+impl Default for Peak {
+    fn default() -> Self {
+        Self::above(ENTRIES_KEPT)
+    }
+}
 
 impl Peak {
+    /// For a table that may have room for so many entries without a reason.
+    pub fn above(kept: usize) -> Self {
+        Self { entries: 0, kept }
+    }
+
     /// Whether a table that now has `entries` was so much larger that it should shrink. To be asked
     /// now and then.
     pub fn has_passed(&mut self, entries: usize) -> bool {
-        self.0 = self.0.max(entries);
-        let has_passed = self.0 > ENTRIES_KEPT && entries < self.0 / 8;
+        self.entries = self.entries.max(entries);
+        let has_passed = self.entries > self.kept && entries < self.entries / 8;
         if has_passed {
-            self.0 = entries;
+            self.entries = entries;
         }
         has_passed
     }

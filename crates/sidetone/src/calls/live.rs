@@ -36,6 +36,9 @@ pub(super) struct LiveCall {
     pub(super) facts: Facts,
     variables: Variables,
     pub(super) caller: Leg,
+    /// Whether it began in the context of callers who are not authenticated. What they may reach does
+    /// not change with anything that the dialplan does.
+    pub(super) is_public: bool,
     flow: Flow,
     offer: Bytes,
     invited_at: Instant,
@@ -70,8 +73,10 @@ impl LiveCall {
         let terms = Terms::new(&shared, user, flow.kind);
         let uuid = facts.uuid.clone();
         let caller = Leg::new(Arc::clone(&shared), uuid, Side::Caller, sip, peer, terms);
+        let is_public = facts.context == shared.public_context;
         LiveCall {
             shared,
+            is_public,
             facts,
             variables: Variables::default(),
             caller,

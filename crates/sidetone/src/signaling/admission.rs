@@ -25,7 +25,7 @@ impl<W: Wire> Signaling<W> {
             return self.refuse(id, &invite, &flow, &dialog::Refusal::Internal, now);
         };
         let offer = Body::description(&invite);
-        let place = match self.admit(offer.as_ref()) {
+        let place = match self.admit(offer.as_ref(), &facts, &flow) {
             Ok(place) => place,
             Err((counted, refusal)) => {
                 self.shared.metrics.call_rejected(counted);
@@ -76,10 +76,20 @@ impl<W: Wire> Signaling<W> {
         SocketAddr::new(ip, port).to_string()
     }
 
-    fn admit(&self, body: Option<&Body>) -> Result<Place, (Refusal, dialog::Refusal)> {
+    fn admit(
+        &self,
+        body: Option<&Body>,
+        facts: &Facts,
+        flow: &Flow,
+    ) -> Result<Place, (Refusal, dialog::Refusal)> {
         if body.is_some_and(|body| !body.is_sdp()) {
             let refusal = dialog::Refusal::UnsupportedMediaType { accept: "application/sdp" };
             return Err((Refusal::NotAcceptable, refusal));
+        }
+        // Who lets calls be answered and never acknowledges them must not keep everybody else out.
+        let is_known = facts.user.is_some();
+        if !is_known && self.legs.unacknowledged(flow.remote.ip()) >= self.unacknowledged_max {
+            return Err((Refusal::Overload, OVERLOADED));
         }
         Place::take(&self.shared.health).map_err(|counted| (counted, OVERLOADED))
     }

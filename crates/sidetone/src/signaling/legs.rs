@@ -1,6 +1,7 @@
 //! The table of all SIP legs: by dialog, by transaction, by connection, by deadline.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque, hash_map};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use transaction::{ClientId, Peak, ServerId, TransactionLayer};
 use transport::routing::NextHop;
-use transport::{Flow, FlowId, Message, Method};
+use transport::{Flow, FlowId, Message, Method, TransportKind};
 
 use super::farewells::{Farewells, Returned};
 use crate::calls::{self, SipCommand, SipEvent};
@@ -47,6 +48,8 @@ pub(super) struct Legs {
     /// Requests to peers whose connection is closed.
     unrouted: VecDeque<(Unsent, NextHop)>,
     farewells: Farewells,
+    /// Answered calls that wait for their ACK, of callers without a password, by address.
+    unacknowledged: HashMap<IpAddr, usize>,
     /// ACKs of 2xx, which no transaction sends.
     acks: VecDeque<(Flow, Bytes)>,
     /// Legs that have not ended.
@@ -68,6 +71,8 @@ struct Entry {
     user: Option<Box<str>>,
     /// Until the end has been told.
     events: Option<mpsc::Sender<SipEvent>>,
+    /// Where it comes from, if it counts as unacknowledged.
+    unacknowledged: Option<IpAddr>,
     /// The transaction of our last INVITE.
     invite: Option<(Purpose, ClientId)>,
     flow: FlowId,
@@ -88,6 +93,7 @@ impl Legs {
             changed: Vec::new(),
             unrouted: VecDeque::new(),
             farewells: Farewells::default(),
+            unacknowledged: HashMap::new(),
             acks: VecDeque::new(),
             live: 0,
             peak: Peak::default(),
@@ -136,7 +142,8 @@ impl Legs {
         }
         self.by_flow.insert((flow, key));
         let events = Some(events);
-        let entry = Entry { leg, user, events, invite: None, flow, deadline: None };
+        let unacknowledged = None;
+        let entry = Entry { leg, user, events, unacknowledged, invite: None, flow, deadline: None };
         self.table.insert(key, Box::new(entry));
         self.live += 1;
         self.changed.push(key);
@@ -394,10 +401,14 @@ impl Legs {
             }
             Action::Cancel { purpose, reason } => {
                 let invite = self.table.get(&key).and_then(|entry| entry.invite);
-                if let Some((_, id)) = invite.filter(|(invite, _)| *invite == purpose)
-                    && let Err(error) = transactions.cancel(id, reason.as_deref(), now)
-                {
-                    debug!(%error, "nothing to cancel");
+                let Some((_, id)) = invite.filter(|(invite, _)| *invite == purpose) else { return };
+                match transactions.cancel(id, reason.as_deref(), now) {
+                    Ok(()) => {
+                        let kind = self.table.get(&key).map(|entry| entry.leg.flow().kind);
+                        let kind = kind.unwrap_or(TransportKind::Udp);
+                        metrics.request(Direction::Out, kind, &Method::Cancel);
+                    }
+                    Err(error) => debug!(%error, "nothing to cancel"),
                 }
             }
             Action::Farewell { bytes } => {
@@ -476,8 +487,34 @@ impl Legs {
         self.acks.pop_front()
     }
 
+    /// How many answered calls from an address wait for their ACK and showed no password.
+    pub(super) fn unacknowledged(&self, from: IpAddr) -> usize {
+        self.unacknowledged.get(&from).copied().unwrap_or_default()
+    }
+
+    /// Counts the call of a leg while it is unacknowledged.
+    fn count_unacknowledged(&mut self, key: LegKey, is_so: bool) {
+        let Some(entry) = self.table.get_mut(&key) else { return };
+        let from = entry.leg.flow().remote.ip();
+        if is_so && entry.unacknowledged.is_none() {
+            entry.unacknowledged = Some(from);
+            *self.unacknowledged.entry(from).or_default() += 1;
+        } else if !is_so
+            && let Some(from) = entry.unacknowledged.take()
+            && let hash_map::Entry::Occupied(mut count) = self.unacknowledged.entry(from)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
     /// Follows the leg to another connection and to its next deadline.
     fn index(&mut self, key: LegKey, now: Instant) {
+        let Some(entry) = self.table.get(&key) else { return };
+        let waits = matches!(entry.leg.state(), State::Answered | State::AnsweredToEnd);
+        self.count_unacknowledged(key, waits && entry.user.is_none());
         let Some(entry) = self.table.get_mut(&key) else { return };
         let flow = entry.leg.flow().id;
         if flow != entry.flow {
@@ -501,6 +538,7 @@ impl Legs {
     }
 
     fn remove(&mut self, key: LegKey) {
+        self.count_unacknowledged(key, false);
         let Some(entry) = self.table.remove(&key) else { return };
         self.by_tag.remove(&entry.leg.id().local_tag);
         self.by_flow.remove(&(entry.flow, key));
@@ -517,7 +555,7 @@ impl Entry {
     fn tell(&mut self, event: SipEvent, now: Instant) {
         let Some(events) = &self.events else { return };
         if let Err(error) = events.try_send(event)
-            && self.leg.state() != State::Terminated
+            && self.leg.state().is_open()
         {
             if !events.is_closed() {
                 warn!(%error, "a call does not take its events; ending it");

@@ -19,6 +19,9 @@ pub trait Wire: Send + Sync + 'static {
     /// Whether a flow can still be sent on.
     fn is_open(&self, flow: &Flow) -> bool;
 
+    /// How many connections there are.
+    fn connections(&self) -> usize;
+
     /// Finds or makes a flow to a peer, by look-up and connection. Takes bounded time.
     fn route(&self, hop: NextHop) -> impl Future<Output = Result<Flow, NetError>> + Send + 'static;
 }
@@ -34,6 +37,10 @@ impl Wire for Network {
 
     fn is_open(&self, flow: &Flow) -> bool {
         Network::is_open(self, flow.id)
+    }
+
+    fn connections(&self) -> usize {
+        Network::connections(self)
     }
 
     fn route(&self, hop: NextHop) -> impl Future<Output = Result<Flow, NetError>> + Send + 'static {

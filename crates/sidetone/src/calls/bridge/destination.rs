@@ -96,7 +96,7 @@ impl LiveCall {
         let call_id = &self.facts.uuid;
         let user = self.shared.users.share(name);
         // Who may not be reached from outside does not exist there.
-        let user = user.filter(|user| user.public || !self.is_public());
+        let user = user.filter(|user| user.public || !self.is_public);
         let Some(user) = user else {
             info!(call_id, user = name, "no such user to call");
             return Err(Failure::ours(Cause::UNALLOCATED_NUMBER));
@@ -110,19 +110,13 @@ impl LiveCall {
     }
 
     pub(super) fn place_of_uri(&self, uri: &str) -> Result<Place, Failure> {
-        if self.is_public() {
+        if self.is_public {
             info!(call_id = self.facts.uuid, "an outside address is not called for the public");
             return Err(Failure::ours(Cause::OUTGOING_CALL_BARRED));
         }
         let uri = Uri::parse(uri.to_owned().into());
         let uri = uri.map_err(|_| Failure::ours(Cause::INVALID_URL))?;
         Ok(Place::of_uri(&uri))
-    }
-
-    /// Whether the call began in the context of callers who are not authenticated. What they may
-    /// reach does not change with anything that the dialplan does.
-    pub(super) fn is_public(&self) -> bool {
-        self.facts.context == self.shared.public_context
     }
 
     /// Whether a host is this server, as its peers know it.

@@ -46,11 +46,12 @@ impl Failure {
     }
 
     /// What the caller is answered: a challenge or an overload of the other side says nothing about
-    /// us (RFC 3261 §16.7 step 6), nor does a redirection that was not followed.
+    /// us (RFC 3261 §16.7 step 6), nor does a redirection that was not followed. What was wrong with
+    /// our own request is nothing that the caller could change.
     pub(super) fn status_for_caller(&self) -> u16 {
         match self.status {
             Some(401 | 407) => 403,
-            Some(503) => 500,
+            Some(400 | 405 | 420..=423 | 469 | 489 | 494 | 501 | 505 | 503) => 500,
             Some(status) if status >= 400 => status,
             Some(_) | None => self.cause.sip_status(),
         }

@@ -227,7 +227,11 @@ impl LiveCall {
         let failure = match &refusal {
             Some(refusal) => {
                 let cause = cause_of(refusal.status, reason.as_deref());
-                let status = (by == EndedBy::Peer).then_some(refusal.status);
+                let status = match refusal.status {
+                    // It is the other side that cannot be reached, not we.
+                    503 if by != EndedBy::Peer => Some(UNREACHABLE),
+                    status => (by == EndedBy::Peer).then_some(status),
+                };
                 Failure { cause, status, reason: reason.clone() }
             }
             None => Failure::ours(cause),
@@ -312,3 +316,6 @@ fn shard_of(fork: &Fork<'_>) -> Option<u16> {
         State::Waiting | State::Over => None,
     })
 }
+
+/// Temporarily unavailable (RFC 3261 §21.4.18).
+const UNREACHABLE: u16 = 480;
