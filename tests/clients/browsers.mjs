@@ -5,7 +5,7 @@ import { expect } from "./lib/report.mjs";
 import { servePages } from "./lib/pages.mjs";
 import { startServer } from "./lib/server.mjs";
 import { runSipp } from "./sipp.mjs";
-import { twoWebPhones, webPhone } from "./web-phone.mjs";
+import { deadServer, twoWebPhones, webPhone } from "./web-phone.mjs";
 
 /** The server's own grace in these tests is 2 s; the rest is for noticing and counting. */
 const GONE_MS = 5000;
@@ -46,6 +46,7 @@ export async function runFull(binary, report, { only }) {
       await report.check(`${name} web phone over http ${place}`, () => webPhone(browser, `http://${server.address("http")}/`));
       await report.check(`${name} web phone over https ${place}`, () => webPhone(browser, `https://${server.address("https")}/`));
       await twoWebPhones(report, `${name} ${place}`, browser, binary, options);
+      if (place === "127.0.0.1") await deadServer(report, name, browser, binary);
     });
     await report.check(`server ${place} stops with 0`, () => server.stop());
   }

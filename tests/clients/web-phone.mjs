@@ -5,6 +5,8 @@ import { startServer } from "./lib/server.mjs";
 
 /** The server's own grace in these tests is 2 s; the rest is for noticing and counting. */
 const GONE_MS = 5000;
+/** How long browsers wait for media that may come back. */
+const LOST_MS = 60_000;
 const PASSWORDS = { 198: "198pass", 199: "199pass" };
 const SAID_HZ = { 198: 600, 199: 900 };
 
@@ -18,6 +20,11 @@ export async function webPhone(browser, url) {
   try {
     const isSecure = await page.evaluate(() => window.isSecureContext);
     const listenOnly = () => (isSecure ? null : phone.click("#notice-action"));
+
+    await page.setViewport({ width: 320, height: 640 });
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    expect(width <= 320, `the page is ${width} pixels wide on a screen of 320`);
+    await page.setViewport({ width: 1000, height: 800 });
 
     await phone.click("#numbers button[data-number='9197']");
     await listenOnly();
@@ -56,6 +63,28 @@ export function twoWebPhones(report, title, browser, binary, options = {}) {
       throw new Error(`${error.message}\n${server.tail()}`);
     } finally {
       await server.stop();
+    }
+  });
+}
+
+/** A server that dies in the middle of a call, and the words that the phone has for it. */
+export function deadServer(report, title, browser, binary) {
+  return report.check(`${title} web phone whose server dies`, async () => {
+    const server = await startServer(binary);
+    const phone = await openPhone(browser, `http://${server.address("http")}/`);
+    try {
+      await phone.dial("9197");
+      await phone.state("answered");
+      await phone.showsSound();
+      await server.kill();
+      const start = performance.now();
+      await phone.data("server", "disconnected");
+      await phone.state("ended", LOST_MS);
+      await phone.says("#notice-text", /no sound came through/);
+      return `ended after ${((performance.now() - start) / 1000).toFixed(1)} s`;
+    } finally {
+      await server.kill();
+      await phone.close();
     }
   });
 }

@@ -24,16 +24,17 @@ class PhonePage {
   }
 
   /** Waits for one of the words the page shows its state with. */
-  async data(name, wanted) {
+  async data(name, wanted, timeout = WAIT_MS) {
+    const polling = { ...POLLING, timeout };
     try {
-      await this.page.waitForFunction((key, word) => document.body.dataset[key] === word, POLLING, name, wanted);
+      await this.page.waitForFunction((key, word) => document.body.dataset[key] === word, polling, name, wanted);
     } catch {
       throw new Error(`the phone is not ${wanted} (${name}) but ${JSON.stringify(await this.shown())}`);
     }
   }
 
-  state(wanted) {
-    return this.data("state", wanted);
+  state(wanted, timeout = WAIT_MS) {
+    return this.data("state", wanted, timeout);
   }
 
   async click(selector) {

@@ -124,6 +124,13 @@ class Server {
     }
   }
 
+  /** Ends it without a word to anybody. */
+  async kill() {
+    this.child.kill("SIGKILL");
+    await this.exited;
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
   /** The last lines of the server's log. */
   tail() {
     return this.log.join("").split("\n").slice(-40).join("\n");

@@ -139,6 +139,16 @@ export class Call {
     connection.addEventListener("track", ({ streams, track, receiver }) => {
       this.events.heard(this, streams[0] ?? new MediaStream([track]), receiver);
     });
+    // JsSIP watches ICE alone, which Chromium leaves disconnected when nothing comes any more.
+    connection.addEventListener("connectionstatechange", () => {
+      if (connection.connectionState === "failed" && this.state === "answered") this.lose();
+    });
+  }
+
+  /** Ends a call whose server has gone. */
+  private lose(): void {
+    if (this.hasEnded || this.session.isEnded()) return;
+    this.session.terminate({ cause: JsSIP.C.causes.RTP_TIMEOUT });
   }
 
   private become(state: CallState): void {
