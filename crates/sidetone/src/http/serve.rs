@@ -1,5 +1,6 @@
 //! HTTP connections of the control port, within bounds.
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -8,23 +9,27 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-/// Serves until it is dropped, and its connections with it. More than may be open at once wait for
-/// one to end, which takes bounded time.
+/// Serves until it is dropped, and its connections with it. Of more than may be open at once, the
+/// oldest is cut: whoever asks briefly is answered, however many stay without reading.
 pub(crate) async fn serve(listener: TcpListener, router: Router) {
     let mut connections = JoinSet::new();
+    // From the oldest to the newest.
+    let mut handles: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        if connections.len() >= CONNECTIONS_MAX {
-            connections.join_next().await;
-            continue;
-        }
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, router.clone()));
+                    handles.retain(|handle| !handle.is_finished());
+                    if handles.len() >= CONNECTIONS_MAX
+                        && let Some(oldest) = handles.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    handles.push_back(connections.spawn(connection(stream, router.clone())));
                 }
                 Err(error) => {
                     warn!(%error, "the control port cannot take a connection");
@@ -75,17 +80,24 @@ mod tests {
 
     use super::*;
 
-    /// The clock runs on by itself whenever nothing else can happen.
-    #[tokio::test(start_paused = true)]
-    async fn who_says_nothing_keeps_nobody_out_for_long() {
+    #[tokio::test]
+    async fn who_asks_and_reads_nothing_keeps_nobody_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/", get(async || "here"));
+        let router = Router::new()
+            .route("/", get(async || "here"))
+            .route("/large", get(async || "x".repeat(1 << 20)));
         let server = tokio::spawn(serve(listener, router));
         let mut silent = Vec::new();
-        for _ in 0..CONNECTIONS_MAX + 10 {
+        for n in 0..CONNECTIONS_MAX + 10 {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
+            let head: &[u8] = match n % 2 {
+                0 => b"GET / HTTP/1.1\r\nHost: ",
+                _ => {
+                    b"GET /large HTTP/1.1\r\nHost: x\r\n\r\nGET /large HTTP/1.1\r\nHost: x\r\n\r\n"
+                }
+            };
+            stream.write_all(head).await.unwrap();
             silent.push(stream);
         }
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -94,6 +106,9 @@ mod tests {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
+        let mut first = String::new();
+        let _ = silent[0].read_to_string(&mut first).await;
+        assert_eq!(first, "", "it was cut");
         server.abort();
     }
 }
