@@ -145,9 +145,19 @@ pub(super) struct OfferedSection {
     pub(super) mid: Option<String>,
     pub(super) is_bundled: bool,
     pub(super) is_accepted: bool,
+    /// A format and its `a=rtpmap`, if the transport of this section carries the accepted one: who
+    /// offered that cannot take its refusal (RFC 9143 §7.3.1).
+    pub(super) carries: Option<(String, Option<String>)>,
 }
 
 fn refusals(offer: &SessionDescription, accepted: usize) -> Vec<OfferedSection> {
+    let accepted_section = Section::all(offer).nth(accepted);
+    let is_webrtc = |section: &Section<'_>| section.profile() == Profile::DtlsSrtp;
+    let carrier = accepted_section.filter(is_webrtc).and_then(|section| section.carrier());
+    let carrier = carrier.filter(is_webrtc).and_then(|carrier| {
+        let is_it = |section: &Section<'_>| section.mid() == carrier.mid() && section.port() != 0;
+        Section::all(offer).position(|section| is_it(&section))
+    });
     let offered = |(index, section): (usize, Section<'_>)| {
         let name = &section.media().media_name;
         OfferedSection {
@@ -157,6 +167,7 @@ fn refusals(offer: &SessionDescription, accepted: usize) -> Vec<OfferedSection> 
             mid: section.mid().map(str::to_owned),
             is_bundled: section.is_bundled(),
             is_accepted: index == accepted,
+            carries: (carrier == Some(index)).then(|| section.first_format()).flatten(),
         }
     };
     Section::all(offer).enumerate().map(offered).collect()
@@ -314,7 +325,7 @@ fn webrtc(section: &Section<'_>) -> Result<RemoteWebRtc, NegotiationFault> {
             lengths.contains(&text.len())
                 && text.bytes().all(|c| is_ice_char(c) || c == b'-' || c == b'_' || c == b'=')
         };
-        let value = section.value(key).filter(is_valid);
+        let value = section.transport_value(key).filter(is_valid);
         value.map(str::to_owned).ok_or(NegotiationFault::Missing(key))
     };
     let ufrag = ice("ice-ufrag", 4..=256)?; // RFC 8839 §5.4

@@ -55,9 +55,12 @@ impl<'a> Section<'a> {
         self.media
     }
 
-    /// Whether it is audio that is not switched off; a port of 0 switches it off (RFC 3264 §6).
+    /// Whether it is audio that is not switched off; a port of 0 switches it off (RFC 3264 §6), unless
+    /// another section of its bundle is to carry it (RFC 9143 §6).
     pub(super) fn is_live_audio(&self) -> bool {
-        self.media.media_name.media.eq_ignore_ascii_case("audio") && self.port() != 0
+        let is_carried = || self.media.has_attribute("bundle-only") && self.is_bundled();
+        self.media.media_name.media.eq_ignore_ascii_case("audio")
+            && (self.port() != 0 || is_carried())
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -73,7 +76,9 @@ impl<'a> Section<'a> {
         match self.proto().to_ascii_uppercase().as_str() {
             "RTP/AVP" | "RTP/AVPF" => Profile::Plain,
             "UDP/TLS/RTP/SAVP" | "UDP/TLS/RTP/SAVPF" => Profile::DtlsSrtp,
-            "RTP/SAVP" | "RTP/SAVPF" if self.value("fingerprint").is_some() => Profile::DtlsSrtp,
+            "RTP/SAVP" | "RTP/SAVPF" if self.transport_value("fingerprint").is_some() => {
+                Profile::DtlsSrtp
+            }
             "RTP/SAVP" | "RTP/SAVPF" => Profile::SdesSrtp,
             _ => Profile::Unknown,
         }
@@ -96,6 +101,14 @@ impl<'a> Section<'a> {
             formats.extend(format);
         }
         formats
+    }
+
+    /// The first format and its `a=rtpmap`; `None` of what is no RTP.
+    pub(super) fn first_format(&self) -> Option<(String, Option<String>)> {
+        let format =
+            self.media.media_name.formats.first().filter(|format| number(format).is_some())?;
+        let is_of_it = |rtpmap: &&str| rtpmap.split_ascii_whitespace().next() == Some(format);
+        Some((format.clone(), self.media_values("rtpmap").find(is_of_it).map(str::to_owned)))
     }
 
     /// What the section's writer does (RFC 3264 §5.1).
@@ -123,7 +136,8 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn has_rtcp_mux(&self) -> bool {
-        self.media.has_attribute("rtcp-mux")
+        let has = |media: &MediaDescription| media.has_attribute("rtcp-mux");
+        has(self.media) || self.carrier().is_some_and(|carrier| has(carrier.media))
     }
 
     pub(super) fn is_ice_lite(&self) -> bool {
@@ -131,7 +145,10 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn candidates(&self) -> Vec<Candidate> {
-        self.media_values("candidate").filter_map(Candidate::parse).take(CANDIDATES_MAX).collect()
+        let of = |media: &'a MediaDescription| values(&media.attributes, "candidate");
+        let carrier = self.carrier().filter(|_| of(self.media).next().is_none());
+        let media = carrier.map_or(self.media, |carrier| carrier.media);
+        of(media).filter_map(Candidate::parse).take(CANDIDATES_MAX).collect()
     }
 
     /// The fingerprints that can be compared, of the section or else of the session.
@@ -142,12 +159,14 @@ impl<'a> Section<'a> {
                 .take(FINGERPRINTS_MAX)
                 .collect::<Vec<_>>()
         };
-        let own = of(&self.media.attributes);
-        if own.is_empty() { of(&self.session.inner.attributes) } else { own }
+        let media = [Some(self.media), self.carrier().map(|carrier| carrier.media)];
+        let own = media.into_iter().flatten().map(|media| of(&media.attributes));
+        let found = own.chain([of(&self.session.inner.attributes)]).find(|found| !found.is_empty());
+        found.unwrap_or_default()
     }
 
     pub(super) fn setup(&self) -> Option<Setup> {
-        match self.value("setup")? {
+        match self.transport_value("setup")? {
             "active" => Some(Setup::Active),
             "passive" => Some(Setup::Passive),
             "actpass" => Some(Setup::ActPass),
@@ -162,11 +181,23 @@ impl<'a> Section<'a> {
 
     /// Whether the section's `mid` is in a group `BUNDLE` (RFC 9143 §7.1).
     pub(super) fn is_bundled(&self) -> bool {
-        let Some(mid) = self.mid() else { return false };
-        values(&self.session.inner.attributes, "group").any(|group| {
-            let mut fields = group.split_ascii_whitespace();
-            fields.next() == Some("BUNDLE") && fields.any(|member| member == mid)
-        })
+        self.bundle().is_some()
+    }
+
+    /// The members of its bundle.
+    fn bundle(&self) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
+        let mid = self.mid()?;
+        let members =
+            |group: &'a str| group.strip_prefix("BUNDLE ").map(str::split_ascii_whitespace);
+        let mut bundles = values(&self.session.inner.attributes, "group").filter_map(members);
+        bundles.find(|members| members.clone().any(|member| member == mid))
+    }
+
+    /// Another section, the tagged one of its bundle, whose transport is that of the whole bundle
+    /// (RFC 9143 §7.2.1); some say of the transport only there.
+    pub(super) fn carrier(&self) -> Option<Section<'a>> {
+        let tag = self.bundle()?.next().filter(|tag| self.mid() != Some(tag))?;
+        Section::all(self.session).find(|section| section.mid() == Some(tag) && section.port() != 0)
     }
 
     /// The parameters of a format (RFC 8866 §6.15).
@@ -190,6 +221,12 @@ impl<'a> Section<'a> {
     pub(super) fn value(&self, key: &'a str) -> Option<&'a str> {
         let of_session = || values(&self.session.inner.attributes, key).next();
         self.media_values(key).next().or_else(of_session)
+    }
+
+    /// The same of an attribute of the transport, which may stand in the tagged section.
+    pub(super) fn transport_value(&self, key: &'a str) -> Option<&'a str> {
+        let of_carrier = || self.carrier()?.media_values(key).next();
+        self.media_values(key).next().or_else(of_carrier).or_else(|| self.value(key))
     }
 
     pub(super) fn media_values(&self, key: &'a str) -> impl Iterator<Item = &'a str> + use<'a> {

@@ -27,7 +27,7 @@ impl Negotiated {
     /// A WebRTC leg needs `local.ice` and `local.fingerprint`. The direction is `local.direction`
     /// as far as the offer allows it.
     pub fn answer(&self, local: &LocalDescription) -> String {
-        self.describe(local, |section| self.accepted(section, local))
+        self.describe(local, self.setup(), |section| self.accepted(section, local))
     }
 
     /// Writes an offer of ours within this session: every section in its place (RFC 3264 §8), all
@@ -35,7 +35,7 @@ impl Negotiated {
     /// has. Keys in the description are offered if the session has them.
     pub fn offer(&self, local: &LocalDescription, capabilities: &Capabilities) -> String {
         let offered = Offered::new(Some(self), capabilities);
-        self.describe(local, |section| {
+        self.describe(local, "actpass", |section| {
             let mut media = audio(local, section.protos.clone(), &offered.codecs, &offered.dtmf);
             media.attributes.push(flag(local.direction.as_str()));
             if let Some(mid) = &section.mid {
@@ -50,22 +50,36 @@ impl Negotiated {
         })
     }
 
+    /// Our part in the DTLS handshake, as an answer says it.
+    fn setup(&self) -> &'static str {
+        match &self.remote {
+            RemoteMedia::WebRtc(remote) if remote.role == DtlsRole::Active => "active",
+            RemoteMedia::WebRtc(_) | RemoteMedia::Plain { .. } => "passive",
+        }
+    }
+
     fn describe(
         &self,
         local: &LocalDescription,
+        setup: &str,
         accepted: impl Fn(&OfferedSection) -> MediaDescription,
     ) -> String {
         let mut description = session(local);
         if let RemoteMedia::WebRtc(_) = self.remote {
             description.attributes.push(flag("ice-lite"));
-            let bundled = self.sections.iter().find(|s| s.is_accepted && s.is_bundled);
-            if let Some(mid) = bundled.and_then(|section| section.mid.as_ref()) {
-                description.attributes.push(value("group", format_args!("BUNDLE {mid}")));
+            let lives = |s: &&OfferedSection| s.is_accepted && s.is_bundled || s.carries.is_some();
+            let mids =
+                self.sections.iter().filter(lives).filter_map(|section| section.mid.as_deref());
+            let mids: Vec<&str> = mids.collect();
+            if !mids.is_empty() {
+                let mids = mids.join(" ");
+                description.attributes.push(value("group", format_args!("BUNDLE {mids}")));
             }
         }
-        let sections = self.sections.iter().map(|section| match section.is_accepted {
-            true => accepted(section),
-            false => refused(section),
+        let sections = self.sections.iter().map(|section| match &section.carries {
+            _ if section.is_accepted => accepted(section),
+            Some(format) => self.carrying(section, format, local, setup),
+            None => refused(section),
         });
         description.media_descriptions = sections.collect();
         text(&description)
@@ -89,17 +103,29 @@ impl Negotiated {
         if let Some(mid) = &section.mid {
             attributes.push(value("mid", mid));
         }
-        let setup = match &self.remote {
-            RemoteMedia::WebRtc(remote) if remote.role == DtlsRole::Active => "active",
-            RemoteMedia::WebRtc(_) | RemoteMedia::Plain { .. } => "passive",
-        };
-        self.push_transport(attributes, local, setup, direction);
+        self.push_transport(attributes, local, self.setup(), direction);
         if let Some(Crypto { tag, key, .. }) = &self.crypto {
             let own = |own: &&SdesKey| own.profile() == key.profile();
             let own = local.sdes.iter().find(own).cloned();
             let answered = own.map(|key| Crypto { tag: *tag, key, local_key: None });
             push_crypto(attributes, answered);
         }
+        media
+    }
+
+    /// A section without media whose transport is that of the bundle.
+    fn carrying(
+        &self,
+        section: &OfferedSection,
+        (format, rtpmap): &(String, Option<String>),
+        local: &LocalDescription,
+        setup: &str,
+    ) -> MediaDescription {
+        let mut media = refused(section);
+        media.media_name.port.value = local.rtp_port as isize;
+        media.media_name.formats = vec![format.clone()];
+        media.attributes.extend(rtpmap.as_ref().map(|rtpmap| value("rtpmap", rtpmap)));
+        self.push_transport(&mut media.attributes, local, setup, Direction::Inactive);
         media
     }
 
