@@ -162,14 +162,20 @@ impl World {
     /// Lets time pass, visiting every moment at which the shard wants to be called.
     pub fn advance(&mut self, duration: Duration) {
         let end = self.now + duration;
-        while let Some(due) = self.shard.poll_timeout().filter(|due| *due <= end) {
-            self.now = self.now.max(due);
-            self.wire.now = self.now;
-            self.shard.handle_timeout(self.now, &mut self.wire);
-            self.settle();
-        }
+        while self.step(end) {}
         self.now = end;
         self.wire.now = end;
+    }
+
+    /// Visits the next moment until `end` at which the shard wants to be called; `false` if there is
+    /// none.
+    pub fn step(&mut self, end: Instant) -> bool {
+        let Some(due) = self.shard.poll_timeout().filter(|due| *due <= end) else { return false };
+        self.now = self.now.max(due);
+        self.wire.now = self.now;
+        self.shard.handle_timeout(self.now, &mut self.wire);
+        self.settle();
+        true
     }
 
     pub fn advance_ms(&mut self, milliseconds: u64) {

@@ -9,6 +9,7 @@ mod dtmf;
 mod echo;
 mod hostile;
 mod plain;
+mod random;
 mod recording;
 mod sdes;
 mod tones;
