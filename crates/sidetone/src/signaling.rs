@@ -14,6 +14,7 @@ mod facts;
 mod farewells;
 mod identity;
 mod legs;
+mod per_address;
 mod registration;
 mod renewal;
 mod stateless;

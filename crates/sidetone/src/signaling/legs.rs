@@ -1,6 +1,6 @@
 //! The table of all SIP legs: by dialog, by transaction, by connection, by deadline.
 
-use std::collections::{BTreeSet, HashMap, VecDeque, hash_map};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +15,7 @@ use transport::routing::NextHop;
 use transport::{Flow, FlowId, Message, Method, TransportKind};
 
 use super::farewells::{Farewells, Returned};
+use super::per_address::PerAddress;
 use crate::calls::{self, SipCommand, SipEvent};
 use crate::metrics::{Direction, Metrics};
 
@@ -49,7 +50,7 @@ pub(super) struct Legs {
     unrouted: VecDeque<(Unsent, NextHop)>,
     farewells: Farewells,
     /// Answered calls that wait for their ACK, of callers without a password, by address.
-    unacknowledged: HashMap<IpAddr, usize>,
+    unacknowledged: PerAddress,
     /// ACKs of 2xx, which no transaction sends.
     acks: VecDeque<(Flow, Bytes)>,
     /// Legs that have not ended.
@@ -93,7 +94,7 @@ impl Legs {
             changed: Vec::new(),
             unrouted: VecDeque::new(),
             farewells: Farewells::default(),
-            unacknowledged: HashMap::new(),
+            unacknowledged: PerAddress::default(),
             acks: VecDeque::new(),
             live: 0,
             peak: Peak::default(),
@@ -489,7 +490,7 @@ impl Legs {
 
     /// How many answered calls from an address wait for their ACK and showed no password.
     pub(super) fn unacknowledged(&self, from: IpAddr) -> usize {
-        self.unacknowledged.get(&from).copied().unwrap_or_default()
+        self.unacknowledged.of(from)
     }
 
     /// Counts the call of a leg while it is unacknowledged.
@@ -498,15 +499,9 @@ impl Legs {
         let from = entry.leg.flow().remote.ip();
         if is_so && entry.unacknowledged.is_none() {
             entry.unacknowledged = Some(from);
-            *self.unacknowledged.entry(from).or_default() += 1;
-        } else if !is_so
-            && let Some(from) = entry.unacknowledged.take()
-            && let hash_map::Entry::Occupied(mut count) = self.unacknowledged.entry(from)
-        {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
+            self.unacknowledged.add(from);
+        } else if !is_so && let Some(from) = entry.unacknowledged.take() {
+            self.unacknowledged.remove(from);
         }
     }
 
