@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -151,10 +152,16 @@ fn load(
     let private = PrivateKeyDer::from_pem_file(key)
         .map_err(|e| bad_pem(key, "private key", "key", why_no_key(key, &e)))?;
     let path = certificate.to_owned();
-    let provider = rustls::crypto::ring::default_provider();
-    let key = CertifiedKey::from_der(chain, private, &provider)
+    let signing = any_supported_type(&private)
         .map_err(|e| CertificateError::Pair { path: path.clone(), reason: e.to_string() })?;
-    Ok(Certificate { key: Arc::new(key), not_after_unix_s, path, is_self_made, files })
+    // Not `CertifiedKey::from_der`, which takes no certificate of version 1: `openssl x509` makes
+    // such, and phones and browsers that do not verify or were told to trust it take them.
+    if signing.public_key().is_some_and(|public| *public != *parsed.public_key().raw) {
+        let reason = "the key belongs to another certificate".to_owned();
+        return Err(CertificateError::Pair { path, reason });
+    }
+    let key = Arc::new(CertifiedKey::new(chain, signing));
+    Ok(Certificate { key, not_after_unix_s, path, is_self_made, files })
 }
 
 fn why_no_key(path: &Path, error: &pem::Error) -> String {
@@ -283,6 +290,34 @@ mod tests {
         let pem = std::fs::read(folder.join("tls.crt")).unwrap();
         Certificate::obtain(&config, &["2001:db8::7".parse().unwrap()]).unwrap();
         assert_ne!(pem, std::fs::read(folder.join("tls.crt")).unwrap());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    fn configured(certificate: &str, key: &str) -> Result<Certificate, String> {
+        let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/certificate/testdata");
+        let mut config = config(&testdata);
+        config.tls.certificate = Some(testdata.join(certificate));
+        config.tls.key = Some(testdata.join(key));
+        Certificate::obtain(&config, &[]).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_certificate_of_version_1_is_served() {
+        let served = configured("version-1.crt", "version-1.key").unwrap();
+        let (_, parsed) = X509Certificate::from_der(&served.key.cert[0]).unwrap();
+        assert_eq!(parsed.version(), x509_parser::x509::X509Version::V1);
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let folder = folder("pair");
+        Certificate::obtain(&config(&folder), &[]).unwrap();
+        let [made, its_key] = ["tls.crt", "tls.key"].map(|name| folder.join(name));
+        let (made, its_key) = (made.to_str().unwrap(), its_key.to_str().unwrap());
+        for (certificate, key) in [("version-1.crt", its_key), (made, "version-1.key")] {
+            let error = configured(certificate, key).unwrap_err();
+            assert!(error.contains(certificate) && error.contains("another"), "{error}");
+        }
         std::fs::remove_dir_all(folder).unwrap();
     }
 
