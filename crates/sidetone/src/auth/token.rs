@@ -1,6 +1,7 @@
 //! Signed tokens in place of a password: JSON Web Tokens under HS256 (RFC 7519, RFC 7515).
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -69,6 +70,20 @@ pub enum SecretError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The file is there and cannot be read.
+    #[error("{}: cannot read the secret of tokens ({source}); run this as the server's user", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// No server has made one there.
+    #[error("there is no secret of tokens yet in {}, where the server makes one at its start; give --config and STATE_DIRECTORY as the server has them", folder.display())]
+    NotYet {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// There is no folder to keep the secret in.
     #[error(
         "no folder to keep the secret of tokens in; set state_dir or auth.token_secret in the configuration"
@@ -108,6 +123,23 @@ impl TokenKey {
         TokenKey::kept_in(&crate::state_dir::state_dir(config).ok_or(SecretError::NoFolder)?)
     }
 
+    /// The key of the configured secret, else of the one that the server has made in the state
+    /// folder. None is made here: the server might keep another one elsewhere.
+    ///
+    /// # Errors
+    /// When there is neither.
+    pub fn found(config: &Config) -> Result<Self, SecretError> {
+        if let Some(secret) = &config.auth.token_secret {
+            return Ok(TokenKey::new(secret));
+        }
+        let folder = crate::state_dir::state_dir(config).ok_or(SecretError::NoFolder)?;
+        let path = folder.join(FILE);
+        TokenKey::read(&path).map_err(|source| match source.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => SecretError::NotYet { folder },
+            _ => SecretError::Unreadable { path, source },
+        })?
+    }
+
     /// A key that nobody has: no token is good.
     #[must_use]
     pub fn unknown() -> Self {
@@ -120,15 +152,19 @@ impl TokenKey {
     /// # Errors
     /// When the file cannot be read or made.
     pub fn kept_in(folder: &Path) -> Result<Self, SecretError> {
-        let path = folder.join("token.secret");
+        let path = folder.join(FILE);
         let failed = |source| SecretError::File { path: path.clone(), source };
         private_file::create(&path, fresh_secret().as_bytes()).map_err(failed)?;
         // Read back: another process may have been faster.
-        let secret = std::fs::read_to_string(&path).map_err(failed)?;
-        match secret.trim() {
+        TokenKey::read(&path).map_err(failed)?
+    }
+
+    fn read(path: &Path) -> std::io::Result<Result<Self, SecretError>> {
+        let secret = std::fs::read_to_string(path)?;
+        Ok(match secret.trim() {
             secret if secret.len() >= SECRET_BYTES_MIN => Ok(TokenKey::new(secret)),
-            _ => Err(SecretError::Short { path }),
-        }
+            _ => Err(SecretError::Short { path: path.to_owned() }),
+        })
     }
 
     /// Makes a token.
@@ -188,6 +224,7 @@ fn fresh_secret() -> String {
     Hex::of(&rand::rng().random::<[u8; 32]>()).to_string()
 }
 
+const FILE: &str = "token.secret";
 const TOKEN_BYTES_MAX: usize = 4_096;
 const SUBJECT_BYTES_MAX: usize = 64;
 const SECRET_BYTES_MIN: usize = 32;
@@ -283,6 +320,21 @@ mod tests {
         let error = TokenKey::kept_in(&folder).unwrap_err().to_string();
         assert!(error.contains("token.secret") && error.contains("remove"), "{error}");
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_secret_is_found_and_never_made_by_who_only_looks_for_it() {
+        let folder = std::env::temp_dir().join(format!("sidetone-found-{}", std::process::id()));
+        let mut config = Config { state_dir: Some(folder.clone()), ..Config::default() };
+        let error = TokenKey::found(&config).unwrap_err().to_string();
+        assert!(error.contains(&folder.display().to_string()), "{error}");
+        assert!(error.contains("STATE_DIRECTORY") && !folder.exists(), "{error}");
+        let token = TokenKey::of(&config).unwrap().sign(&claims()).unwrap();
+        assert!(TokenKey::found(&config).unwrap().verify(&token, NOW).is_ok());
+        std::fs::remove_dir_all(&folder).unwrap();
+        config.auth.token_secret = Some("0123456789abcdef0123456789abcdef".to_owned());
+        let token = TokenKey::found(&config).unwrap().sign(&claims()).unwrap();
+        assert!(key().verify(&token, NOW).is_ok() && !folder.exists());
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! `sidetone hash-password` and `sidetone token`.
 
 use std::io::{BufRead, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -101,17 +101,14 @@ impl TokenArguments {
     /// The token.
     ///
     /// # Errors
-    /// When there is no secret to sign it with, or the configuration that is given has no such user.
+    /// When there is no secret to sign it with, or the configuration has no such user.
     pub fn token(&self) -> Result<String, Error> {
-        let config = match &self.config {
-            Some(path) => {
-                let config = Config::load(path)?;
-                self.is_good_for(&config, path)?;
-                config
-            }
-            None => Config::default(),
+        let (config, name) = match &self.config {
+            Some(path) => (Config::load(path)?, path.display().to_string()),
+            None => (Config::default(), "the embedded default (see --config)".to_owned()),
         };
-        let key = TokenKey::of(&config)?;
+        self.is_good_for(&config, &name)?;
+        let key = TokenKey::found(&config)?;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let claims = Claims {
             sub: self.user.clone(),
@@ -124,14 +121,14 @@ impl TokenArguments {
 }
 
 impl TokenArguments {
-    fn is_good_for(&self, config: &Config, path: &Path) -> Result<(), Error> {
+    fn is_good_for(&self, config: &Config, name: &str) -> Result<(), Error> {
         let missing = match config.auth.token_context {
             _ if config.users.contains_key(&self.user) => return Ok(()),
             None => "auth.token_context is not set",
             Some(_) if self.to.is_empty() => "--to does not say whom it may call",
             Some(_) => return Ok(()),
         };
-        let (user, config) = (self.user.clone(), path.display().to_string());
+        let (user, config) = (self.user.clone(), name.to_owned());
         Err(Error::NoUser { user, config, missing })
     }
 }
@@ -198,7 +195,7 @@ mod tests {
             let to = to.iter().map(|number| (*number).to_owned()).collect();
             let (user, ttl) = ("199".to_owned(), Duration::from_secs(60));
             let arguments = TokenArguments { user, ttl, to, config: None };
-            arguments.is_good_for(&config, "x.toml".as_ref()).map_err(|error| error.to_string())
+            arguments.is_good_for(&config, "x.toml").map_err(|error| error.to_string())
         };
         assert_eq!(good("[users.199]\npassword = 'x'\n", &[]), Ok(()));
         let error = good("[users.198]\npassword = 'x'\n", &["9196"]).unwrap_err();
@@ -206,6 +203,10 @@ mod tests {
         let anyone = "[auth]\ntoken_context = 'public'\n";
         assert_eq!(good(anyone, &["9196"]), Ok(()));
         assert!(good(anyone, &[]).unwrap_err().contains("--to"));
+        let (user, ttl) = ("199".to_owned(), Duration::from_secs(60));
+        let of_default = TokenArguments { user, ttl, to: Vec::new(), config: None }.token();
+        let error = of_default.unwrap_err().to_string();
+        assert!(error.contains("no user of the embedded default"), "{error}");
     }
 
     #[test]

@@ -31,9 +31,17 @@ pub struct ControlToken(String);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlTokenError {
-    /// The file cannot be read or made.
+    /// The file cannot be made.
     #[error("{}: cannot keep the token of the control port there ({source}); set state_dir to a folder of the server's user", path.display())]
     File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file cannot be read.
+    #[error("{}: cannot read the token of the control port ({source})", path.display())]
+    Unreadable {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -127,7 +135,7 @@ impl ControlToken {
         let token = std::fs::read_to_string(&path);
         let token = match token {
             Ok(token) => token.trim().to_owned(),
-            Err(source) => return Err(ControlTokenError::File { path, source }),
+            Err(source) => return Err(ControlTokenError::Unreadable { path, source }),
         };
         let is_token =
             token.len() >= TOKEN_BYTES_MIN && token.bytes().all(|b| b.is_ascii_graphic());
@@ -233,6 +241,9 @@ mod tests {
         assert_eq!(made.0, ControlToken::kept_in(&folder).unwrap().0);
         let mode = std::fs::metadata(folder.join(FILE)).unwrap().permissions().mode();
         assert_eq!((mode & 0o777, made.0.len()), (0o600, 64));
+        std::fs::remove_file(folder.join(FILE)).unwrap();
+        let error = ControlToken::found_in(&folder).unwrap_err().to_string();
+        assert!(error.contains(FILE) && error.contains("cannot read"), "{error}");
         std::fs::write(folder.join(FILE), "").unwrap();
         let error = ControlToken::found_in(&folder).unwrap_err().to_string();
         assert!(error.contains(FILE) && error.contains("remove the file"), "{error}");
