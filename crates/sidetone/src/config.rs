@@ -3,6 +3,7 @@
 //! Every key is documented on its field; `config/sidetone.toml` shows all of them with their
 //! default values, and a test holds the two together.
 
+mod conflicts;
 mod external;
 mod identity;
 mod listen;

@@ -80,6 +80,12 @@ impl ListenKind {
     }
 }
 
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.label(), self.address)
+    }
+}
+
 impl Address {
     /// Both loopback addresses.
     #[must_use]

@@ -110,6 +110,7 @@ impl Config {
         let config: Config = serde_path_to_error::deserialize(document)
             .map_err(|error| syntax(error.inner(), in_plain_words(&error)))?;
         let mut messages: Vec<_> = config.impossible().map(str::to_owned).collect();
+        messages.extend(config.conflicts());
         // Read once more when the server starts; here for the name of the file.
         messages.extend(Users::new(&config).err().map(|error| error.to_string()));
         match messages.is_empty() {

@@ -106,7 +106,6 @@ mod tests {
             ("[media]\nshards = 3\n", "media.shards"),
             ("[media]\naddresses = ['192.0.2.1']\n", "media.addresses"),
             ("[media]\nexternal_address = '192.0.2.1'\n", "media.external_address"),
-            ("[media]\nexternal_ports = ['10000:1']\n", "media.external_ports"),
             ("[media]\nstun_server = 'x:1'\n", "media.stun_server"),
             ("[media]\nwebrtc_port = 9999\n", "media.webrtc_port"),
             ("[media]\nrtp_port_min = 10200\n", "media.rtp_port_min"),
@@ -116,5 +115,8 @@ mod tests {
         ] {
             assert_eq!(renewed(wanted), (Config::default(), vec![named]), "{wanted}");
         }
+        let together = "[media]\nexternal_address = '192.0.2.1'\nexternal_ports = ['10000:1']\n";
+        let keys = vec!["media.external_address", "media.external_ports"];
+        assert_eq!(renewed(together), (Config::default(), keys));
     }
 }
