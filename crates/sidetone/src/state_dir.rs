@@ -1,18 +1,22 @@
 //! The folder that keeps what must outlive the process.
 
+use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 
-/// The configured folder is none, and cannot be made.
+/// A configured folder is none, and cannot be made or written.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: cannot keep anything there ({source}); set state_dir to a folder that can be written", path.display())]
+#[error("{}: cannot keep anything there ({source}); set {key} to a folder that can be written", path.display())]
 pub struct StateDirError {
     /// The folder.
     pub path: PathBuf,
+    /// The configuration key.
+    pub key: &'static str,
     /// What the system said.
-    pub source: std::io::Error,
+    pub source: io::Error,
 }
 
 /// The folder that keeps what must outlive the process.
@@ -33,29 +37,45 @@ pub fn state_dir(config: &Config) -> Option<PathBuf> {
     variable("HOME").map(|home| PathBuf::from(home).join(".local/state/sidetone"))
 }
 
-/// Whether the configured state folder is there or can be made. Nothing is made or left behind.
+/// Whether the configured state folder can be written or made, and that of recordings is none but a
+/// folder. Nothing is left behind.
 ///
 /// # Errors
-/// When it is no folder, or the nearest one above it takes nothing new.
+/// The first one that cannot be used.
 pub fn check(config: &Config) -> Result<(), StateDirError> {
-    let Some(folder) = &config.state_dir else { return Ok(()) };
-    if folder.is_dir() {
-        return Ok(());
+    let failed = |path: &Path, key| {
+        let path = path.to_owned();
+        move |source| StateDirError { path, key, source }
+    };
+    if let Some(folder) = &config.state_dir {
+        takes_files(existing(folder)).map_err(failed(folder, "state_dir"))?;
     }
-    let above = folder.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    // Calls go on without recordings, for which a disk may be missing for a while.
+    if let Some(folder) = &config.recordings.dir
+        && !existing(folder).is_dir()
+    {
+        let source = io::ErrorKind::NotADirectory.into();
+        return Err(failed(folder, "recordings.dir")(source));
+    }
+    Ok(())
+}
+
+/// The folder, or the nearest one above it that is there.
+fn existing(folder: &Path) -> &Path {
+    let mut above = folder.ancestors().filter(|above| !above.as_os_str().is_empty());
+    above.find(|above| above.exists()).unwrap_or(Path::new("."))
+}
+
+fn takes_files(folder: &Path) -> io::Result<()> {
     // A file without a name, which is gone when it is closed.
-    let nameless =
-        std::fs::OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).open(above);
-    match nameless {
-        Ok(_) => Ok(()),
+    match OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).open(folder) {
         // Not every file system has such files.
-        Err(error)
-            if error.raw_os_error() == Some(libc::EOPNOTSUPP)
-                && above.metadata().is_ok_and(|above| !above.permissions().readonly()) =>
-        {
-            Ok(())
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            let named = folder.join(format!(".sidetone-{}", std::process::id()));
+            OpenOptions::new().write(true).create_new(true).open(&named)?;
+            std::fs::remove_file(named)
         }
-        Err(source) => Err(StateDirError { path: folder.clone(), source }),
+        other => other.map(drop),
     }
 }
 
@@ -74,10 +94,32 @@ mod tests {
         check(&config(&folder)).unwrap();
         check(&config(&folder.join("a/b"))).unwrap();
         assert!(!folder.join("a").exists());
-        for unusable in [folder.join("file"), "/proc/nope".into(), folder.join("file/a")] {
+        for unusable in
+            [folder.join("file"), "/proc/nope".into(), "/proc/self".into(), folder.join("file/a")]
+        {
             let error = check(&config(&unusable)).unwrap_err().to_string();
             let path = unusable.display().to_string();
             assert!(error.contains(&path) && error.contains("state_dir"), "{error}");
+        }
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_recordings_that_is_a_file_is_named() {
+        let name = format!("sidetone-recordings-dir-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("file"), "").unwrap();
+        let checked = |dir: &str| {
+            let mut config = Config::default();
+            config.recordings.dir = Some(folder.join(dir));
+            check(&config).map_err(|error| error.to_string())
+        };
+        assert_eq!((checked(""), checked("a/b")), (Ok(()), Ok(())));
+        for unusable in ["file", "file/a"] {
+            let error = checked(unusable).unwrap_err();
+            assert!(error.contains(unusable) && error.contains("recordings.dir"), "{error}");
         }
         std::fs::remove_dir_all(folder).unwrap();
     }
