@@ -11,6 +11,7 @@
 use crate::app::Lead;
 use crate::bridge::{Destination, Target};
 use crate::call::Call;
+use crate::model::Globals;
 use crate::text::{HOLE, Known, Scope, Text, shorten};
 use crate::variables::NAME_BYTES_MAX;
 
@@ -62,6 +63,27 @@ impl DialString {
             return Err(format!("a bridge has at most {DESTINATIONS_MAX} destinations"));
         }
         Ok(DialString { variables, attempts })
+    }
+
+    /// Whether the times that are written out can be read.
+    ///
+    /// # Errors
+    /// Says in words which one cannot.
+    pub(crate) fn check_times(&self, globals: &Globals) -> Result<(), String> {
+        let of_legs = self.attempts.iter().flatten().flat_map(|leg| &leg.variables);
+        for (name, value) in self.variables.iter().chain(of_legs) {
+            let Some(value) = value.constant(globals).filter(|_| TIMES.contains(&name.as_str()))
+            else {
+                continue;
+            };
+            if !value.trim().parse::<u64>().is_ok_and(|seconds| seconds <= DAY_S) {
+                return Err(format!(
+                    "{name}={} is no time; write whole seconds, at most {DAY_S}",
+                    shorten(&value)
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Whom it names, with what `call` knows filled in. Destinations that then cannot be called are in words in
@@ -384,6 +406,10 @@ fn is_uri_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"<>\"{}|\\^`".contains(&byte)
 }
 
+/// Variables that hold seconds.
+const TIMES: [&str; 4] = ["leg_timeout", "leg_delay_start", "originate_timeout", "call_timeout"];
+/// Longest time, in seconds.
+pub(crate) const DAY_S: u64 = 86_400;
 /// Most destinations of one dial string.
 const DESTINATIONS_MAX: usize = 64;
 /// Longest name of a user.

@@ -127,6 +127,29 @@ impl Civil {
     }
 }
 
+impl Part {
+    /// Why no moment is between these two.
+    fn refuses(self, from: i64, to: i64) -> Option<String> {
+        let (min, max) = match self {
+            Part::Year | Part::DateTime => {
+                return (from > to).then(|| "it ends before it begins".to_owned());
+            }
+            Part::WeekDay | Part::TimeOfDay => return None,
+            Part::YearDay => (1, 366),
+            Part::Month => (1, 12),
+            Part::MonthDay => (1, 31),
+            Part::Week => (1, 53),
+            Part::MonthWeek => (1, 6),
+            Part::Hour => (0, 23),
+            Part::Minute => (0, 59),
+            Part::MinuteOfDay => (1, 1_440),
+        };
+        // One that ends before it begins goes over the turn.
+        let holds = if from <= to { from <= max && to >= min } else { from <= max || to >= min };
+        (!holds).then(|| format!("there is only {min} to {max}"))
+    }
+}
+
 impl TimeTest {
     /// Reads attributes such as `wday` and `mon-fri`.
     ///
@@ -190,13 +213,17 @@ fn read_ranges(part: Part, value: &str) -> Result<Vec<(i64, i64)>, String> {
             format!("\"{}\" cannot be read; write for example {example}", shorten(text))
         })
     };
-    value
-        .split(',')
-        .map(|range| match range.split_once(dash) {
-            Some((from, to)) => Ok((read(from)?, read(to)?)),
-            None => read(range).map(|point| (point, point)),
-        })
-        .collect()
+    let range = |range: &str| {
+        let (from, to) = match range.split_once(dash) {
+            Some((from, to)) => (read(from)?, read(to)?),
+            None => read(range).map(|point| (point, point))?,
+        };
+        match part.refuses(from, to) {
+            Some(why) => Err(format!("\"{}\" never holds: {why}", shorten(range.trim()))),
+            None => Ok((from, to)),
+        }
+    };
+    value.split(',').map(range).collect()
 }
 
 fn read_point(part: Part, text: &str) -> Option<i64> {
@@ -323,6 +350,7 @@ mod tests {
             ("hour", "9-17", "18-8"),
             ("minute", "30", "31-29"),
             ("minute-of-day", "1051", "1050"),
+            ("hour", "17-30", "18-24"),
             ("time-of-day", "08:30-17:30:15", "17:30:16-08:30"),
             ("date-time", "2026-02-26 17:30:15~2026-02-26 17:30:15", "2026-01-01~2026-02-26"),
         ] {
@@ -346,6 +374,14 @@ mod tests {
             ("date-time", "2026-13-01~2026-14-01"),
             ("tz-offset", "99"),
             ("hours", "1"),
+            ("hour", "25"),
+            ("hour", "9-17,24-30"),
+            ("mon", "0"),
+            ("mon", "13-0"),
+            ("mday", "32"),
+            ("minute-of-day", "0"),
+            ("year", "2030-2026"),
+            ("date-time", "2026-12-26~2026-12-24"),
         ] {
             let (named, _) = TimeTest::parse(&[(name.to_owned(), value.to_owned())]).unwrap_err();
             assert_eq!(named, name, "{value}");

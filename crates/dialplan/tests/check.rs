@@ -226,6 +226,8 @@ fn what_is_called_through_a_variable_is_looked_at_where_it_is_set() {
     };
     assert_eq!(with("\"set d=user/open,user/$1\", ", "internal"), Vec::<String>::new());
     assert_eq!(with("\"set d=${e}\", \"set e=user/open\", ", "internal"), Vec::<String>::new());
+    let time = with("\"set d={leg_timeout=x}user/open\", ", "internal");
+    assert!(time[0].contains("leg_timeout=x is no time"), "{time:?}");
     let typo = with("\"set d=usr/1\", ", "internal");
     assert!(
         typo[0].contains("is called by bridge in p.toml:4: \"usr/1\" is no destination"),
@@ -235,6 +237,31 @@ fn what_is_called_through_a_variable_is_looked_at_where_it_is_set() {
     assert!(none[0].contains("nothing in the plan sets it; write set d=user/…"), "{none:?}");
     let public = with("\"set d=user/open\", ", "public");
     assert!(public[0].contains("leads to whomever ${d} names"), "{public:?}");
+}
+
+#[test]
+fn a_user_who_is_written_out_must_be_one() {
+    let text = |data: &str| {
+        check(&format!(
+            "[globals]\nboss = \"chief\"\n[context.public]\n[[context.internal.extension]]\nnumber = \"^(1)$\"\n\
+             actions = [\"bridge {data}\"]\n"
+        ))
+    };
+    for fine in
+        ["user/open", "user/closed@pbx.example", "user/$1", "user/${x}", "user/open,user/$1"]
+    {
+        assert_eq!(text(fine), Vec::<String>::new(), "{fine}");
+    }
+    for (data, name) in [
+        ("user/opne", "opne"),
+        ("user/open,user/300@pbx.example", "300"),
+        ("user/$${boss}", "chief"),
+    ] {
+        let found = text(data);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let says = format!("there is no user \"{name}\"; correct the name");
+        assert!(found[0].starts_with("p.toml:6: bridge") && found[0].contains(&says), "{found:?}");
+    }
 }
 
 fn check(text: &str) -> Vec<String> {

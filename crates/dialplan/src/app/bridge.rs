@@ -10,7 +10,7 @@ use super::{Application, Argument, Entry, Globals, Lead, Next, Parsed, set};
 use crate::bridge::{BridgeOutcome, BridgeRequest, Destination};
 use crate::call::{Call, Ended, Level};
 use crate::cause::Cause;
-use crate::dial::DialString;
+use crate::dial::{DAY_S, DialString};
 use crate::text::{Known, Scope, Text, shorten};
 use crate::tone::ToneScript;
 
@@ -40,8 +40,10 @@ struct Bridge {
     data: Text,
 }
 
-fn parse(data: &Text, _: &Globals) -> Parsed {
-    Ok(Box::new(Bridge { dial: DialString::parse(data)?, data: data.clone() }))
+fn parse(data: &Text, globals: &Globals) -> Parsed {
+    let dial = DialString::parse(data)?;
+    dial.check_times(globals)?;
+    Ok(Box::new(Bridge { dial, data: data.clone() }))
 }
 
 #[async_trait]
@@ -176,8 +178,6 @@ fn seconds(text: &str) -> Option<Duration> {
     }
     seconds.map(Duration::from_secs)
 }
-
-const DAY_S: u64 = 86_400;
 
 #[cfg(test)]
 mod tests {
@@ -358,6 +358,9 @@ mod tests {
             ("[leg_timeout=5user/1", "a closing bracket or brace is missing"),
             ("{leg_timeout}user/1", "\"leg_timeout\" is not name=value"),
             ("{$1=x}user/1", "has no name of a variable"),
+            ("{leg_timeout=abc}user/1", "leg_timeout=abc is no time; write whole seconds"),
+            ("user/1,[leg_delay_start=-1]user/2", "leg_delay_start=-1 is no time"),
+            ("{originate_timeout=86401}user/1", "at most 86400"),
         ] {
             assert!(fault("bridge", data).contains(says), "{data}: {}", fault("bridge", data));
         }

@@ -34,11 +34,28 @@ impl<'a> Checker<'a> {
                                 self.lead(&place, number, to.unwrap_or(&context.name));
                             }
                             Lead::Uri { user: Some(user), host } => self.uri(&place, user, host),
-                            Lead::Uri { .. } | Lead::User(_) | Lead::Variable(_) => {}
+                            Lead::User(user) => self.user(action, user),
+                            Lead::Uri { .. } | Lead::Variable(_) => {}
                         }
                     }
                 }
             }
+        }
+    }
+
+    /// A user who is written out must be one; whom a call names is not known here.
+    fn user(&mut self, action: &Action, user: &Text) {
+        let Some(find) = self.surroundings.user else { return };
+        let Some(user) = user.constant(&self.plan.globals) else { return };
+        let name = user.rsplit_once('@').map_or(user.as_str(), |(name, _)| name).trim();
+        if find(name).is_none() {
+            let detail = format!(
+                "{} \"{}\": there is no user \"{}\"; correct the name or add the user to the configuration",
+                action.application,
+                shorten(&action.data),
+                shorten(name)
+            );
+            self.findings.add(&action.location, Fault::Plan { detail });
         }
     }
 
@@ -184,7 +201,9 @@ impl<'a> Checker<'a> {
                     self.findings.add(&action.location, Fault::Plan { detail });
                 }
                 for (setting, (_, value)) in set {
-                    if let Err(detail) = DialString::parse(value) {
+                    let read = DialString::parse(value);
+                    if let Err(detail) = read.and_then(|dial| dial.check_times(&self.plan.globals))
+                    {
                         let detail = format!(
                             "{} \"{}\" ({}) is called by {} in {}: {detail}",
                             setting.application,

@@ -130,7 +130,12 @@ impl Parts {
         for _ in 0..ROUNDS_MAX {
             let plan = self.drop_what_does_not_load()?;
             let users = &self.settings.users;
-            let user = |name: &str| users.contains_key(name).then_some(Reachable::ByUsers);
+            // A call to somebody who is no user stays, and `sidetone check` names it: the user may
+            // only be missing.
+            let user = |name: &str| match users.contains_key(name) {
+                true => Some(Reachable::ByUsers),
+                false => Some(Reachable::ByAll),
+            };
             let public_context = self.settings.public_context.as_str();
             let sound = |_: &SoundName| Ok(());
             let surroundings = Surroundings {
