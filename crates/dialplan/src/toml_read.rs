@@ -62,13 +62,25 @@ pub(crate) fn read(
     let place = Location::new(file, 1);
     let mut reader = Reader { reading, place, lines: Lines::new(text) };
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let span = error.span().unwrap_or(0..0);
-        let detail = shorten(error.message());
-        reader.at(&span, Fault::Toml { detail });
+    // The others mostly follow from the first one.
+    match errors.iter().min_by_key(|error| error.span().map_or(0, |span| span.start)) {
+        Some(error) => {
+            let span = error.span().unwrap_or(0..0);
+            let detail = shorten(&syntax_error(text, error));
+            reader.at(&span, Fault::Toml { detail });
+        }
+        None => reader.file(table.get_ref(), context, path),
     }
-    if errors.is_empty() {
-        reader.file(table.get_ref(), context, path);
+}
+
+/// What the parser says, with the name of a key that is there twice and the cause of JSON's colons.
+fn syntax_error(text: &str, error: &toml::de::Error) -> String {
+    let rest = error.span().and_then(|span| text.get(span.start..)).unwrap_or_default();
+    let word: String = rest.chars().take_while(|c| !c.is_whitespace() && *c != '=').collect();
+    match error.message() {
+        "duplicate key" => format!("the key {word} is there twice"),
+        _ if rest.starts_with(':') => "write key = value, with = in place of :".to_owned(),
+        message => message.to_owned(),
     }
 }
 
@@ -235,7 +247,7 @@ impl Reader<'_, '_> {
         let location = self.location(span);
         let subject = match key {
             "network" => {
-                let networks = self.strings(key, value).into_iter().map(|(network, _)| network);
+                let networks = self.wanted(key, value).into_iter().map(|(network, _)| network);
                 Subject::Network(networks.collect())
             }
             "time" => {
@@ -261,7 +273,11 @@ impl Reader<'_, '_> {
         key: &str,
         value: &Spanned<DeValue<'_>>,
     ) -> DraftTest {
-        let values = self.strings(key, value).into_iter();
+        let values = self.wanted(key, value);
+        if field == FIELDS[0].1 && values.iter().any(|(value, _)| value.is_empty()) {
+            self.key(key, &value.span(), "no call has an empty number; write one".to_owned());
+        }
+        let values = values.into_iter();
         let values = values.map(|(value, _)| read_value(&value)).collect();
         DraftTest { subject: Subject::Field { field, values }, location: self.location(span) }
     }
@@ -398,6 +414,14 @@ impl Reader<'_, '_> {
             return texts.collect();
         }
         self.string(key, value).map(|text| (text, value.span())).into_iter().collect()
+    }
+
+    /// What a test wants: at least one text.
+    fn wanted(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Vec<(String, Range<usize>)> {
+        if value.get_ref().as_array().is_some_and(|items| items.is_empty()) {
+            self.key(key, &value.span(), "an empty list never holds; write a value".to_owned());
+        }
+        self.strings(key, value)
     }
 
     fn array<'v, 'i>(

@@ -165,7 +165,8 @@ impl Reader<'_, '_> {
             return conditions;
         }
         let is_extension = parent.has_tag_name("extension");
-        for child in parent.children() {
+        // Text in a condition is told of where its actions are read.
+        for child in parent.children().filter(|child| is_extension || child.is_element()) {
             match self.element(child) {
                 None => {}
                 Some("X-PRE-PROCESS") if is_extension => self.pre_process(child, ""),

@@ -276,6 +276,7 @@ fn every_mistake_is_found_with_its_file_and_line() {
              <action>",
         ),
         (in_context("stray"), "text outside of elements: \"stray\""),
+        (in_extension("<condition>stray</condition>"), "text outside of elements: \"stray\""),
         (
             in_context("<X-PRE-PROCESS cmd=\"include\" data=\"*.xml\"/>"),
             "include \"*.xml\": files cannot be included here",

@@ -167,6 +167,41 @@ fn what_is_not_toml_is_found_with_its_line() {
 }
 
 #[test]
+fn one_mistake_in_toml_is_one_sentence() {
+    for (text, says) in [
+        (
+            "[[context.public.extension]]\nactions = [{\"run\": \"answer\"}, {\"run\": \"echo\"}]\n",
+            "p.toml:2: not well-formed TOML: write key = value, with = in place of :",
+        ),
+        (
+            "[globals]\na = \"1\"\nb-c = \"2\"\nb-c = \"3\"\n",
+            "p.toml:4: not well-formed TOML: the key b-c is there twice",
+        ),
+    ] {
+        assert_eq!(load(text).unwrap_err(), says);
+    }
+}
+
+#[test]
+fn a_test_that_never_holds_is_refused() {
+    for (test, says) in [
+        ("number = []", "number: an empty list never holds; write a value"),
+        ("number = \"\"", "number: no call has an empty number; write one"),
+        ("network = []", "network: an empty list never holds"),
+        ("time = { hour = 25 }", "hour: \"25\" never holds: there is only 0 to 23"),
+        (
+            "time = { year = \"2030-2026\" }",
+            "year: \"2030-2026\" never holds: it ends before it begins",
+        ),
+    ] {
+        let error = load(&format!("[[context.public.extension]]\n{test}\n")).unwrap_err();
+        assert!(error.starts_with(&format!("p.toml:2: {says}")), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+    load("[[context.public.extension]]\ncaller = \"\"\ntime = { hour = \"17-9\" }\n").unwrap();
+}
+
+#[test]
 fn comments_are_written_and_nothing_in_them_is_read() {
     let mut draft = Draft::default();
     let place = Location::new("x", 1);
