@@ -92,10 +92,8 @@ pub enum PromptFault {
         bytes_max: u64,
     },
     /// It plays for longer than allowed.
-    #[error("plays for {seconds} s, at most {seconds_max} s are allowed")]
+    #[error("plays for longer than {seconds_max} s, the most that is allowed")]
     TooLong {
-        /// Its duration, rounded up.
-        seconds: u64,
         /// The configured bound.
         seconds_max: u64,
     },

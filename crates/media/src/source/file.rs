@@ -77,12 +77,11 @@ fn next_packet(file: &mut dyn FormatReader) -> Result<Option<Packet>, ReadError>
 
 fn unreadable(error: ReadError) -> PromptFault {
     let reason = match error {
-        ReadError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            "it is neither WAV, FLAC, MP3 nor Ogg, or it is cut off".to_owned()
-        }
-        other => other.to_string(),
+        ReadError::DecodeError(_) => "it is damaged; convert it",
+        // A probe that finds nothing comes to the end of the file, or says that it has no reader.
+        _ => "it is neither WAV, FLAC, MP3 nor Ogg that can be read; convert it",
     };
-    PromptFault::Unreadable { reason }
+    PromptFault::Unreadable { reason: format!("{reason}, for example with `{CONVERT}`") }
 }
 
 /// What was decoded so far, mono.
@@ -106,7 +105,7 @@ impl Sound {
         self.samples.extend(mono.map(|sample| (sample * 32_768.0).round() as i16));
         let seconds = (self.samples.len() as u64).div_ceil(u64::from(rate_hz));
         if seconds > self.seconds_max {
-            return Err(PromptFault::TooLong { seconds, seconds_max: self.seconds_max });
+            return Err(PromptFault::TooLong { seconds_max: self.seconds_max });
         }
         Ok(())
     }
@@ -202,6 +201,7 @@ impl OpusFile {
     }
 }
 
+const CONVERT: &str = "sox IN -r 16000 -c 1 -b 16 OUT.wav";
 const OPUS_RATE_HZ: u32 = 48_000;
 /// 120 ms, the longest that a packet may be (RFC 6716 §3.2.5).
 const OPUS_PACKET_SAMPLES_MAX: usize = 5_760;
@@ -255,12 +255,18 @@ mod tests {
     fn bounds_and_formats_are_checked() {
         let long = write(spec(16, 1, SampleFormat::Int), vec![0i16; 16_001]);
         let fault = read_sound(long, 1).unwrap_err();
-        assert!(matches!(fault, PromptFault::TooLong { seconds: 2, seconds_max: 1 }));
+        assert!(matches!(fault, PromptFault::TooLong { seconds_max: 1 }));
         let empty = write(spec(16, 1, SampleFormat::Int), Vec::<i16>::new());
         assert!(matches!(read_sound(empty, 1).unwrap_err(), PromptFault::Empty));
         let many = write(spec(16, 9, SampleFormat::Int), vec![0i16; 9]);
         let fault = read_sound(many, 1).unwrap_err();
         assert!(matches!(fault, PromptFault::Format { .. } | PromptFault::Unreadable { .. }));
+        let gsm = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x31\0\x01\0\x40\x1f\0\0\x59\x06\0\0\x41\0\0\0data\0\0\0\0";
+        for other in [&b""[..], b"hello\n", &[0xd5; 640], gsm] {
+            let says = read_sound(other.to_vec(), 1).unwrap_err().to_string();
+            assert!(says.contains("neither WAV, FLAC, MP3 nor Ogg"), "{says}");
+            assert!(says.contains("convert it, for example with `sox"), "{says}");
+        }
         for nothing in [&b"ID3"[..], b"", b"RIFF\0\0\0\0WAVE", &[0; 64]] {
             let fault = read_sound(nothing.to_vec(), 1).unwrap_err();
             assert!(matches!(fault, PromptFault::Unreadable { .. } | PromptFault::Empty));
