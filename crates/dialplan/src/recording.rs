@@ -45,7 +45,13 @@ impl RecordName {
         }
         let name = name.with_globals(globals);
         let read = name.skeleton().replace(crate::text::HOLE, "uuid");
-        SoundName::parse(&read, folder(globals))?;
+        SoundName::parse(&read, folder(globals)).map_err(|detail| match read.trim() {
+            path if path.starts_with('/') => {
+                "the recording is not below $${recordings_dir}; only files there can be written"
+                    .to_owned()
+            }
+            _ => detail.replace("sound", "recording"),
+        })?;
         if !read.trim().ends_with(".wav") {
             return Err("recordings are WAV files; let the name end in .wav".to_owned());
         }
