@@ -141,19 +141,19 @@ fn load(
     let files = Files::now(certificate, key);
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|e| bad_pem(certificate, "certificate", "certificate", e.to_string()))?;
+        .map_err(|e| bad_pem(certificate, "certificate", "certificate", why_no_pem(&e)))?;
     let Some(first) = chain.first() else {
         let reason = "the file holds none".to_owned();
         return Err(bad_pem(certificate, "certificate", "certificate", reason));
     };
     let (_, parsed) = X509Certificate::from_der(first)
-        .map_err(|e| bad_pem(certificate, "certificate", "certificate", e.to_string()))?;
+        .map_err(|_| bad_pem(certificate, "certificate", "certificate", DAMAGED.to_owned()))?;
     let not_after_unix_s = parsed.validity().not_after.timestamp();
     let private = PrivateKeyDer::from_pem_file(key)
         .map_err(|e| bad_pem(key, "private key", "key", why_no_key(key, &e)))?;
     let path = certificate.to_owned();
     let signing = any_supported_type(&private)
-        .map_err(|e| CertificateError::Pair { path: path.clone(), reason: e.to_string() })?;
+        .map_err(|_| bad_pem(key, "private key", "key", UNFIT_KEY.to_owned()))?;
     // Not `CertifiedKey::from_der`, which takes no certificate of version 1: `openssl x509` makes
     // such, and phones and browsers that do not verify or were told to trust it take them.
     if signing.public_key().is_some_and(|public| *public != *parsed.public_key().raw) {
@@ -169,7 +169,16 @@ fn why_no_key(path: &Path, error: &pem::Error) -> String {
         .is_ok_and(|content| content.windows(9).any(|window| window == b"ENCRYPTED"));
     match is_locked {
         true => "it is locked by a password, and must not be".to_owned(),
-        false => error.to_string(),
+        false => why_no_pem(error),
+    }
+}
+
+fn why_no_pem(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "it is cut off: its END line is missing".to_owned(),
+        pem::Error::NoItemsFound => "the file holds none".to_owned(),
+        pem::Error::Io(error) => error.to_string(),
+        _ => DAMAGED.to_owned(),
     }
 }
 
@@ -246,6 +255,9 @@ fn host_name() -> Option<String> {
     (!name.is_empty() && name.bytes().all(is_name)).then_some(name)
 }
 
+const DAMAGED: &str = "it is damaged";
+const UNFIT_KEY: &str =
+    "it must be RSA of 2048 to 8192 bits, ECDSA P-256 or P-384, or Ed25519, and whole";
 /// Browsers refuse certificates that are valid for longer than 398 days.
 const VALIDITY: Duration = Duration::days(397);
 const RENEW_BEFORE: Duration = Duration::days(30);
@@ -322,16 +334,28 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_certificate_is_named() {
+    fn a_file_that_is_no_certificate_is_named_with_what_is_wrong() {
         let folder = folder("bad");
-        std::fs::create_dir_all(&folder).unwrap();
+        Certificate::obtain(&config(&folder), &[]).unwrap();
+        let [made, its_key] = ["tls.crt", "tls.key"].map(|name| folder.join(name));
+        let (pem, key) =
+            (std::fs::read_to_string(&made).unwrap(), std::fs::read_to_string(&its_key).unwrap());
         let file = folder.join("x.pem");
-        std::fs::write(&file, "nothing").unwrap();
-        let mut config = config(&folder);
-        config.tls.certificate = Some(file.clone());
-        config.tls.key = Some(file.clone());
-        let error = Certificate::obtain(&config, &[]).unwrap_err().to_string();
-        assert!(error.contains("x.pem") && error.contains("tls.certificate"), "{error}");
+        for (text, is_key, says) in [
+            ("nothing", false, "PEM certificate (the file holds none); check tls.certificate"),
+            (&pem[..pem.len() - 40], false, "certificate (it is cut off: its END line is missing)"),
+            (&pem.replacen("MII", "AAA", 1), false, "certificate (it is damaged)"),
+            (&pem.replacen("MII", "M!I", 1), false, "certificate (it is damaged)"),
+            ("nothing", true, "PEM private key (the file holds none); check tls.key"),
+            (&key.replacen("\nM", "\nA", 1), true, "private key (it must be RSA of 2048"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let mut config = config(&folder);
+            config.tls.certificate = Some(if is_key { made.clone() } else { file.clone() });
+            config.tls.key = Some(if is_key { file.clone() } else { its_key.clone() });
+            let error = Certificate::obtain(&config, &[]).unwrap_err().to_string();
+            assert!(error.contains("x.pem") && error.contains(says), "{error}");
+        }
         std::fs::remove_dir_all(folder).unwrap();
     }
 }
