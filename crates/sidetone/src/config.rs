@@ -22,6 +22,7 @@ pub use external::{ExternalAddress, ExternalPorts};
 pub use identity::{Auth, DtmfMode, MediaProfile, Registrar, TransportName, UserSection};
 pub use listen::{Address, Listen, ListenKind};
 pub use load::ConfigError;
+pub(crate) use load::{is_realm, shown};
 pub use recordings::Recordings;
 pub use webhook::Webhook;
 
@@ -115,6 +116,7 @@ pub struct Media {
     /// Media threads. 0: one fewer than the cores, at least one.
     pub shards: usize,
     /// Addresses that media is bound to, at most one of each family. Empty: taken from `listen`.
+    #[serde(deserialize_with = "listen::ips")]
     pub addresses: Vec<IpAddr>,
     /// Address that SDP and SIP advertise in place of the bound one of its family, for a server
     /// behind NAT; or `auto`: if the bound IPv4 address is not public, `stun_server` is asked.
@@ -232,6 +234,7 @@ pub struct Dialplan {
 pub struct Control {
     /// Address of `/metrics`, `/livez` and `/readyz`, and of `/v1/reload`, which asks for the token in
     /// `state_dir`.
+    #[serde(deserialize_with = "listen::socket")]
     pub address: SocketAddr,
 }
 

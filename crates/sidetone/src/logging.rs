@@ -71,6 +71,13 @@ pub fn filter(log: &Log) -> Result<EnvFilter, LogError> {
                 "{level:?} is none of off, error, warn, info, debug, trace"
             )));
         }
+        let target = part.rsplit_once('=').map_or("", |(target, _)| target).trim();
+        let name = target.split(['[', ':']).next().unwrap_or_default();
+        let is_library = || LIBRARIES.iter().any(|library| name.starts_with(library));
+        if !name.is_empty() && !CRATES.contains(&name) && !is_library() {
+            let known = CRATES.join(", ");
+            return Err(refused(format!("{name:?} is none of {known}, nor a library that logs")));
+        }
     }
     // Libraries of the packet path would log for each hostile packet, and rustls warns of each phone
     // that names an address as its host; what matters is counted. What is wrong with a sound file is
@@ -79,6 +86,20 @@ pub fn filter(log: &Log) -> Result<EnvFilter, LogError> {
                  tungstenite=debug,tokio_tungstenite=debug";
     EnvFilter::try_new(format!("{quiet},{}", log.level)).map_err(|error| refused(error.to_string()))
 }
+
+/// Our parts, as they stand in a filter.
+const CRATES: [&str; 6] = ["sidetone", "transport", "transaction", "dialog", "media", "dialplan"];
+/// How the names of those libraries begin that log.
+const LIBRARIES: [&str; 8] = [
+    "hyper",
+    "jiff",
+    "quinn_udp",
+    "rtc",
+    "rustls",
+    "symphonia",
+    "tokio_tungstenite",
+    "tungstenite",
+];
 
 #[cfg(test)]
 mod tests {
@@ -89,10 +110,26 @@ mod tests {
     #[test]
     fn a_level_that_is_none_is_refused() {
         let log = |level: &str| Log { level: level.to_owned(), ..Log::default() };
-        for good in ["info", "INFO", "off", "warn,transport=debug", "info,sidetone::calls=trace"] {
+        for good in [
+            "info",
+            "INFO",
+            "off",
+            "warn,transport=debug",
+            "info,sidetone::calls=trace",
+            "info,rtc_ice=debug,[call]=trace,media[leg]=debug",
+        ] {
             assert!(filter(&log(good)).is_ok(), "{good}");
         }
-        for bad in ["", "loud", "3", "info,", "info,transport=loud", "info,transport=", "info,=="] {
+        for bad in [
+            "",
+            "loud",
+            "3",
+            "info,",
+            "info,transport=loud",
+            "info,transport=",
+            "info,==",
+            "info,tranport=debug",
+        ] {
             let error = filter(&log(bad)).unwrap_err().to_string();
             assert!(error.starts_with(&format!("log.level {bad:?} is not a filter")), "{error}");
         }

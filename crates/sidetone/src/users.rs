@@ -9,7 +9,7 @@ use std::sync::Arc;
 use transport::TransportKind;
 
 use crate::auth::{Algorithm, Hex};
-use crate::config::{self, CodecName, Config};
+use crate::config::{self, CodecName, Config, shown};
 
 pub use crate::config::{DtmfMode, MediaProfile};
 
@@ -54,7 +54,7 @@ pub struct Secrets([Option<Hex>; 3]);
 
 /// Why a `[users.NAME]` section is refused: one sentence that says where and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("users.{user}: {problem}")]
+#[error("users.{}: {problem}", shown(user, NAME_BYTES_MAX))]
 pub struct UserError {
     /// The user's name.
     pub user: String,
@@ -103,7 +103,9 @@ impl Users {
 
 impl User {
     fn new(name: &str, section: &config::UserSection, auth: &config::Auth) -> Result<Self, String> {
-        check_name(name)?;
+        if !is_name(name) {
+            return Err(format!("{NAME_RULE}; rename the section"));
+        }
         let (caller_id_name, caller_id_number) = caller_id(section.caller_id.as_deref())?;
         if section.contexts.is_empty() {
             return Err("contexts is empty; name the context its calls start in".to_owned());
@@ -200,14 +202,9 @@ impl fmt::Debug for Secrets {
 }
 
 /// A name is the user part of a SIP URI and a word in logs and digests.
-fn check_name(name: &str) -> Result<(), String> {
+pub(crate) fn is_name(name: &str) -> bool {
     let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+*#!~".contains(&byte);
-    match !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(is_fit) {
-        true => Ok(()),
-        false => {
-            Err("a name has 1 to 64 letters, digits or -_.+*#!~; rename the section".to_owned())
-        }
-    }
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(is_fit)
 }
 
 /// Reads `Name <number>`, `<number>`, or a number alone.
@@ -234,7 +231,8 @@ fn caller_id(text: Option<&str>) -> Result<(Option<String>, Option<String>), Str
     Ok(((!name.is_empty()).then(|| name.to_owned()), Some(number.to_owned())))
 }
 
-const NAME_BYTES_MAX: usize = 64;
+pub(crate) const NAME_BYTES_MAX: usize = 64;
+pub(crate) const NAME_RULE: &str = "a name has 1 to 64 letters, digits or -_.+*#!~";
 const CALLER_ID_BYTES_MAX: usize = 128;
 
 #[cfg(test)]
@@ -295,6 +293,15 @@ mod tests {
             let error = users(toml).unwrap_err().to_string();
             assert!(error.starts_with("users.a") && error.contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_refused_is_shown_on_one_short_line() {
+        let name = format!("a\n\u{7}{}", "b".repeat(5_000));
+        let error =
+            users(&format!("[users.{name:?}]\npassword = 'x'\n").replace("\\u{7}", "\\u0007"));
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("users.a\\n\\u{7}bbb") && error.len() < 200, "{error}");
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 
 use crate::auth::{Algorithm, Claims, SecretError, TokenKey};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, is_realm, shown};
+use crate::users::{NAME_BYTES_MAX, NAME_RULE, is_name};
 
 /// Arguments of `sidetone hash-password`.
 #[derive(Debug, Args)]
@@ -57,6 +58,18 @@ pub enum Error {
         /// What would make it good all the same.
         missing: &'static str,
     },
+    /// The server would refuse this name.
+    #[error("{} is no name of a user: {NAME_RULE}", shown(&format!("{user:?}"), NAME_BYTES_MAX))]
+    Name {
+        /// What was given.
+        user: String,
+    },
+    /// The server would refuse this realm.
+    #[error("{} is no realm: one has 1 to 64 printable characters other than quotes and backslashes; correct --realm", shown(&format!("{realm:?}"), NAME_BYTES_MAX))]
+    Realm {
+        /// What was given.
+        realm: String,
+    },
     /// No password came.
     #[error("cannot read the password ({0}); type it or give it on the standard input")]
     Password(#[from] std::io::Error),
@@ -73,8 +86,9 @@ impl HashPasswordArguments {
     /// the terminal or from the standard input.
     ///
     /// # Errors
-    /// When there is no password.
+    /// When there is no password, or the server would refuse the name or the realm.
     pub fn section(&self) -> Result<String, Error> {
+        self.check()?;
         let password = if std::io::stdin().is_terminal() {
             rpassword::prompt_password(format!("Password of {}: ", self.user))?
         } else {
@@ -86,6 +100,16 @@ impl HashPasswordArguments {
             true => Err(Error::NoPassword),
             false => Ok(self.section_of(&password)),
         }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if !is_name(&self.user) {
+            return Err(Error::Name { user: self.user.clone() });
+        }
+        if !is_realm(&self.realm) {
+            return Err(Error::Realm { realm: self.realm.clone() });
+        }
+        Ok(())
     }
 
     fn section_of(&self, password: &str) -> String {
@@ -185,6 +209,25 @@ mod tests {
                 let expected = algorithm.ha1(user, "sidetone", "199pass");
                 assert_eq!(secrets.get(algorithm), Some(&expected));
             }
+        }
+    }
+
+    #[test]
+    fn a_name_or_a_realm_that_the_server_would_refuse_is_refused() {
+        let check = |user: &str, realm: &str| {
+            let arguments =
+                HashPasswordArguments { user: user.to_owned(), realm: realm.to_owned() };
+            arguments.check().map_err(|error| error.to_string())
+        };
+        assert_eq!(check("front.desk", "pbx.example"), Ok(()));
+        for (user, realm, says) in [
+            ("", "x", "\"\" is no name of a user"),
+            ("a b", "x", "\"a b\" is no name of a user: a name has 1 to 64 letters"),
+            ("a", "", "\"\" is no realm"),
+            ("a", "x\"y", "is no realm: one has 1 to 64 printable"),
+        ] {
+            let error = check(user, realm).unwrap_err();
+            assert!(error.contains(says), "{error}");
         }
     }
 

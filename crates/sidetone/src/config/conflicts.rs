@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{CodecName, Config, Listen, ListenKind, TransportName};
+use super::{CodecName, Config, Listen, ListenKind, TransportName, shown};
 use crate::address::{Outside, media_addresses};
+use crate::users::NAME_BYTES_MAX;
 
 impl Config {
     /// What cannot work together: a sentence for each.
@@ -83,6 +84,7 @@ impl Config {
     fn users_without_a_way(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (name, user) in &self.users {
+            let name = shown(name, NAME_BYTES_MAX);
             // An empty list is told of with the other mistakes of a user.
             let has_one = |codecs: &Vec<CodecName>| {
                 codecs.is_empty() || codecs.iter().any(|codec| self.media.codecs.contains(codec))

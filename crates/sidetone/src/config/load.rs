@@ -100,13 +100,17 @@ impl Config {
     /// # Errors
     /// When there is an unknown key or a value that cannot work.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let syntax = |error: &toml::de::Error, message| {
+        let syntax = |error: &toml::de::Error, message: String| {
             let start = error.span().map_or(0, |span| span.start).min(text.len());
             let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
-            ConfigError::Syntax { path: path.to_owned(), line, message }
+            ConfigError::Syntax {
+                path: path.to_owned(),
+                line,
+                message: shown(&message, SENTENCE_CHARS_MAX),
+            }
         };
         let document = toml::Deserializer::parse(text)
-            .map_err(|error| syntax(&error, error.message().replace('\n', ", ")))?;
+            .map_err(|error| syntax(&error, syntax_message(text, &error)))?;
         let config: Config = serde_path_to_error::deserialize(document)
             .map_err(|error| syntax(error.inner(), in_plain_words(&error)))?;
         let mut messages: Vec<_> = config.impossible().map(str::to_owned).collect();
@@ -286,11 +290,30 @@ impl Config {
     }
 }
 
+/// A text from the file as it can stand in a sentence: of one line, and not too long.
+pub(crate) fn shown(text: &str, chars_max: usize) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(chars_max)
+        .flat_map(|c| match c.is_control() {
+            true => c.escape_default().collect::<Vec<_>>(),
+            false => vec![c],
+        })
+        .collect();
+    if text.chars().nth(chars_max).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// What serde says of a value, with the name of its key and without names of Rust's types.
 fn in_plain_words(error: &serde_path_to_error::Error<toml::de::Error>) -> String {
     let (key, message) = (error.path(), error.inner().message().replace('\n', ", "));
     let is_of_value = ["invalid type: ", "invalid value: "];
     let found = is_of_value.iter().find_map(|start| message.strip_prefix(start));
+    if message == "wanted string or table" {
+        return format!("{key} must be one of {}", choices(&key.to_string()));
+    }
     let Some((found, expected)) = found.and_then(|found| found.split_once(", expected ")) else {
         let names_its_key = message.starts_with("unknown field ") || key.iter().next().is_none();
         return if names_its_key { message } else { format!("{key}: {message}") };
@@ -300,11 +323,33 @@ fn in_plain_words(error: &serde_path_to_error::Error<toml::de::Error>) -> String
         "f32" | "f64" => "a number",
         "a boolean" => "true or false",
         "a string" | "path string" | "a borrowed string" => "text in quotes",
+        "a sequence" if key.to_string() == "listen" && found == "map" => {
+            return "[listen] is a single section; write [[listen]] for each listener".to_owned();
+        }
         "a sequence" => "a list in brackets",
         table if table == "a map" || table.starts_with("struct ") => "a section with keys",
         other => other,
     };
     format!("{key} is {found}; it must be {expected}")
+}
+
+/// What the parser says, with the name of a key that is there twice.
+fn syntax_message(text: &str, error: &toml::de::Error) -> String {
+    let key = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+    match error.message() {
+        "duplicate key" => format!("{key} is there twice; keep one"),
+        message => message.replace('\n', ", "),
+    }
+}
+
+/// What can stand where a name was expected.
+fn choices(key: &str) -> &'static str {
+    match key.rsplit('.').next() {
+        Some("kind") => {
+            "\"udp\", \"tcp\", \"tls\", \"http\" and \"https\"; write a [[listen]] for each"
+        }
+        _ => "the names in config/sidetone.toml, in quotes",
+    }
 }
 
 fn is_host_and_port(text: &str) -> bool {
@@ -328,11 +373,13 @@ fn is_origin(text: &str) -> bool {
 }
 
 /// What can stand in quotes without an escape, in every client's eyes.
-fn is_realm(realm: &str) -> bool {
+pub(crate) fn is_realm(realm: &str) -> bool {
     let is_fit = |byte: u8| (b' '..=b'~').contains(&byte) && !b"\"\\".contains(&byte);
     (1..=64).contains(&realm.len()) && realm.bytes().all(is_fit)
 }
 
+/// Longer than any sentence of ours.
+const SENTENCE_CHARS_MAX: usize = 500;
 const HOUR_S: u64 = 3_600;
 const DAY_S: u64 = 86_400;
 /// Beyond it the messages of one call would be a flood.

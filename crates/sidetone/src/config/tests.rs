@@ -62,6 +62,21 @@ fn a_value_of_the_wrong_kind_is_named_with_its_key_and_what_it_must_be() {
         ("[media]\ncodecs = ['g729']\n", "x.toml:2: media.codecs[0]: unknown variant `g729`"),
         ("[[listen]]\nkind = 'udp'\n", "x.toml:1: listen[0]: missing field `address`"),
         ("[media\n", "x.toml:1: unclosed table"),
+        (
+            "[control]\naddress = 'localhost:8090'\n",
+            "x.toml:2: control.address: \"localhost:8090\" is not an address with a port such as",
+        ),
+        (
+            "[media]\naddresses = ['pbx']\n",
+            "x.toml:2: media.addresses: \"pbx\" is not an address such as",
+        ),
+        (
+            "[[listen]]\nkind = ['udp']\n",
+            "x.toml:2: listen[0].kind must be one of \"udp\", \"tcp\"",
+        ),
+        ("[listen]\nkind = 'udp'\n", "x.toml:1: [listen] is a single section; write [[listen]]"),
+        ("[media]\nshards = 1\nshards = 2\n", "x.toml:3: shards is there twice; keep one"),
+        ("[users.'a\u{1}']\n", "x.toml:1: "),
     ] {
         let error = Config::parse(text, "x.toml".as_ref()).unwrap_err().to_string();
         assert!(error.starts_with(says), "{error}");
