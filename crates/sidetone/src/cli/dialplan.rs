@@ -23,7 +23,7 @@ pub struct CheckArguments {
 }
 
 /// Arguments of `sidetone explain`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ExplainArguments {
     /// Configuration of the server; the embedded default without it.
     #[arg(long, value_name = "FILE")]
@@ -70,6 +70,14 @@ pub enum PlanCommandError {
     /// Several things at once, a line or more for each.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<PlanCommandError>),
+    /// The user is none.
+    #[error(
+        "there is no user {user:?}; correct --user, or leave it out for a caller without a password"
+    )]
+    NoUser {
+        /// Who was to call.
+        user: String,
+    },
     /// The number leads nowhere.
     #[error("{0}")]
     NoMatch(String),
@@ -114,16 +122,23 @@ impl ExplainArguments {
     /// Says which extension a call reaches and what would run, or which condition of each failed.
     ///
     /// # Errors
-    /// The configuration cannot be used, or no extension matches.
+    /// The configuration cannot be used, there is no such user, or no extension matches.
     pub fn explain(&self) -> Result<String, PlanCommandError> {
         let config = load(self.config.as_ref())?;
         let users = Users::new(&config)?;
         let plan = plan::read(&config)?;
         let user = self.user.as_deref().and_then(|user| users.get(user));
-        let contexts = match (&self.context, user) {
-            (Some(context), _) => std::slice::from_ref(context),
-            (None, Some(user)) => &user.contexts,
-            (None, None) => std::slice::from_ref(&config.dialplan.context),
+        // Who has a token of auth.token_context needs not be a user of the configuration.
+        let of_token = config.auth.token_context.as_ref().filter(|_| self.user.is_some());
+        let contexts = match (&self.context, user, of_token) {
+            (_, None, None) if self.user.is_some() => {
+                let user = self.user.clone().unwrap_or_default();
+                return Err(PlanCommandError::NoUser { user });
+            }
+            (Some(context), ..) => std::slice::from_ref(context),
+            (None, Some(user), _) => &user.contexts,
+            (None, None, Some(context)) => std::slice::from_ref(context),
+            (None, None, None) => std::slice::from_ref(&config.dialplan.context),
         };
         let mut facts = Facts {
             destination_number: self.to.clone(),
@@ -231,6 +246,9 @@ mod tests {
             user: Some("199".to_owned()),
             address: None,
         };
+        let nobody = ExplainArguments { user: Some("nope".to_owned()), ..arguments.clone() };
+        let error = nobody.explain().unwrap_err().to_string();
+        assert!(error.starts_with("there is no user \"nope\""), "{error}");
         let said = arguments.explain().unwrap();
         let lines: Vec<&str> = said.lines().map(|line| line.split(" (").next().unwrap()).collect();
         assert_eq!((lines[0], lines[1]), ("in the context day:", "a"), "{said}");
