@@ -5,7 +5,7 @@
 //! line; at run time nothing can be malformed except what a `${variable}` brings in.
 //!
 //! ```text
-//!  XML files ──► xml ──► Plan ──route(context, facts)──► Route ──run(route, call)──► Outcome
+//!  XML files ──► xml ──► Plan ──route(context, facts)──► Route ──run(plan, route, call)──► Outcome
 //!                         │                                 │            │
 //!              app::APPLICATIONS parse            or NoMatch, which    each application is
 //!              their arguments                    says why not         one async fn over Call

@@ -24,7 +24,8 @@ pub(super) const ENTRY: Entry = Entry {
         Argument {
             name: "what",
             reading: "a file below $${sounds_dir}, a recording as $${recordings_dir}/FILE, tone_stream://SCRIPT as gentones takes it, or \
-                      silence_stream://MS; several are separated by \"!\"; file@@SAMPLES begins later; it may not \
+                      silence_stream://MS; several are separated by \"!\"; file@@SAMPLES begins later, \
+                      at 8000 samples a second whatever the file has; it may not \
                       come from the call, but for ${uuid} in the name of a recording",
         },
     ],

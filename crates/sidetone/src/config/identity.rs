@@ -65,7 +65,8 @@ pub struct UserSection {
     pub media: MediaProfile,
     /// How digits are sent to the user.
     pub dtmf: DtmfMode,
-    /// What others see when the user calls, as `Name <number>`. Unset: the user's name.
+    /// What others see when the user calls, as `Name <number>`. Unset: the user's name as the
+    /// number, beside the display name that its phone sends.
     pub caller_id: Option<String>,
     /// Contacts that may be registered at once.
     pub max_contacts: usize,
