@@ -31,7 +31,9 @@ pub enum ReloadCommandError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The token cannot be read.
-    #[error("{0}; run this as the server's user, or send SIGHUP to the server")]
+    #[error(
+        "{0}; run this as the server's user with its --config and STATE_DIRECTORY, or send SIGHUP to the server"
+    )]
     Token(#[from] ControlTokenError),
     /// There is no folder with a token.
     #[error("the folder of the token is not known; set state_dir in the configuration")]
