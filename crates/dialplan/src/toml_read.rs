@@ -75,11 +75,14 @@ pub(crate) fn read(
 
 /// What the parser says, with the name of a key that is there twice and the cause of JSON's colons.
 fn syntax_error(text: &str, error: &toml::de::Error) -> String {
-    let rest = error.span().and_then(|span| text.get(span.start..)).unwrap_or_default();
-    let word: String = rest.chars().take_while(|c| !c.is_whitespace() && *c != '=').collect();
+    let span = error.span().unwrap_or(0..0);
     match error.message() {
-        "duplicate key" => format!("the key {word} is there twice"),
-        _ if rest.starts_with(':') => "write key = value, with = in place of :".to_owned(),
+        "duplicate key" => {
+            format!("{} is there twice; keep one", text.get(span).unwrap_or_default())
+        }
+        _ if text.get(span.start..).is_some_and(|rest| rest.starts_with(':')) => {
+            "write key = value, with = in place of :".to_owned()
+        }
         message => message.to_owned(),
     }
 }
@@ -275,7 +278,11 @@ impl Reader<'_, '_> {
     ) -> DraftTest {
         let values = self.wanted(key, value);
         if field == FIELDS[0].1 && values.iter().any(|(value, _)| value.is_empty()) {
-            self.key(key, &value.span(), "no call has an empty number; write one".to_owned());
+            self.key(
+                key,
+                &value.span(),
+                "it is empty; write a number, or \"^$\" for calls to none".to_owned(),
+            );
         }
         let values = values.into_iter();
         let values = values.map(|(value, _)| read_value(&value)).collect();

@@ -175,7 +175,11 @@ fn one_mistake_in_toml_is_one_sentence() {
         ),
         (
             "[globals]\na = \"1\"\nb-c = \"2\"\nb-c = \"3\"\n",
-            "p.toml:4: not well-formed TOML: the key b-c is there twice",
+            "p.toml:4: not well-formed TOML: b-c is there twice; keep one",
+        ),
+        (
+            "[context.a]\n[context.a]\n",
+            "p.toml:2: not well-formed TOML: a is there twice; keep one",
         ),
     ] {
         assert_eq!(load(text).unwrap_err(), says);
@@ -186,7 +190,7 @@ fn one_mistake_in_toml_is_one_sentence() {
 fn a_test_that_never_holds_is_refused() {
     for (test, says) in [
         ("number = []", "number: an empty list never holds; write a value"),
-        ("number = \"\"", "number: no call has an empty number; write one"),
+        ("number = \"\"", "number: it is empty; write a number, or \"^$\""),
         ("network = []", "network: an empty list never holds"),
         ("time = { hour = 25 }", "hour: \"25\" never holds: there is only 0 to 23"),
         (

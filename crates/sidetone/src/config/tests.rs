@@ -76,7 +76,10 @@ fn a_value_of_the_wrong_kind_is_named_with_its_key_and_what_it_must_be() {
         ),
         ("[listen]\nkind = 'udp'\n", "x.toml:1: [listen] is a single section; write [[listen]]"),
         ("[media]\nshards = 1\nshards = 2\n", "x.toml:3: shards is there twice; keep one"),
-        ("[users.'a\u{1}']\n", "x.toml:1: "),
+        (
+            "[users]\n\"a\\u0007\" = 5\n",
+            "x.toml:2: users.a\\u{7} is integer `5`; it must be a section",
+        ),
     ] {
         let error = Config::parse(text, "x.toml".as_ref()).unwrap_err().to_string();
         assert!(error.starts_with(says), "{error}");
