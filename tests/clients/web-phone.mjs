@@ -21,10 +21,8 @@ export async function webPhone(browser, url) {
     const isSecure = await page.evaluate(() => window.isSecureContext);
     const listenOnly = () => (isSecure ? null : phone.click("#notice-action"));
 
-    await page.setViewport({ width: 320, height: 640 });
-    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    const width = await page.evaluate(widthOnSmallScreen);
     expect(width <= 320, `the page is ${width} pixels wide on a screen of 320`);
-    await page.setViewport({ width: 1000, height: 800 });
 
     await phone.click("#numbers button[data-number='9197']");
     await listenOnly();
@@ -50,6 +48,18 @@ export async function webPhone(browser, url) {
   } finally {
     await phone.close();
   }
+}
+
+/** Runs in the page: how wide it is where there are 320 pixels, as in a frame of that width. */
+async function widthOnSmallScreen() {
+  const frame = document.createElement("iframe");
+  frame.style.cssText = "position: fixed; width: 320px; height: 640px; border: 0";
+  frame.srcdoc = document.documentElement.outerHTML.replace(/<script[^]*?<\/script>/g, "");
+  document.body.append(frame);
+  await new Promise((resolve) => frame.addEventListener("load", resolve, { once: true }));
+  const width = frame.contentDocument.documentElement.scrollWidth;
+  frame.remove();
+  return width;
 }
 
 /** Two tabs sign in as 198 and 199 and call each other. */
