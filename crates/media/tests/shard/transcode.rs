@@ -5,6 +5,7 @@ use std::{f64::consts::TAU, time::Duration};
 use media::{
     codec::{Codec, Decoder, Encoder},
     rtp::PayloadType,
+    sdp::Negotiated,
     shard::{Command, Discard, LegId, LegKey, LegParameters, Path, Update},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -94,15 +95,22 @@ impl Talker {
 const FORMAT: media::rtp::PayloadType = media::rtp::PayloadType(96);
 
 fn pair(world: &mut World, from: Codec, to: Codec) -> [(LegKey, LegId); 2] {
-    let open = |world: &mut World, codec, at: &str| {
-        let mut parameters = LegParameters::answering(speaking(codec, at));
-        parameters.signalling_remote = Some(address(at).ip());
-        world.open(parameters, None)
-    };
-    let (a, b) = (open(world, from, A), open(world, to, B));
+    let a = open(world, speaking(from, A), A);
+    let b = open(world, speaking(to, B), B);
+    join(world, a, b);
+    [a, b]
+}
+
+/// A leg whose peer signals from where it is.
+fn open(world: &mut World, negotiated: Negotiated, at: &str) -> (LegKey, LegId) {
+    let mut parameters = LegParameters::answering(negotiated);
+    parameters.signalling_remote = Some(address(at).ip());
+    world.open(parameters, None)
+}
+
+fn join(world: &mut World, a: (LegKey, LegId), b: (LegKey, LegId)) {
     world.command(a.0, Command::Bridge { peer: b.1 });
     world.command(b.0, Command::Bridge { peer: a.1 });
-    [a, b]
 }
 
 /// How much of what was heard is the tone, in dB over all else. Codecs and drift move the phase, so
@@ -161,7 +169,8 @@ fn rfc3264_6_1_who_answers_may_send_whatever_was_offered_at_any_time() {
         let mut world = World::new();
         let mut parameters = LegParameters::offering(media::shard::LegKind::Plain);
         parameters.signalling_remote = Some(address(A).ip());
-        let (a, a_id) = world.open(parameters, None);
+        let caller = world.open(parameters, None);
+        let a = caller.0;
         let answer = format!(
             "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
              m=audio 4000 RTP/AVP {answered}\r\na=rtpmap:111 opus/48000/2\r\n"
@@ -169,11 +178,9 @@ fn rfc3264_6_1_who_answers_may_send_whatever_was_offered_at_any_time() {
         let answer = media::sdp::parse(answer.as_bytes()).unwrap();
         let negotiated = media::sdp::negotiate_answer(&answer, &Default::default()).unwrap();
         world.command(a, Command::Update(Box::new(Update { negotiated, ice: None })));
-        let mut parameters = LegParameters::answering(speaking(Codec::Pcmu, B));
-        parameters.signalling_remote = Some(address(B).ip());
-        let (b, b_id) = world.open(parameters, None);
-        world.command(a, Command::Bridge { peer: b_id });
-        world.command(b, Command::Bridge { peer: a_id });
+        let callee = open(&mut world, speaking(Codec::Pcmu, B), B);
+        let b = callee.0;
+        join(&mut world, caller, callee);
         let mut alice = Talker::new(a, Codec::Pcmu, A, 440.0);
         let bob = Talker::new(b, Codec::Pcmu, B, 440.0);
         for (codec, payload_type) in
@@ -198,14 +205,10 @@ fn a_peer_that_changes_its_codec_with_every_packet_makes_no_transcoder_for_each(
     let mut world = World::new();
     let mut negotiated = speaking(Codec::Pcmu, A);
     negotiated.local_others = vec![(Codec::Opus, 111)];
-    let mut parameters = LegParameters::answering(negotiated);
-    parameters.signalling_remote = Some(address(A).ip());
-    let (a, a_id) = world.open(parameters, None);
-    let mut parameters = LegParameters::answering(speaking(Codec::Pcmu, B));
-    parameters.signalling_remote = Some(address(B).ip());
-    let (b, b_id) = world.open(parameters, None);
-    world.command(a, Command::Bridge { peer: b_id });
-    world.command(b, Command::Bridge { peer: a_id });
+    let caller = open(&mut world, negotiated, A);
+    let callee = open(&mut world, speaking(Codec::Pcmu, B), B);
+    let (a, b) = (caller.0, callee.0);
+    join(&mut world, caller, callee);
     let mut alice = Talker::new(a, Codec::Pcmu, A, 440.0);
     for n in 0..100 {
         match n % 2 {
