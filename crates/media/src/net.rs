@@ -13,12 +13,14 @@ mod pace;
 mod plane;
 mod port_map;
 mod ports;
+mod readers;
 mod recorder;
 mod ring;
 mod rounds;
 mod steady;
 mod sys;
 mod thread;
+mod token;
 mod wakes;
 
 pub use control::{CommandError, LegHandle};

@@ -3,25 +3,22 @@
 use std::{
     io,
     os::fd::AsFd,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::Receiver as Queue,
-    },
+    sync::{Arc, atomic::Ordering, mpsc::Receiver as Queue},
     time::{Duration, Instant},
 };
 
 use socket2::Socket;
-use tokio::sync::mpsc;
 
 use super::{
-    control::{Control, Open, Permit, ShardLink},
+    control::{Control, Open, ShardLink},
     outbox::Outbox,
     pace::{FRAME, Pace, Reads},
     ports::PortPair,
+    readers::{Reader, Readers},
     ring::RingReceiver,
     rounds::Rounds,
     sys::{BATCH, EVENTS_MAX, Epoll, Receiver, Timer},
+    token::Token,
 };
 use crate::shard::{Command, LegEvent, LegKey, Path, Shard};
 
@@ -57,17 +54,9 @@ pub(super) struct ShardThread {
     unread: Vec<u64>,
     /// More sockets may have something than were reported at this turn.
     has_more: bool,
-    readers: Vec<Option<Reader>>,
+    readers: Readers,
     tokens: Vec<u64>,
     is_ending: bool,
-}
-
-/// Who reads the events of a leg.
-struct Reader {
-    key: LegKey,
-    events: mpsc::Sender<LegEvent>,
-    is_dropped: Arc<AtomicBool>,
-    _permit: Permit,
 }
 
 /// Marks the shard as dead however its thread ends.
@@ -116,7 +105,7 @@ impl ShardThread {
             arrived: Vec::with_capacity(BATCH),
             unread: Vec::with_capacity(256),
             has_more: false,
-            readers: Vec::new(),
+            readers: Readers::default(),
             tokens: Vec::with_capacity(256),
             is_ending: false,
         })
@@ -411,7 +400,7 @@ impl ShardThread {
             }
         }
         if self.link.must_sweep.swap(false, Ordering::AcqRel) {
-            self.close_all(|reader| reader.is_dropped.load(Ordering::Acquire));
+            self.close_all(self.readers.dropped());
         }
     }
 
@@ -431,99 +420,43 @@ impl ShardThread {
                 self.shard.handle_command(key, Command::Close, Instant::now(), &mut self.outbox);
             }
         }
-        if self.readers.len() <= key.index() {
-            self.readers.resize_with(key.index() + 1, || None);
+        if self.reads.len() <= key.index() {
             self.reads.resize_with(key.index() + 1, Reads::default);
         }
         self.reads[key.index()] = Reads::default();
         let Open { events, is_dropped, permit, .. } = open;
-        self.readers[key.index()] = Some(Reader { key, events, is_dropped, _permit: permit });
+        self.readers.insert(Reader::new(key, events, is_dropped, permit));
     }
 
     fn end(&mut self) {
         self.is_ending = true;
-        self.close_all(|_| true);
+        self.close_all(self.readers.keys());
         self.outbox.flush();
     }
 
-    fn close_all(&mut self, which: impl Fn(&Reader) -> bool) {
-        let keys: Vec<_> =
-            self.readers.iter().flatten().filter(|r| which(r)).map(|r| r.key).collect();
+    fn close_all(&mut self, keys: Vec<LegKey>) {
         for key in keys {
             self.shard.handle_command(key, Command::Close, Instant::now(), &mut self.outbox);
         }
         self.pass_events();
     }
 
-    /// Hands events to their readers. One that does not read loses what can be lost first; room is
-    /// kept for what a call waits for.
+    /// Hands events to their readers; what a leg had is given back after its last one.
     fn pass_events(&mut self) {
         while let Some((key, event)) = self.shard.poll_event() {
-            let entry = self.readers.get_mut(key.index());
-            let Some(entry) = entry.filter(|e| e.as_ref().is_some_and(|r| r.key == key)) else {
-                continue;
-            };
+            let Some(reader) = self.readers.get(key) else { continue };
             let is_last = matches!(event, LegEvent::Closed(_));
-            let can_be_lost =
-                matches!(event, LegEvent::Dtmf { .. } | LegEvent::Quiet { .. } | LegEvent::Heard);
-            if let Some(reader) = entry {
-                let has_room = !can_be_lost || reader.events.capacity() > EVENTS_RESERVED;
-                let is_gone = reader.is_dropped.load(Ordering::Acquire);
-                if (!has_room || reader.events.try_send(event).is_err()) && !is_gone {
-                    self.link.counters.events_dropped.add(1);
-                }
+            if !reader.tell(event) {
+                self.link.counters.events_dropped.add(1);
             }
             if is_last {
-                *entry = None;
+                self.readers.remove(key);
                 self.outbox.remove(key);
             }
         }
     }
 }
 
-/// What an epoll event is about, packed into its 64 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
-    Waker,
-    Timer,
-    Sockets,
-    Shared(u8),
-    Rtp(LegKey),
-    Rtcp(LegKey),
-    /// The connected socket of a leg's RTP.
-    Steady(LegKey),
-}
-
-impl Token {
-    fn pack(self) -> u64 {
-        let leg = |key: LegKey| u64::from(key.index) << 32 | u64::from(key.generation);
-        match self {
-            Self::Waker => 0,
-            Self::Timer => 1 << 60,
-            Self::Shared(socket) => 2 << 60 | u64::from(socket),
-            Self::Rtp(key) => 3 << 60 | leg(key),
-            Self::Rtcp(key) => 4 << 60 | leg(key),
-            Self::Sockets => 5 << 60,
-            Self::Steady(key) => 6 << 60 | leg(key),
-        }
-    }
-
-    fn unpack(token: u64) -> Self {
-        let key = LegKey { index: (token >> 32) as u32 & INDEX_BITS, generation: token as u32 };
-        match token >> 60 {
-            0 => Self::Waker,
-            1 => Self::Timer,
-            2 => Self::Shared(token as u8),
-            3 => Self::Rtp(key),
-            4 => Self::Rtcp(key),
-            5 => Self::Sockets,
-            _ => Self::Steady(key),
-        }
-    }
-}
-
-/// Bits of a leg's place in a token; the plane opens fewer legs than they count.
-const INDEX_BITS: u32 = (1 << 28) - 1;
 /// Batches taken from one shared socket before others have their turn.
 const BATCHES_PER_TURN: usize = 4;
 /// Datagrams taken from one leg's socket before others have their turn.
@@ -534,26 +467,3 @@ const SHORT_BYTES: usize = 48;
 const CROWD: usize = 50;
 /// How long after a leg was opened, or changed, its set-up is waited for.
 const ATTENTIVE: Duration = Duration::from_secs(2);
-/// Places in a leg's event queue that events which can be lost leave free.
-const EVENTS_RESERVED: usize = 16;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_unpack_to_what_was_packed() {
-        let key = LegKey { index: 0x0abc_def0, generation: u32::MAX };
-        for token in [
-            Token::Waker,
-            Token::Timer,
-            Token::Sockets,
-            Token::Shared(255),
-            Token::Rtp(key),
-            Token::Rtcp(key),
-            Token::Steady(key),
-        ] {
-            assert_eq!(Token::unpack(token.pack()), token);
-        }
-    }
-}
