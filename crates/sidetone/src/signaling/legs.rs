@@ -1,5 +1,8 @@
 //! The table of all SIP legs: by dialog, by transaction, by connection, by deadline.
 
+mod actions;
+mod index;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,13 +10,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use dialog::state::State;
-use dialog::{Action, Body, Event, Failure, Leg, Purpose, Settings};
+use dialog::{Body, Failure, Leg, Purpose, Settings};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use transaction::{ClientId, Peak, ServerId, TransactionLayer};
 use transport::routing::NextHop;
-use transport::{Flow, FlowId, Message, Method, TransportKind};
+use transport::{Flow, FlowId, Message, Method};
 
+pub use self::actions::Unsent;
 use super::farewells::{Farewells, Returned};
 use super::per_address::PerAddress;
 use crate::calls::{self, SipCommand, SipEvent};
@@ -56,14 +60,6 @@ pub(super) struct Legs {
     /// Legs that have not ended.
     live: usize,
     peak: Peak,
-}
-
-/// A request that has no flow yet.
-#[derive(Debug)]
-pub struct Unsent {
-    key: LegKey,
-    purpose: Purpose,
-    bytes: Bytes,
 }
 
 struct Entry {
@@ -329,217 +325,6 @@ impl Legs {
                 entry.leg.handle_timeout(now);
                 self.changed.push(key);
             }
-        }
-    }
-
-    /// Carries out what the legs want; `false` if none wanted anything.
-    pub(super) fn run_actions(
-        &mut self,
-        transactions: &mut TransactionLayer,
-        metrics: &Metrics,
-        now: Instant,
-    ) -> bool {
-        let mut is_any = false;
-        while let Some(key) = self.changed.pop() {
-            is_any = true;
-            self.run_leg(key, transactions, metrics, now);
-        }
-        is_any
-    }
-
-    fn run_leg(
-        &mut self,
-        key: LegKey,
-        transactions: &mut TransactionLayer,
-        metrics: &Metrics,
-        now: Instant,
-    ) {
-        // Telling the call may make the leg act again.
-        loop {
-            let Some(entry) = self.table.get_mut(&key) else { return };
-            if let Some(action) = entry.leg.poll_action() {
-                self.act(key, action, transactions, metrics, now);
-            } else if let Some(event) = entry.leg.poll_event() {
-                let is_over = matches!(event, Event::Ended { .. });
-                entry.tell(SipEvent::Leg(event), now);
-                if is_over && entry.events.take().is_some() {
-                    self.live -= 1;
-                }
-            } else {
-                break;
-            }
-        }
-        if self.table.get(&key).is_some_and(|entry| entry.leg.is_finished()) {
-            self.remove(key);
-        } else {
-            self.index(key, now);
-        }
-    }
-
-    fn act(
-        &mut self,
-        key: LegKey,
-        action: Action,
-        transactions: &mut TransactionLayer,
-        metrics: &Metrics,
-        now: Instant,
-    ) {
-        match action {
-            Action::Respond { id, status, bytes } => {
-                if let Some((_, method)) = self.by_server.get(&id) {
-                    metrics.response(Direction::Out, method, status);
-                }
-                if let Err(error) = transactions.respond(id, status, bytes, now) {
-                    debug!(%error, "response not sent");
-                }
-            }
-            Action::Request { purpose, bytes, flow } => {
-                let unsent = Unsent { key, purpose, bytes };
-                match self.table.get(&key).and_then(|entry| entry.leg.way_back()) {
-                    Some(hop) => self.unrouted.push_back((unsent, hop)),
-                    None => self.send(unsent, flow, transactions, metrics, now),
-                }
-            }
-            Action::Cancel { purpose, reason } => {
-                let invite = self.table.get(&key).and_then(|entry| entry.invite);
-                let Some((_, id)) = invite.filter(|(invite, _)| *invite == purpose) else { return };
-                match transactions.cancel(id, reason.as_deref(), now) {
-                    Ok(()) => {
-                        let kind = self.table.get(&key).map(|entry| entry.leg.flow().kind);
-                        let kind = kind.unwrap_or(TransportKind::Udp);
-                        metrics.request(Direction::Out, kind, &Method::Cancel);
-                    }
-                    Err(error) => debug!(%error, "nothing to cancel"),
-                }
-            }
-            Action::Farewell { bytes } => {
-                if let Some(Entry { leg, user: Some(user), .. }) =
-                    self.table.get(&key).map(|e| &**e)
-                {
-                    let (target, kind) = (leg.remote_target(), leg.flow().kind);
-                    self.farewells.add(user, target, kind, bytes, now);
-                }
-            }
-            Action::Acknowledge { bytes, flow } => {
-                metrics.request(Direction::Out, flow.kind, &Method::Ack);
-                self.acks.push_back((flow, bytes));
-            }
-        }
-    }
-
-    fn send(
-        &mut self,
-        Unsent { key, purpose, bytes }: Unsent,
-        flow: Flow,
-        transactions: &mut TransactionLayer,
-        metrics: &Metrics,
-        now: Instant,
-    ) {
-        metrics.request(Direction::Out, flow.kind, &purpose.method());
-        match transactions.request(bytes, flow, now) {
-            Ok(id) => self.note_client(key, purpose, id),
-            Err(error) => {
-                debug!(%error, "request not sent");
-                self.not_sent(key, purpose, now);
-            }
-        }
-    }
-
-    fn not_sent(&mut self, key: LegKey, purpose: Purpose, now: Instant) {
-        self.with(Some(key), |leg| {
-            leg.handle_failure(purpose, Failure::Transport, now);
-            leg.handle_client_ended(purpose);
-        });
-    }
-
-    /// The next request that a connection is to be made for.
-    pub(super) fn poll_unrouted(&mut self) -> Option<(Unsent, NextHop)> {
-        self.unrouted.pop_front()
-    }
-
-    /// Sends what waited for a connection to its peer, or tells the leg that there is none.
-    pub(super) fn handle_routed(
-        &mut self,
-        unsent: Unsent,
-        found: Option<Flow>,
-        transactions: &mut TransactionLayer,
-        metrics: &Metrics,
-        now: Instant,
-    ) {
-        let key = unsent.key;
-        let Some(entry) = self.table.get_mut(&key) else { return };
-        let Some(flow) = found else { return self.not_sent(key, unsent.purpose, now) };
-        if entry.leg.is_flow_lost() {
-            entry.leg.handle_flow_moved(flow);
-        }
-        self.send(unsent, flow, transactions, metrics, now);
-        self.changed.push(key);
-    }
-
-    fn note_client(&mut self, key: LegKey, purpose: Purpose, id: ClientId) {
-        self.by_client.insert(id, (key, purpose));
-        if let (Purpose::Invite { .. }, Some(entry)) = (purpose, self.table.get_mut(&key)) {
-            entry.invite = Some((purpose, id));
-        }
-    }
-
-    /// The next ACK to send.
-    pub(super) fn poll_ack(&mut self) -> Option<(Flow, Bytes)> {
-        self.acks.pop_front()
-    }
-
-    /// How many answered calls from an address wait for their ACK and showed no password.
-    pub(super) fn unacknowledged(&self, from: IpAddr) -> usize {
-        self.unacknowledged.of(from)
-    }
-
-    /// Counts the call of a leg while it is unacknowledged.
-    fn count_unacknowledged(&mut self, key: LegKey, is_so: bool) {
-        let Some(entry) = self.table.get_mut(&key) else { return };
-        let from = entry.leg.flow().remote.ip();
-        if is_so && entry.unacknowledged.is_none() {
-            entry.unacknowledged = Some(from);
-            self.unacknowledged.add(from);
-        } else if !is_so && let Some(from) = entry.unacknowledged.take() {
-            self.unacknowledged.remove(from);
-        }
-    }
-
-    /// Follows the leg to another connection and to its next deadline.
-    fn index(&mut self, key: LegKey, now: Instant) {
-        let Some(entry) = self.table.get(&key) else { return };
-        let waits = matches!(entry.leg.state(), State::Answered | State::AnsweredToEnd);
-        self.count_unacknowledged(key, waits && entry.user.is_none());
-        let Some(entry) = self.table.get_mut(&key) else { return };
-        let flow = entry.leg.flow().id;
-        if flow != entry.flow {
-            self.lost.remove(&key);
-            self.by_flow.remove(&(entry.flow, key));
-            self.by_flow.insert((flow, key));
-            entry.flow = flow;
-            entry.tell(SipEvent::FlowMoved, now);
-            self.changed.push(key);
-        }
-        let deadline = entry.leg.poll_timeout();
-        if deadline != entry.deadline {
-            if let Some(before) = entry.deadline {
-                self.deadlines.remove(&(before, key));
-            }
-            if let Some(next) = deadline {
-                self.deadlines.insert((next, key));
-            }
-            entry.deadline = deadline;
-        }
-    }
-
-    fn remove(&mut self, key: LegKey) {
-        self.count_unacknowledged(key, false);
-        let Some(entry) = self.table.remove(&key) else { return };
-        self.by_tag.remove(&entry.leg.id().local_tag);
-        self.by_flow.remove(&(entry.flow, key));
-        self.lost.remove(&key);
-        if let Some(deadline) = entry.deadline {
-            self.deadlines.remove(&(deadline, key));
         }
     }
 }
