@@ -6,6 +6,7 @@ mod inbound;
 mod offering;
 mod outbound;
 mod repeat;
+mod response;
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,13 +18,13 @@ use rand::Rng;
 use tracing::debug;
 use transaction::ServerId;
 use transport::routing::NextHop;
-use transport::{Flow, FlowId, Message, Name, ResponseWriter, TransportKind};
+use transport::{Flow, FlowId, Message, Name, TransportKind};
 
 use crate::body::Body;
 use crate::dialog::{Dialog, DialogId};
 use crate::event::{Action, Cause, Event, Headers, OfferNumber, Party};
 use crate::offer_answer::{self, OfferAnswer};
-use crate::reject::{ALLOW, Refusal};
+use crate::reject::Refusal;
 use crate::session_timer::{SessionInterval, SessionRequest};
 use crate::settings::Settings;
 use crate::state::{self, Input, State};
@@ -34,6 +35,7 @@ use outbound::Session;
 use repeat::Success;
 
 pub use calling::Invite;
+pub(crate) use response::refuse_writer;
 
 /// One side of a call.
 ///
@@ -416,56 +418,6 @@ impl Leg {
         self.offer_answer = OfferAnswer::Stable;
     }
 
-    /// A response of ours up to its own header fields.
-    fn writer(&self, request: &Pending, status: u16) -> ResponseWriter {
-        ResponseWriter::to(&request.message, &request.flow, status)
-            .to_tag(&self.dialog.id().local_tag)
-            .header(Name::Server, &self.settings.server)
-    }
-
-    /// The header fields of a response that makes or refreshes a dialog (RFC 3261 §12.1.1).
-    fn dialog_writer(&self, request: &Pending, status: u16) -> ResponseWriter {
-        let writer = self.writer(request, status).header(Name::Contact, self.contact_value());
-        if status < 200 {
-            return writer;
-        }
-        let writer = writer.header(Name::Allow, ALLOW).header(Name::Supported, SUPPORTED);
-        match &request.session {
-            Some(session) if session.is_required => writer
-                .header(Name::Require, SUPPORTED)
-                .header(Name::SessionExpires, session.header()),
-            Some(session) => writer.header(Name::SessionExpires, session.header()),
-            None => writer,
-        }
-    }
-
-    fn respond(&mut self, request: &Pending, status: u16) {
-        let bytes = self.writer(request, status).finish();
-        self.actions.push_back(Action::Respond { id: request.id, status, bytes });
-    }
-
-    fn refuse_with(&mut self, request: &Pending, status: u16, headers: Headers) {
-        let writer = self.writer(request, status);
-        let bytes = headers
-            .into_iter()
-            .fold(writer, |writer, (name, value)| writer.header(name, value))
-            .finish();
-        self.actions.push_back(Action::Respond { id: request.id, status, bytes });
-    }
-
-    fn contact_value(&self) -> String {
-        match self.flow.kind {
-            TransportKind::Udp => format!("<sip:{}>", self.contact),
-            // RFC 7118 §5: a WebSocket is `ws` whether it is under TLS or not.
-            TransportKind::Ws | TransportKind::Wss => {
-                format!("<sip:{};transport=ws>", self.contact)
-            }
-            kind @ (TransportKind::Tcp | TransportKind::Tls) => {
-                format!("<sip:{};transport={}>", self.contact, kind.label())
-            }
-        }
-    }
-
     fn new_branch(&mut self) -> String {
         self.branches = self.branches.wrapping_add(1);
         format!("z9hG4bK{:016x}", self.hash_of(self.branches))
@@ -506,18 +458,6 @@ fn session_of(request: &Message, settings: &Settings) -> Result<Option<SessionIn
     )
     .negotiate(&settings.session)
     .map_err(|small| Refusal::IntervalTooSmall { min_se: small.min_se })
-}
-
-/// A response that refuses a request, without a tag.
-pub(crate) fn refuse_writer(
-    request: &Message,
-    flow: &Flow,
-    refusal: &Refusal,
-    settings: &Settings,
-) -> ResponseWriter {
-    let writer =
-        ResponseWriter::to(request, flow, refusal.status()).header(Name::Server, &settings.server);
-    refusal.headers().into_iter().fold(writer, |writer, (name, value)| writer.header(name, value))
 }
 
 /// The Reason of a CANCEL or BYE to those who are not needed since another one answered (RFC 3326
