@@ -12,6 +12,21 @@ use crate::sdp;
 use crate::start;
 
 #[test]
+fn rfc3261_11_2_options_outside_a_dialog_says_what_we_can_do() {
+    let server = start("");
+    let answer = Agent::udp(server.address("udp")).ask(&Request::new("OPTIONS", "anybody"));
+    assert_eq!(status(&answer), 200, "{answer}");
+    assert!(to_tag(&answer).is_some(), "{answer}");
+    let lists = |name: &str, wanted: &str| {
+        let listed = header(&answer, name).unwrap_or_default();
+        assert!(listed.split(", ").any(|value| value == wanted), "{wanted} is not in {answer}");
+    };
+    lists("Allow", "INVITE");
+    lists("Accept", "application/sdp");
+    lists("Supported", "timer");
+}
+
+#[test]
 fn a_request_of_no_dialog_is_481_and_the_call_goes_on() {
     let server = start("");
     let live = Live::start(&server);

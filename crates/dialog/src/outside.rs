@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use rand::Rng;
-use transport::{Flow, Message, Name, ResponseWriter};
+use transport::{Flow, Message};
 
-use crate::leg::{SUPPORTED, refuse_writer};
-use crate::reject::{ALLOW, Refusal};
+use crate::leg::refuse_writer;
+use crate::reject::Refusal;
 use crate::settings::Settings;
 
 /// The response that refuses `request`, in a transaction or, at the bound, without one.
@@ -18,22 +18,6 @@ pub fn refuse(
 ) -> (u16, Bytes) {
     let writer = refuse_writer(request, flow, refusal, settings);
     (refusal.status(), writer.to_tag(&new_tag(settings, rng)).finish())
-}
-
-/// The 200 to OPTIONS that says what we can do (RFC 3261 §11.2).
-pub fn capabilities(
-    request: &Message,
-    flow: &Flow,
-    settings: &Settings,
-    rng: &mut impl Rng,
-) -> (u16, Bytes) {
-    let writer = ResponseWriter::to(request, flow, 200)
-        .to_tag(&new_tag(settings, rng))
-        .header(Name::Server, &settings.server)
-        .header(Name::Allow, ALLOW)
-        .header(Name::Accept, settings.accept)
-        .header(Name::Supported, SUPPORTED);
-    (200, writer.finish())
 }
 
 fn new_tag(settings: &Settings, rng: &mut impl Rng) -> String {

@@ -100,16 +100,3 @@ fn rfc3261_12_2_2_a_request_of_no_dialog_gets_481() {
     assert_eq!((status, response.status()), (481, Some(481)));
     assert_eq!(response.to_tag().unwrap(), "x");
 }
-
-#[test]
-fn rfc3261_11_2_options_outside_a_dialog_says_what_we_can_do() {
-    let mut rng = StdRng::seed_from_u64(1);
-    let settings = Settings { node: "n2.".to_owned(), ..Settings::default() };
-    let request = message(&invite(""));
-    let (status, bytes) =
-        outside::capabilities(&request, &flow(TransportKind::Udp), &settings, &mut rng);
-    let response = parse(bytes);
-    assert_eq!(status, 200);
-    assert!(response.to_tag().unwrap().starts_with("n2."));
-    assert!(response.lists(Name::Supported, "timer"));
-}
