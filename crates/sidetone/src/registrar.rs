@@ -247,11 +247,15 @@ impl Registrar {
             wanted.deadline > now && !bindings.iter().any(|held| wanted.is_same(held))
         };
         let added = wanted.iter().filter(is_new).count();
-        if added > 0 && self.len() + added > self.policy.bindings_max {
-            return Err(Refused::Full);
-        }
         let others = bindings.iter().filter(|held| stays(held)).count();
         let excess = (others + kept).saturating_sub(user.max_contacts);
+        let leaves = |held: &&Binding| {
+            wanted.iter().any(|wanted| wanted.deadline <= now && wanted.is_same(held))
+        };
+        let left = bindings.iter().filter(leaves).count() + excess;
+        if added > 0 && self.len() + added > self.policy.bindings_max + left {
+            return Err(Refused::Full);
+        }
         if excess == 0 {
             return Ok(());
         }

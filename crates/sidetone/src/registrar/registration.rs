@@ -123,9 +123,16 @@ impl Registration {
         held.call_id == self.call_id && self.cseq <= held.cseq
     }
 
-    /// The bindings to make; one to remove has its deadline at `now`.
+    /// The bindings to make; one to remove has its deadline at `now`. Of a contact that is named
+    /// twice the later one counts.
     pub(super) fn bindings(&self, policy: &Policy, now: Instant) -> Result<Vec<Binding>, Refused> {
-        self.contacts.iter().map(|wanted| self.binding(wanted, policy, now)).collect()
+        let mut bindings: Vec<Binding> = Vec::with_capacity(self.contacts.len());
+        for wanted in &self.contacts {
+            let binding = self.binding(wanted, policy, now)?;
+            bindings.retain(|earlier| !binding.is_same(earlier));
+            bindings.push(binding);
+        }
+        Ok(bindings)
     }
 
     fn binding(&self, wanted: &Wanted, policy: &Policy, now: Instant) -> Result<Binding, Refused> {

@@ -207,6 +207,21 @@ async fn the_bound_of_all_users_refuses_new_bindings_only() {
     scene.register("Contact: <sip:a@h>\r\n", &udp).unwrap();
     assert_eq!(scene.register("Contact: <sip:b@h>\r\n", &udp).unwrap_err(), Refused::Full);
     scene.register("Contact: <sip:a@h>\r\n", &udp).unwrap();
+    scene.register("Contact: <sip:a@h>;expires=0, <sip:b@h>\r\n", &udp).unwrap();
+    assert_eq!(scene.uris(), ["sip:b@h"], "one goes, one comes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_contact_that_is_named_twice_is_one_and_the_later_counts() {
+    let mut scene = Scene::new("max_contacts = 2\n");
+    let udp = flow(TransportKind::Udp, 1);
+    scene.register("Contact: <sip:a@h>\r\n", &udp).unwrap();
+    let twice = "Contact: <sip:b@h>;q=0.1, <sip:b@h>;q=0.5\r\n";
+    scene.register(twice, &udp).unwrap();
+    assert_eq!(scene.uris(), ["sip:a@h", "sip:b@h"]);
+    assert!(scene.fetch()[1].contains("q=0.5"), "{:?}", scene.fetch());
+    scene.register("Contact: <sip:b@h>, <sip:b@h>;expires=0\r\n", &udp).unwrap();
+    assert_eq!(scene.uris(), ["sip:a@h"]);
 }
 
 #[tokio::test(start_paused = true)]
