@@ -333,6 +333,22 @@ fn headers_of_an_invite_that_make_no_sense_leave_no_call() {
 }
 
 #[test]
+fn rfc4028_6_refreshes_that_are_asked_for_too_often_are_422_and_told_apart_from_mistakes() {
+    let server = start("");
+    let mut agent = Agent::udp(server.address("udp"));
+    let offer = sdp::plain(([127, 0, 0, 1], 9).into());
+    let invite = Request::new("INVITE", "9197").body(offer).header("Supported: timer");
+    let answer = agent.ask(&invite.header("Session-Expires: 1"));
+    assert_eq!(status(&answer), 422, "{answer}");
+    assert!(header(&answer, "Min-SE").is_some(), "{answer}");
+    let metrics = Metrics::of(&server);
+    let refused = |reason: &str| {
+        metrics.sum("sidetone_calls_rejected_total", &[&format!("reason=\"{reason}\"")])
+    };
+    assert_eq!((refused("too_brief"), refused("malformed")), (1.0, 0.0));
+}
+
+#[test]
 fn a_contact_or_maddr_of_a_third_party_does_not_aim_our_messages_at_it() {
     aims_nothing_at(|text, third| {
         let (before, contact) = text.split_once("Contact: <sip:mallory@").unwrap();

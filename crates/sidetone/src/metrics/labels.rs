@@ -19,6 +19,8 @@ pub enum Refusal {
     NotAcceptable,
     /// The request broke a rule.
     Malformed,
+    /// It asks for session refreshes more often than is granted (422, RFC 4028 §6).
+    TooBrief,
     /// The caller's credentials are wrong, or not for this call.
     Unauthorized,
 }
@@ -145,7 +147,7 @@ impl Direction {
 }
 
 impl Refusal {
-    pub(super) const ALL: [Refusal; 8] = [
+    pub(super) const ALL: [Refusal; 9] = [
         Refusal::Overload,
         Refusal::Draining,
         Refusal::Transactions,
@@ -153,6 +155,7 @@ impl Refusal {
         Refusal::Loop,
         Refusal::NotAcceptable,
         Refusal::Malformed,
+        Refusal::TooBrief,
         Refusal::Unauthorized,
     ];
 
@@ -165,6 +168,7 @@ impl Refusal {
             Refusal::Loop => "loop",
             Refusal::NotAcceptable => "not_acceptable",
             Refusal::Malformed => "malformed",
+            Refusal::TooBrief => "too_brief",
             Refusal::Unauthorized => "unauthorized",
         }
     }

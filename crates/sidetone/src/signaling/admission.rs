@@ -48,7 +48,9 @@ impl<W: Wire> Signaling<W> {
                 self.start_call(leg, id, invitation, place);
             }
             Err(refused) => {
-                self.shared.metrics.call_rejected(Refusal::Malformed);
+                let is_brief = refused.status == 422;
+                let counted = if is_brief { Refusal::TooBrief } else { Refusal::Malformed };
+                self.shared.metrics.call_rejected(counted);
                 self.respond(id, &invite, refused.status, refused.bytes, now);
             }
         }
