@@ -145,9 +145,16 @@ pub(super) struct OfferedSection {
     pub(super) mid: Option<String>,
     pub(super) is_bundled: bool,
     pub(super) is_accepted: bool,
-    /// A format and its `a=rtpmap`, if the transport of this section carries the accepted one: who
-    /// offered that cannot take its refusal (RFC 9143 §7.3.1).
-    pub(super) carries: Option<(String, Option<String>)>,
+    /// Its first format, if the transport of this section carries the accepted one: who offered that
+    /// cannot take its refusal (RFC 9143 §7.3.1).
+    pub(super) carries: Option<MappedFormat>,
+}
+
+/// A format of a section, and the value of its `a=rtpmap`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MappedFormat {
+    pub(super) format: String,
+    pub(super) rtpmap: Option<String>,
 }
 
 fn refusals(offer: &SessionDescription, accepted: usize) -> Vec<OfferedSection> {

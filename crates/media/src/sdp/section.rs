@@ -6,6 +6,7 @@ use rtc::sdp::MediaDescription;
 use rtc::sdp::description::common::{Attribute, ConnectionInformation};
 
 use super::format::Format;
+use super::negotiate::MappedFormat;
 use super::{Candidate, Direction, Fingerprint, SessionDescription};
 
 /// One media section, with the session's lines that apply to it.
@@ -103,12 +104,13 @@ impl<'a> Section<'a> {
         formats
     }
 
-    /// The first format and its `a=rtpmap`; `None` of what is no RTP.
-    pub(super) fn first_format(&self) -> Option<(String, Option<String>)> {
+    /// The first format; `None` of what is no RTP.
+    pub(super) fn first_format(&self) -> Option<MappedFormat> {
         let format =
             self.media.media_name.formats.first().filter(|format| number(format).is_some())?;
         let is_of_it = |rtpmap: &&str| rtpmap.split_ascii_whitespace().next() == Some(format);
-        Some((format.clone(), self.media_values("rtpmap").find(is_of_it).map(str::to_owned)))
+        let rtpmap = self.media_values("rtpmap").find(is_of_it).map(str::to_owned);
+        Some(MappedFormat { format: format.clone(), rtpmap })
     }
 
     /// What the section's writer does (RFC 3264 §5.1).

@@ -12,7 +12,7 @@ use rtc::sdp::description::session::Origin;
 use super::candidate::host_candidate;
 use super::crypto::{self, Crypto, Security};
 use super::format::Offered;
-use super::negotiate::OfferedSection;
+use super::negotiate::{MappedFormat, OfferedSection};
 use super::reader::empty;
 use super::{
     Capabilities, Direction, DtlsRole, DtmfFormat, LocalDescription, LocalIce, Negotiated,
@@ -117,7 +117,7 @@ impl Negotiated {
     fn carrying(
         &self,
         section: &OfferedSection,
-        (format, rtpmap): &(String, Option<String>),
+        MappedFormat { format, rtpmap }: &MappedFormat,
         local: &LocalDescription,
         setup: &str,
     ) -> MediaDescription {
