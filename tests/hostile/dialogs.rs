@@ -262,6 +262,30 @@ fn rfc3261_18_1_1_a_phone_that_closed_its_stream_gets_its_bye_on_a_new_one() {
 }
 
 #[test]
+fn who_only_listens_is_asked_whether_it_is_there_and_ends_by_saying_that_it_is_not() {
+    let server = start("[calls]\nplain_silence_s = 1\nprobe_interval_s = 1\n");
+    let mut agent = Agent::udp(server.address("udp"));
+    let offer = sdp::plain(([127, 0, 0, 1], 9).into()) + "a=recvonly\r\n";
+    let invite = Request::new("INVITE", "9197").body(offer);
+    let answer = agent.ask(&invite);
+    let to_tag = to_tag(&answer);
+    let ack = Request { branch: fresh("z9hG4bK"), to_tag, ..invite.same_transaction("ACK") };
+    agent.send(&ack.bytes(&agent));
+    for word in ["200 OK", "501 Not Implemented", "200 OK"] {
+        let asked = agent.next_request(Duration::from_secs(5)).unwrap();
+        assert!(asked.starts_with("OPTIONS sip:mallory@"), "{asked}");
+        agent.answer(&asked, word, "");
+    }
+    wait_for_calls(&server, 1);
+    let asked = agent.next_request(Duration::from_secs(5)).unwrap();
+    agent.answer(&asked, "481 Call Does Not Exist", "");
+    let bye = agent.next_request(Duration::from_secs(5)).unwrap();
+    assert!(bye.starts_with("BYE "), "{bye}");
+    agent.answer(&bye, "200 OK", "");
+    wait_for_calls(&server, 0);
+}
+
+#[test]
 fn a_challenge_to_our_bye_learns_no_digest_and_the_process_ends_in_order() {
     let mut server = start("");
     let mut call = Call::dial(Agent::udp(server.address("udp")), "9197");

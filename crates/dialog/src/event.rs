@@ -174,6 +174,8 @@ pub enum Purpose {
     Refresh,
     /// An INFO of the user.
     Info,
+    /// The OPTIONS that asks whether the peer is still there (RFC 3261 §12.2.1.2).
+    Probe,
     /// The BYE of a fork that answered after another (RFC 3261 §13.2.2.4). Whatever comes of it
     /// says nothing about the leg.
     ForkBye,
@@ -187,6 +189,7 @@ impl Purpose {
             Purpose::Bye | Purpose::ForkBye => Method::Bye,
             Purpose::Refresh => Method::Update,
             Purpose::Info => Method::Info,
+            Purpose::Probe => Method::Options,
         }
     }
 }

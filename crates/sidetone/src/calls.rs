@@ -87,6 +87,8 @@ pub struct Policy {
     pub webrtc_silence: Duration,
     /// From the last packet of a plain leg to its end, unless it has nothing to send.
     pub plain_silence: Duration,
+    /// Between the questions to a plain leg that has nothing to send whether it is still there.
+    pub probe_interval: Option<Duration>,
     /// From the answer to the end.
     pub duration_max: Option<Duration>,
     /// How long a bridge rings that says nothing else.
@@ -109,6 +111,7 @@ impl From<&config::Config> for Policy {
             connect_timeout: seconds(config.media.connect_timeout_s),
             webrtc_silence: seconds(calls.webrtc_silence_s),
             plain_silence: seconds(calls.plain_silence_s),
+            probe_interval: (calls.probe_interval_s > 0).then(|| seconds(calls.probe_interval_s)),
             duration_max: (calls.duration_max_s > 0).then(|| seconds(calls.duration_max_s)),
             ring_timeout: seconds(calls.ring_timeout_s),
             ring_contacts: calls.ring_contacts,

@@ -181,6 +181,10 @@ pub struct Calls {
     /// Seconds without any packet after which a phone that is not on hold, and does not only
     /// listen, counts as gone.
     pub plain_silence_s: u64,
+    /// Seconds between the questions (OPTIONS) to a phone that is on hold or only listens, and that
+    /// has no session timer, whether it is still there: one that does not answer counts as gone. 0:
+    /// none.
+    pub probe_interval_s: u64,
     /// Longest a call may last, in seconds. 0: no limit.
     pub duration_max_s: u64,
     /// Seconds that a bridge rings whose dialplan says nothing else.
@@ -378,6 +382,7 @@ impl Default for Calls {
         Calls {
             webrtc_silence_s: 7,
             plain_silence_s: 60,
+            probe_interval_s: 600,
             duration_max_s: 0,
             ring_timeout_s: 60,
             ring_contacts: RingContacts::Together,

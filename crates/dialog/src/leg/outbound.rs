@@ -48,7 +48,9 @@ impl Leg {
             }
             // A peer that does not answer INFO may still hear us; one that has no dialog cannot.
             Purpose::Info if status == 481 => self.lose(status, now),
-            Purpose::Bye | Purpose::Refresh | Purpose::Info | Purpose::ForkBye => {}
+            Purpose::Probe if matches!(status, 408 | 481) => self.lose(status, now),
+            Purpose::Bye | Purpose::Refresh | Purpose::Info | Purpose::Probe | Purpose::ForkBye => {
+            }
         }
     }
 
@@ -59,6 +61,8 @@ impl Leg {
             (Purpose::Bye, _) => self.run(Input::ByeDone, now),
             (Purpose::Refresh, Failure::Timeout) => self.lose(408, now),
             (Purpose::Refresh, Failure::Transport) => self.retry_refresh(now),
+            (Purpose::Probe, Failure::Timeout) => self.lose(408, now),
+            (Purpose::Probe, Failure::Transport) => self.lose(503, now),
             (Purpose::Info | Purpose::ForkBye, _) => {}
         }
     }
@@ -78,6 +82,19 @@ impl Leg {
             // A target that cannot be addressed cannot be told.
             let _ = self.send(Purpose::Info, Method::Info, |writer| {
                 writer.body(&body.content_type, &body.bytes)
+            });
+        }
+    }
+
+    /// Asks a peer that need not send anything whether it is still there: one that says so in
+    /// whatever words is, one that says nothing ends the leg (RFC 3261 §12.2.1.2). Not asked where a
+    /// session timer tells.
+    pub fn probe(&mut self) {
+        if self.state == State::Confirmed && self.session.is_none() {
+            // A target that cannot be addressed cannot be asked.
+            let accept = self.settings.accept;
+            let _ = self.send(Purpose::Probe, Method::Options, |writer| {
+                writer.header(Name::Accept, accept)
             });
         }
     }

@@ -17,6 +17,7 @@ enum Step {
     HangUp,
     Offer,
     Info,
+    Probe,
     AnswerOffer,
     RejectOffer,
     /// A response to one of our requests that still take one.
@@ -121,6 +122,7 @@ impl World {
             Step::HangUp => leg.hang_up(None, now),
             Step::Offer => leg.offer(Body::sdp("v=0 ours"), now),
             Step::Info => leg.info(&Body::sdp("5")),
+            Step::Probe => leg.probe(),
             Step::AnswerOffer => drop(self.rig.answer_offer()),
             Step::RejectOffer => drop(self.rig.reject_offer(488, Vec::new())),
             Step::Respond { which, status, fork, has_body } => {
@@ -265,6 +267,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::HangUp),
         4 => Just(Step::Offer),
         1 => Just(Step::Info),
+        1 => Just(Step::Probe),
         3 => Just(Step::AnswerOffer),
         1 => Just(Step::RejectOffer),
         16 => (0usize..4, status, 0usize..3, any::<bool>()).prop_map(

@@ -208,6 +208,33 @@ fn rfc6086_4_2_an_info_goes_out_and_481_ends_the_leg() {
 }
 
 #[test]
+fn rfc3261_12_2_1_2_who_does_not_answer_whether_it_is_there_is_gone() {
+    let probe = |rig: &mut Rig| {
+        rig.leg.probe();
+        rig.actions().remove(0)
+    };
+    let mut rig = Rig::confirmed();
+    for status in [200, 405, 486, 501] {
+        let options = probe(&mut rig);
+        assert_eq!(message_of(&options).method().as_str(), "OPTIONS");
+        rig.respond(&options, status, "");
+        assert_eq!((rig.events(), rig.words()), (vec![], vec![]));
+    }
+    for status in [408, 481] {
+        let mut rig = Rig::confirmed();
+        let options = probe(&mut rig);
+        rig.respond(&options, status, "");
+        assert_eq!(rig.words(), ["BYE"], "{status}");
+    }
+    for failure in [Failure::Timeout, Failure::Transport] {
+        let mut rig = Rig::confirmed();
+        let options = probe(&mut rig);
+        fail(&mut rig, &options, failure);
+        assert_eq!(rig.words(), ["BYE"], "{failure:?}");
+    }
+}
+
+#[test]
 fn an_answer_that_comes_too_late_for_its_offer_is_not_taken_for_the_next() {
     let mut rig = Rig::confirmed();
     let first = rig.receive("INVITE", "", "v=0 first");

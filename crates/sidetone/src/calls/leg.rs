@@ -250,10 +250,9 @@ impl Leg {
 
     /// When silence, or keys that do not come, end the leg.
     fn deadline(&self) -> Option<Instant> {
-        [self.silence.deadline(self), self.keys_deadline(), self.answer_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let silence = [self.silence.deadline(self), self.silence.probe_at(self)];
+        let deadlines = silence.into_iter().chain([self.keys_deadline(), self.answer_deadline()]);
+        deadlines.flatten().min()
     }
 
     /// Tells the media leg what to do; without one this does nothing.

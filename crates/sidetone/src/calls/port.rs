@@ -61,6 +61,8 @@ pub enum SipCommand {
         /// What it carries.
         body: Body,
     },
+    /// Ask whether the peer is still there; one that is not ends the leg.
+    Probe,
     /// End the leg: BYE, or before its answer CANCEL, with a Reason header.
     HangUp {
         /// The cause it names.

@@ -161,6 +161,10 @@ impl Config {
                 "calls.plain_silence_s must be from 1 to 3600",
             ),
             (
+                self.calls.probe_interval_s > DAY_S,
+                "calls.probe_interval_s must be 86400 (a day) or less",
+            ),
+            (
                 !(1..=HOUR_S).contains(&self.calls.ring_timeout_s),
                 "calls.ring_timeout_s must be from 1 to 3600",
             ),

@@ -173,6 +173,10 @@ impl Legs {
                 leg.info(&body);
                 Ok(())
             }
+            SipCommand::Probe => {
+                leg.probe();
+                Ok(())
+            }
             SipCommand::HangUp { cause, reason } => {
                 let reason = reason.unwrap_or_else(|| calls::reason(cause));
                 leg.hang_up(Some(&reason), now);

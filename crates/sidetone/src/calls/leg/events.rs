@@ -8,8 +8,8 @@ use tracing::{debug, info, warn};
 
 use super::digits::{Digit, Form, InfoForm};
 use super::{Leg, LegEnd, LegInput, LegRefusal, Notice, Side};
-use crate::calls::SipEvent;
 use crate::calls::bridge::q850;
+use crate::calls::{SipCommand, SipEvent};
 use crate::metrics::EndCause;
 
 impl Leg {
@@ -18,7 +18,7 @@ impl Leg {
         match input {
             LegInput::Sip(event) => self.on_sip(event).await,
             LegInput::Media(event) => self.on_media(event),
-            LegInput::Deadline => self.on_deadline(Instant::now()),
+            LegInput::Deadline => self.on_deadline(Instant::now()).await,
         }
         .inspect_err(|end| {
             self.end.get_or_insert(end.end);
@@ -170,7 +170,7 @@ impl Leg {
         Ok(Notice::Other)
     }
 
-    fn on_deadline(&mut self, now: Instant) -> Result<Notice, LegEnd> {
+    async fn on_deadline(&mut self, now: Instant) -> Result<Notice, LegEnd> {
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if is_due(self.silence.deadline(self)) {
             return Err(self.gone());
@@ -181,6 +181,10 @@ impl Leg {
         }
         if is_due(self.answer_deadline()) {
             return Err(LegEnd::by_system(EndCause::NoAck, Cause::RECOVERY_ON_TIMER_EXPIRE));
+        }
+        if is_due(self.silence.probe_at(self)) {
+            self.silence.asked(now);
+            self.sip.command(SipCommand::Probe).await;
         }
         Ok(Notice::Other)
     }

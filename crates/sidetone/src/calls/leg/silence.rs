@@ -19,6 +19,8 @@ pub(super) struct Silence {
     counted_from: Option<Instant>,
     /// The peer has closed its media; its BYE should follow.
     closed_at: Option<Instant>,
+    /// When the peer was asked last whether it is still there.
+    asked_at: Option<Instant>,
     /// The other side of the call holds, and the peer listens to music.
     is_on_hold: bool,
 }
@@ -57,11 +59,27 @@ impl Silence {
         let may_be_silent = match leg.kind() {
             // Its connection tells more than its packets.
             LegKind::WebRtc => !self.is_flow_closed,
-            // On hold, and where it only listens, it need not send anything.
-            LegKind::Plain => self.is_on_hold || leg.direction() != Direction::SendRecv,
+            LegKind::Plain => self.is_excused(leg),
         };
         let since = self.since.filter(|_| !may_be_silent)?;
         Some(since.max(counted_from) + limit)
+    }
+
+    /// When the peer is to be asked whether it is still there, since its silence says nothing.
+    pub(super) fn probe_at(&self, leg: &Leg) -> Option<Instant> {
+        leg.answered_at?;
+        let interval = leg.shared.policy.probe_interval?;
+        let is_asked = leg.kind() == LegKind::Plain && self.is_excused(leg);
+        self.asked_at.max(self.counted_from).filter(|_| is_asked).map(|since| since + interval)
+    }
+
+    pub(super) fn asked(&mut self, now: Instant) {
+        self.asked_at = Some(now);
+    }
+
+    /// On hold, and where it only listens, a phone need not send anything.
+    fn is_excused(&self, leg: &Leg) -> bool {
+        self.is_on_hold || leg.direction() != Direction::SendRecv
     }
 }
 
