@@ -1,6 +1,7 @@
 // Real clients against the real binary.
 //
 //   lib/namespace.sh node run.mjs --binary PATH [--full] [--only PART]
+import { constants } from "node:os";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { browsers } from "./lib/browser.mjs";
@@ -43,6 +44,15 @@ const binary = resolve(values.binary);
 const isFull = values.full;
 const isWanted = (part) => only === null || only === part;
 const report = new Report();
+
+// On SIGHUP and SIGTERM the driver of a browser closes that browser alone, and every check after it would fail.
+for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"]) {
+  process.once(signal, () => {
+    report.note(`cut off by ${signal}`);
+    report.finish();
+    process.exit(128 + constants.signals[signal]);
+  });
+}
 
 if ([...Object.keys(NUMBERS), ...Object.keys(browsers)].some(isWanted)) await numbers();
 if (isWanted("applications")) await runApplications(binary, report);
