@@ -219,6 +219,38 @@ fn a_registration_takes_over_no_call_of_another_user() {
 }
 
 #[test]
+fn rfc5626_4_4_a_phone_whose_port_changed_is_found_at_the_next_one_and_no_other_user_is() {
+    let server = start(&with_tokens());
+    let [mut phone, mut intruder, mut moved] = [(); 3].map(|()| Agent::udp(server.address("udp")));
+    let as_device = |agent: &mut Agent, request: Request, user: &str| {
+        let request = request.header(format!("Authorization: Bearer {}", token(user)));
+        let text = String::from_utf8(request.bytes(agent)).unwrap();
+        let own = format!("<sip:mallory@{}>", agent.local());
+        let named = "<sip:phone@192.168.1.9:5060>;+sip.instance=\"<urn:uuid:1>\"";
+        agent.send(text.replace(&own, named).as_bytes());
+        let answer = agent.final_response(&request, Duration::from_secs(5)).unwrap();
+        assert_eq!(status(&answer), 200, "{answer}");
+        (request, to_tag(&answer))
+    };
+    as_device(&mut phone, Request::new("REGISTER", "3001"), "3001");
+    let description = crate::sdp::plain(([127, 0, 0, 1], 9).into());
+    let invite = Request::new("INVITE", "9197").body(description);
+    let (invite, to_tag) = as_device(&mut phone, invite, "3001");
+    let branch = crate::request::fresh("z9hG4bK");
+    phone.send(&Request { branch, to_tag, ..invite.same_transaction("ACK") }.bytes(&phone));
+    wait_for_calls(&server, 1);
+    as_device(&mut intruder, Request::new("REGISTER", "199"), "199");
+    as_device(&mut moved, Request::new("REGISTER", "3001"), "3001");
+    server.signal("TERM");
+    let bye = moved.next_request(Duration::from_secs(3)).unwrap();
+    assert!(bye.starts_with("BYE "), "{bye}");
+    moved.answer(&bye, "200 OK", "");
+    for other in [&mut phone, &mut intruder] {
+        assert_eq!(other.next_request(Duration::from_millis(300)), None);
+    }
+}
+
+#[test]
 fn a_page_that_was_away_when_its_call_ended_is_told_when_it_is_back() {
     let server = start(&format!("{}[calls]\nduration_max_s = 2\n", with_tokens()));
     let mut page = open(&server, "199");
@@ -244,10 +276,14 @@ fn with_tokens() -> String {
 
 /// A WebSocket with a token of the user.
 fn open(server: &Server, user: &str) -> Agent {
+    Agent::ws_at(server.address("http"), &format!("/?token={}", token(user)))
+}
+
+/// A token of the user that is good for a minute.
+fn token(user: &str) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
     let claims = Claims { sub: user.to_owned(), exp: now + 60.0, nbf: None, to: None };
-    let token = TokenKey::new(SECRET).sign(&claims).unwrap();
-    Agent::ws_at(server.address("http"), &format!("/?token={token}"))
+    TokenKey::new(SECRET).sign(&claims).unwrap()
 }
 
 fn send_as_page(agent: &mut Agent, request: &Request) {

@@ -105,7 +105,16 @@ fn a_token_calls_the_numbers_it_names_and_no_others() {
     assert_eq!(status(&page.invite_with("9001", &bearer)), 404, "allowed, and nobody has it");
     assert_eq!(status(&page.invite_with("3001", &bearer)), 403);
     let own = format!("Authorization: Bearer {}\r\n", token(&["--user", "199", "--ttl", "1m"]));
-    assert_eq!(status(&Client::udp(server.address("udp"), "199", "").register_with(&own)), 200);
+    let mut phone = Client::udp(server.address("udp"), "199", "199pass");
+    assert_eq!(status(&phone.register_with_password()), 200);
+    let mut tab = Client::udp(server.address("udp"), "199", "");
+    let bound = tab.register_with(&format!("Expires: 7200\r\n{own}"));
+    assert_eq!(status(&bound), 200, "{bound}");
+    let binding = bound.lines().find(|line| line.contains(&tab.contact())).unwrap();
+    let (_, expires) = binding.split_once("expires=").unwrap();
+    assert!((50..=60).contains(&expires.parse::<u32>().unwrap()), "as the token: {bound}");
+    let gone = format!("Contact: <{}>;expires=0\r\n{own}", phone.contact());
+    assert_eq!(status(&tab.register_with(&gone)), 403, "what a password bound");
     let (signed, _) = visitor.rsplit_once('.').unwrap();
     let forged = format!("Authorization: Bearer {signed}.AAAA\r\n");
     assert_eq!(status(&page.invite_with("9197", &forged)), 401);

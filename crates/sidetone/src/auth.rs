@@ -14,6 +14,7 @@ mod nonce;
 mod token;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::RngExt;
 use tokio::time::Instant;
@@ -49,6 +50,8 @@ pub struct Identity {
     pub user: Option<Arc<User>>,
     /// The numbers that a token allows; `None`: all.
     destinations: Option<Vec<String>>,
+    /// How long a token is still good for; `None`: the password was shown.
+    pub lasts: Option<Duration>,
 }
 
 /// What credentials are worth.
@@ -192,7 +195,12 @@ impl Authenticator {
             return Err(Denial::Malformed("Digest for Another URI"));
         }
         match self.nonces.take(&digest.nonce, digest.count(), now) {
-            true => Ok(Identity { name: user.name.clone(), user: Some(user), destinations: None }),
+            true => Ok(Identity {
+                name: user.name.clone(),
+                user: Some(user),
+                destinations: None,
+                lasts: None,
+            }),
             false => Err(Denial::Stale),
         }
     }
@@ -203,7 +211,8 @@ impl Authenticator {
         if user.is_none() && (self.token_context.is_none() || claims.to.is_none()) {
             return Err(Denial::Forbidden);
         }
-        Ok(Identity { name: claims.sub, user, destinations: claims.to })
+        let lasts = Some(claims.left(unix_now_s));
+        Ok(Identity { name: claims.sub, user, destinations: claims.to, lasts })
     }
 }
 

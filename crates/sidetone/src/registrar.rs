@@ -81,7 +81,7 @@ pub struct Registrar {
 }
 
 /// What a REGISTER was granted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Granted {
     /// Values of Contact: every binding of the user, with the seconds it is still good for; highest
     /// q first, then the newest.
@@ -90,6 +90,8 @@ pub struct Granted {
     pub path: Vec<String>,
     /// Whether a binding was made under the rules of RFC 5626, which the answer must say.
     pub is_outbound: bool,
+    /// The flows that devices registered on before and have left for the one of this REGISTER.
+    pub left: Vec<Flow>,
 }
 
 impl Registrar {
@@ -170,10 +172,9 @@ impl Registrar {
         let mut bindings = self.users.entry(Arc::clone(&name)).or_default();
         let result = self.apply(&name, user, &mut bindings, registration, now);
         let is_empty = bindings.is_empty();
-        let granted = result.map(|(path, is_outbound)| {
+        let granted = result.map(|granted| {
             let live = live(&bindings, now).into_iter();
-            let contacts = live.map(|binding| binding.header(now)).collect();
-            Granted { contacts, path, is_outbound }
+            Granted { contacts: live.map(|binding| binding.header(now)).collect(), ..granted }
         });
         drop(bindings);
         if is_empty {
@@ -189,27 +190,32 @@ impl Registrar {
         bindings: &mut Vec<Binding>,
         registration: &Registration,
         now: Instant,
-    ) -> Result<(Vec<String>, bool), Refused> {
+    ) -> Result<Granted, Refused> {
+        let mut granted = Granted::default();
         while let Some(over) = bindings.iter().position(|binding| binding.deadline <= now) {
             self.remove(name, bindings, over);
         }
         if registration.is_star {
+            if !bindings.iter().all(|held| registration.may_touch(held)) {
+                return Err(Refused::NotByToken);
+            }
             if bindings.iter().any(|binding| registration.is_out_of_order(binding)) {
                 return Err(Refused::OutOfOrder);
             }
             while !bindings.is_empty() {
                 self.remove(name, bindings, 0);
             }
-            return Ok((Vec::new(), false));
+            return Ok(granted);
         }
         let wanted = registration.bindings(&self.policy, now)?;
         let matches = |binding: &Binding| wanted.iter().any(|wanted| wanted.is_same(binding));
         if bindings.iter().any(|held| matches(held) && registration.is_out_of_order(held)) {
             return Err(Refused::OutOfOrder);
         }
-        self.make_room(name, user, bindings, &wanted, now)?;
-        let mut is_outbound = false;
-        let mut path = Vec::new();
+        if bindings.iter().any(|held| matches(held) && !registration.may_touch(held)) {
+            return Err(Refused::NotByToken);
+        }
+        self.make_room(name, user, bindings, registration, &wanted, now)?;
         for binding in wanted {
             let held = bindings.iter().position(|held| binding.is_same(held));
             if binding.deadline <= now {
@@ -218,14 +224,17 @@ impl Registrar {
                 }
                 continue;
             }
-            is_outbound |= binding.is_outbound;
-            path.clone_from(&binding.path);
+            granted.is_outbound |= binding.is_outbound;
+            granted.path.clone_from(&binding.path);
             match held {
-                Some(held) => self.refresh(name, &mut bindings[held], binding, now),
+                Some(held) => {
+                    granted.left.extend(bindings[held].flow_left_for(&binding));
+                    self.refresh(name, &mut bindings[held], binding, now);
+                }
                 None => self.insert(name, bindings, binding, now),
             }
         }
-        Ok((path, is_outbound))
+        Ok(granted)
     }
 
     /// Sees to it that what is wanted fits; unreachable bindings go first, then, if the user's
@@ -235,6 +244,7 @@ impl Registrar {
         name: &Arc<str>,
         user: &User,
         bindings: &mut Vec<Binding>,
+        registration: &Registration,
         wanted: &[Binding],
         now: Instant,
     ) -> Result<(), Refused> {
@@ -259,9 +269,11 @@ impl Registrar {
         if excess == 0 {
             return Ok(());
         }
-        let unreachable =
-            bindings.iter().filter(|held| stays(held) && !held.is_reachable(now)).count();
-        let removable = if user.remove_existing { others } else { unreachable };
+        let may_go = |held: &Binding| {
+            let is_over = !held.is_reachable(now);
+            stays(held) && (is_over || user.remove_existing && registration.may_touch(held))
+        };
+        let removable = bindings.iter().filter(|held| may_go(held)).count();
         // A phone that is refused keeps what it has: nothing is removed in vain.
         if excess > removable || added == 0 {
             return if added == 0 { Ok(()) } else { Err(Refused::TooManyContacts) };
@@ -270,7 +282,7 @@ impl Registrar {
             let oldest = bindings
                 .iter()
                 .enumerate()
-                .filter(|(_, held)| stays(held))
+                .filter(|(_, held)| may_go(held))
                 .min_by_key(|(_, held)| (held.is_reachable(now), held.registered_at));
             let Some((oldest, _)) = oldest else { break };
             self.remove(name, bindings, oldest);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -28,6 +29,17 @@ pub struct Claims {
     /// whatever the user may call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Vec<String>>,
+}
+
+impl Claims {
+    /// How long they are still good for at `unix_now_s`.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a double")]
+    pub fn left(&self, unix_now_s: u64) -> Duration {
+        // Beyond what a duration holds is for ever.
+        Duration::try_from_secs_f64((self.exp - unix_now_s as f64).max(0.0))
+            .unwrap_or(Duration::MAX)
+    }
 }
 
 /// Signs tokens and checks them.
@@ -261,6 +273,9 @@ mod tests {
     fn rfc7519_a_token_says_what_was_signed() {
         let token = key().sign(&claims()).unwrap();
         assert_eq!(key().verify(&token, NOW), Ok(claims()));
+        assert_eq!(claims().left(NOW), Duration::from_secs(60));
+        assert_eq!(claims().left(NOW + 61), Duration::ZERO);
+        assert_eq!(Claims { exp: f64::MAX, ..claims() }.left(NOW), Duration::MAX);
     }
 
     #[test]

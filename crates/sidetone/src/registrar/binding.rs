@@ -65,12 +65,16 @@ pub(super) struct Binding {
     pub uri: Uri,
     pub kind: TransportKind,
     pub way: Way,
+    /// What its last REGISTER came on, if that came from the device itself.
+    pub came_on: Option<Flow>,
     pub path: Vec<String>,
     pub q_milli: u16,
     pub instance: Option<String>,
     pub reg_id: Option<u32>,
     pub is_outbound: bool,
     pub is_behind_nat: bool,
+    /// Whether it was made with a token, not with the password.
+    pub is_by_token: bool,
     pub user_agent: String,
     pub call_id: String,
     pub cseq: u32,
@@ -89,6 +93,16 @@ impl Binding {
             (Key::Uri, Key::Uri) => self.uri.is_equivalent(&other.uri),
             (a, b) => a == b,
         }
+    }
+
+    /// The flow that the device has left if it is `newer` now. Whoever only names the same URI may be
+    /// another device, behind another address translator.
+    pub(super) fn flow_left_for(&self, newer: &Binding) -> Option<Flow> {
+        let is_web = |kind| matches!(kind, TransportKind::Ws | TransportKind::Wss);
+        let (left, taken) = (self.came_on?, newer.came_on?);
+        let is_device = self.key != Key::Uri || self.call_id == newer.call_id;
+        let is_alike = left.kind == taken.kind || is_web(left.kind) && is_web(taken.kind);
+        (is_device && is_alike && left != taken).then_some(left)
     }
 
     pub(super) fn is_reachable(&self, now: Instant) -> bool {
@@ -214,12 +228,14 @@ impl Binding {
             uri: stored.uri.parse().ok()?,
             kind,
             way: Way::Uri,
+            came_on: None,
             path: stored.path.clone(),
             q_milli: stored.q_milli,
             instance: stored.instance.clone(),
             reg_id: stored.reg_id,
             is_outbound: stored.is_outbound,
             is_behind_nat: stored.is_behind_nat,
+            is_by_token: false,
             user_agent: stored.user_agent.clone(),
             call_id: stored.call_id.clone(),
             cseq: stored.cseq,

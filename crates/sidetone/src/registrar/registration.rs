@@ -22,6 +22,9 @@ pub enum Refused {
         /// For Min-Expires.
         min_expires_s: u64,
     },
+    /// A token is to change what a password has bound.
+    #[error("bound by who showed a password")]
+    NotByToken,
     /// More contacts than the user may have.
     #[error("more contacts than max_contacts")]
     TooManyContacts,
@@ -42,7 +45,7 @@ impl Refused {
     pub fn status(self) -> u16 {
         match self {
             Refused::BadRequest(_) => 400,
-            Refused::TooManyContacts => 403,
+            Refused::NotByToken | Refused::TooManyContacts => 403,
             Refused::IntervalTooBrief { .. } => 423,
             Refused::FirstHopLacksOutbound => 439,
             Refused::OutOfOrder => 500,
@@ -67,6 +70,8 @@ pub struct Registration {
     user_agent: String,
     knows_outbound: bool,
     is_direct: bool,
+    /// How long the token lasts that it was made with.
+    token_lasts: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]
@@ -115,7 +120,20 @@ impl Registration {
             knows_outbound: message.lists(Name::Supported, "outbound")
                 || message.lists(Name::Require, "outbound"),
             is_direct: message.vias().nth(1).is_none(),
+            token_lasts: None,
         })
+    }
+
+    /// The same of who has shown a token that lasts so long: what it binds does not outlast that,
+    /// and what a password has bound is out of its reach.
+    #[must_use]
+    pub fn by_token(self, lasts: Duration) -> Self {
+        Registration { token_lasts: Some(lasts), ..self }
+    }
+
+    /// Whether it may change or remove a binding.
+    pub(super) fn may_touch(&self, held: &Binding) -> bool {
+        self.token_lasts.is_none() || held.is_by_token
     }
 
     /// Whether the request is older than what `held` was made by (RFC 3261 §10.3 step 7).
@@ -141,8 +159,10 @@ impl Registration {
             let min_expires_s = policy.expires_min.as_secs();
             return Err(Refused::IntervalTooBrief { min_expires_s });
         }
-        let expires_at = now + asked.min(policy.expires_max);
-        let deadline = if asked.is_zero() { now } else { expires_at + SLACK };
+        let granted = asked.min(policy.expires_max);
+        let expires_at = now + self.token_lasts.map_or(granted, |lasts| lasts.min(granted));
+        let slack = if self.token_lasts.is_some() { Duration::ZERO } else { SLACK };
+        let deadline = if asked.is_zero() { now } else { expires_at + slack };
         let is_outbound =
             self.knows_outbound && wanted.instance.is_some() && wanted.reg_id.is_some();
         if is_outbound && !self.is_direct && !has_outbound_path(&self.path) {
@@ -154,12 +174,14 @@ impl Registration {
             uri: wanted.uri.clone(),
             kind: self.flow.kind,
             way: self.way(wanted),
+            came_on: self.is_direct.then_some(self.flow),
             path: self.path.clone(),
             q_milli: wanted.q_milli,
             instance: wanted.instance.clone(),
             reg_id: wanted.reg_id,
             is_outbound,
             is_behind_nat: self.is_behind_nat(wanted),
+            is_by_token: self.token_lasts.is_some(),
             user_agent: self.user_agent.clone(),
             call_id: self.call_id.clone(),
             cseq: self.cseq,

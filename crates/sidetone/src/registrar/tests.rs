@@ -57,6 +57,20 @@ impl Scene {
         self.registrar.register(self.users.get("199").unwrap(), &registration, self.now)
     }
 
+    /// The same with a token that lasts so many seconds.
+    fn register_by_token(
+        &mut self,
+        lines: &str,
+        flow: &Flow,
+        lasts_s: u64,
+    ) -> Result<Granted, Refused> {
+        self.cseq += 1;
+        let message = message(lines, "token", self.cseq);
+        let registration =
+            Registration::read(&message, flow)?.by_token(Duration::from_secs(lasts_s));
+        self.registrar.register(self.users.get("199").unwrap(), &registration, self.now)
+    }
+
     /// What is registered, as a fetch shows it.
     fn fetch(&mut self) -> Vec<String> {
         self.register("", &flow(TransportKind::Udp, 99)).unwrap().contacts
@@ -225,6 +239,37 @@ async fn a_contact_that_is_named_twice_is_one_and_the_later_counts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_binds_no_longer_than_it_lasts_and_leaves_what_a_password_bound() {
+    let mut scene = Scene::new("max_contacts = 2\n");
+    let (phone, page) = (flow(TransportKind::Udp, 1), flow(TransportKind::Wss, 2));
+    scene.register("Contact: <sip:phone@h>\r\n", &phone).unwrap();
+    for taken in [
+        "Contact: *\r\nExpires: 0\r\n",
+        "Contact: <sip:phone@h>;expires=0\r\n",
+        "Contact: <sip:phone@h>\r\n",
+    ] {
+        let refused = scene.register_by_token(taken, &page, 60).unwrap_err();
+        assert_eq!((refused, refused.status()), (Refused::NotByToken, 403), "{taken}");
+    }
+    scene.pass(1);
+    let granted = scene.register_by_token("Contact: <sip:a@b.invalid>\r\n", &page, 40).unwrap();
+    assert!(granted.contacts.iter().any(|contact| contact.contains("expires=40")), "{granted:?}");
+    assert_eq!(scene.uris(), ["sip:a@b.invalid", "sip:phone@h"]);
+    scene.pass(1);
+    scene.register_by_token("Contact: <sip:c@d.invalid>\r\n", &page, 39).unwrap();
+    assert_eq!(scene.uris(), ["sip:c@d.invalid", "sip:phone@h"], "the oldest that it may replace");
+    scene.pass(39);
+    assert_eq!(scene.uris(), ["sip:phone@h"]);
+    let both = "Contact: <sip:e@f.invalid>, <sip:g@h.invalid>\r\n";
+    let refused = scene.register_by_token(both, &page, 60).unwrap_err();
+    assert_eq!(refused, Refused::TooManyContacts);
+    scene.register_by_token("Contact: <sip:e@f.invalid>\r\n", &page, 60).unwrap();
+    scene.register_by_token("Contact: <sip:e@f.invalid>;expires=0\r\n", &page, 60).unwrap();
+    scene.register("Contact: *\r\nExpires: 0\r\n", &phone).unwrap();
+    assert_eq!(scene.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rfc5626_6_a_device_is_one_binding_wherever_it_moves() {
     let mut scene = Scene::new("max_contacts = 1\nremove_existing = false\n");
     let lines = |host: &str| {
@@ -249,6 +294,29 @@ async fn rfc5626_6_a_device_is_one_binding_wherever_it_moves() {
     assert_eq!(scene.uris(), ["sip:x@two.invalid;transport=ws"], "it has moved before");
     assert!(!scene.registrar.is_registered_on(&first));
     assert!(scene.registrar.is_registered_on(&second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rfc5626_4_4_a_device_that_comes_on_another_flow_has_left_the_one_before() {
+    let mut scene = Scene::new("");
+    let [one, two, three] = [1, 2, 3].map(|id| flow(TransportKind::Udp, id));
+    let left =
+        |scene: &mut Scene, lines: &str, flow: &Flow| scene.register(lines, flow).unwrap().left;
+    let contact = "Contact: <sip:a@192.168.1.9>\r\n";
+    assert_eq!(left(&mut scene, contact, &one), []);
+    assert_eq!(left(&mut scene, contact, &one), []);
+    assert_eq!(left(&mut scene, contact, &two), [one]);
+    scene.call_id = "another device";
+    assert_eq!(left(&mut scene, contact, &three), [], "which names the same private address");
+
+    let named = |host: &str| format!("Contact: <sip:a@{host}>;+sip.instance=\"<urn:x>\"\r\n");
+    let [page, later] = [5, 6].map(|id| flow(TransportKind::Wss, id));
+    assert_eq!(left(&mut scene, &named("b.invalid"), &page), []);
+    scene.registrar.handle_flow_closed(&page, scene.now);
+    scene.call_id = "reloaded";
+    assert_eq!(left(&mut scene, &named("c.invalid"), &later), [page]);
+    let phone = flow(TransportKind::Tcp, 7);
+    assert_eq!(left(&mut scene, &named("192.0.2.7"), &phone), [], "over another transport");
 }
 
 #[tokio::test(start_paused = true)]

@@ -269,15 +269,31 @@ impl Legs {
     }
 
     pub(super) fn handle_flow_closed(&mut self, flow: FlowId, now: Instant) {
-        let range = (flow, LegKey(0))..=(flow, LegKey(u64::MAX));
-        let keys: Vec<LegKey> = self.by_flow.range(range).map(|(_, key)| *key).collect();
-        for key in keys {
+        for key in self.on_flow(flow) {
             self.with(Some(key), |leg| leg.handle_flow_closed(flow, now));
             if let Some(entry) = self.table.get_mut(&key) {
                 entry.tell(SipEvent::FlowClosed, now);
                 self.lost.insert(key);
             }
         }
+    }
+
+    /// A device of a user has registered again on another flow: its legs go on with that one (RFC 5626
+    /// §4.4), whether a connection broke or an address translator gave a phone another port.
+    pub(super) fn handle_moved(&mut self, user: &str, from: &Flow, to: &Flow) {
+        let is_moved = |key: &LegKey| {
+            let entry = self.table.get(key);
+            entry.is_some_and(|e| e.user.as_deref() == Some(user) && e.leg.flow() == from)
+        };
+        for key in self.on_flow(from.id).into_iter().filter(is_moved).collect::<Vec<_>>() {
+            self.with(Some(key), |leg| leg.handle_flow_moved(*to));
+        }
+    }
+
+    /// The legs whose peer was heard last on a flow, or on the socket that it shares.
+    fn on_flow(&self, flow: FlowId) -> Vec<LegKey> {
+        let range = (flow, LegKey(0))..=(flow, LegKey(u64::MAX));
+        self.by_flow.range(range).map(|(_, key)| *key).collect()
     }
 
     /// Legs of a peer that has registered again and which have lost their connection go on with that

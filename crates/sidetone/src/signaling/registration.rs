@@ -27,14 +27,22 @@ impl<W: Wire> Signaling<W> {
             return self.refuse(id, request, flow, &dialog::Refusal::Forbidden, now);
         };
         let registrar = &self.shared.registrar;
-        let answer = Registration::read(request, flow)
-            .and_then(|wanted| registrar.register(&user, &wanted, now.into()));
+        let answer = Registration::read(request, flow).and_then(|wanted| {
+            let wanted = match identity.lasts {
+                Some(lasts) => wanted.by_token(lasts),
+                None => wanted,
+            };
+            registrar.register(&user, &wanted, now.into())
+        });
         let (status, writer) = match &answer {
             Ok(granted) => (200, accept(request, flow, granted)),
             Err(refused) => (refused.status(), reject(request, flow, *refused)),
         };
         self.shared.metrics.registration((&answer).into());
         self.shared.metrics.registrations(registrar);
+        for left in answer.iter().flat_map(|granted| &granted.left) {
+            self.legs.handle_moved(&user.name, left, flow);
+        }
         if answer.is_ok() && flow.kind != TransportKind::Udp {
             for contact in request.addresses(Name::Contact).flatten() {
                 let peer = Returned { user: &user.name, contact: contact.uri(), flow: *flow };
@@ -88,7 +96,10 @@ fn reject(request: &Message, flow: &Flow, refused: Refused) -> ResponseWriter {
             writer.header(Name::MinExpires, min_expires_s)
         }
         Refused::Full => writer.header(Name::RetryAfter, 60),
-        Refused::TooManyContacts | Refused::OutOfOrder | Refused::FirstHopLacksOutbound => writer,
+        Refused::NotByToken
+        | Refused::TooManyContacts
+        | Refused::OutOfOrder
+        | Refused::FirstHopLacksOutbound => writer,
     }
 }
 
@@ -100,6 +111,7 @@ impl From<&Result<Granted, Refused>> for RegistrationResult {
                 RegistrationResult::Malformed
             }
             Err(Refused::IntervalTooBrief { .. }) => RegistrationResult::TooBrief,
+            Err(Refused::NotByToken) => RegistrationResult::Forbidden,
             Err(Refused::TooManyContacts) => RegistrationResult::TooManyContacts,
             Err(Refused::OutOfOrder) => RegistrationResult::OutOfOrder,
             Err(Refused::Full) => RegistrationResult::Full,
