@@ -169,6 +169,7 @@ async fn call_and_give_up(mut port: SipPort, patience: Duration, callee: Callee)
 
 fn dial() -> Dial {
     Dial {
+        call_id: "1".to_owned(),
         uri: format!("sip:bob@{PEER}"),
         routes: Vec::new(),
         flow: None,

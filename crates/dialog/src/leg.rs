@@ -343,7 +343,7 @@ impl Leg {
     fn run(&mut self, input: Input, now: Instant) {
         let (next, actions) = state::step(self.state, input);
         if next != self.state {
-            debug!(call_id = %self.dialog.id().call_id, from = ?self.state, to = ?next, "leg");
+            debug!(sip_call_id = %self.dialog.id().call_id, from = ?self.state, to = ?next, "leg");
         }
         self.state = next;
         for &action in actions {

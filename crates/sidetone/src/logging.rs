@@ -82,10 +82,26 @@ pub fn filter(log: &Log) -> Result<EnvFilter, LogError> {
     // Libraries of the packet path would log for each hostile packet, and rustls warns of each phone
     // that names an address as its host; what matters is counted. What is wrong with a sound file is
     // said by who reads it. A WebSocket's whole messages have passwords and tokens in them.
-    let quiet = "rtc_dtls=off,rtc_ice=off,rtc_srtp=off,rtc_stun=off,rustls=error,symphonia=off,\
-                 tungstenite=debug,tokio_tungstenite=debug";
+    let mut quiet = "rtc_dtls=off,rtc_ice=off,rtc_srtp=off,rtc_stun=off,symphonia=off".to_owned();
+    let level = overall(&log.level);
+    for (library, most) in CEILINGS {
+        quiet += &format!(",{library}={}", level.min(most));
+    }
     EnvFilter::try_new(format!("{quiet},{}", log.level)).map_err(|error| refused(error.to_string()))
 }
+
+/// The level of all that the filter does not name.
+fn overall(level: &str) -> LevelFilter {
+    let alone = level.split(',').filter(|part| !part.contains(['=', '[']));
+    alone.filter_map(|part| part.trim().parse().ok()).next_back().unwrap_or(LevelFilter::ERROR)
+}
+
+/// Libraries that say no more than this, nor more than everything else does.
+const CEILINGS: [(&str, LevelFilter); 3] = [
+    ("rustls", LevelFilter::ERROR),
+    ("tungstenite", LevelFilter::DEBUG),
+    ("tokio_tungstenite", LevelFilter::DEBUG),
+];
 
 /// Our parts, as they stand in a filter.
 const CRATES: [&str; 6] = ["sidetone", "transport", "transaction", "dialog", "media", "dialplan"];
@@ -106,6 +122,27 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "test code")]
 
     use super::*;
+
+    #[test]
+    fn libraries_say_no_more_than_everything_else() {
+        let level = |level: &str| {
+            let log = Log { level: level.to_owned(), ..Log::default() };
+            let filter = filter(&log).unwrap().to_string();
+            let mut parts = filter.split(',').map(str::to_owned);
+            parts.find_map(|part| part.strip_prefix("tungstenite=").map(str::to_owned)).unwrap()
+        };
+        for (given, expected) in [
+            ("error", "error"),
+            ("info", "info"),
+            ("info,transport=trace", "info"),
+            ("transport=trace", "error"),
+            ("trace", "debug"),
+            ("off", "off"),
+            ("info,tungstenite=trace", "trace"),
+        ] {
+            assert_eq!(level(given), expected, "{given}");
+        }
+    }
 
     #[test]
     fn a_level_that_is_none_is_refused() {

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::time::Instant;
+use tracing::info;
 use transport::{Flow, TransportKind};
 
 use crate::config::Config;
@@ -90,6 +91,8 @@ pub struct Granted {
     pub path: Vec<String>,
     /// Whether a binding was made under the rules of RFC 5626, which the answer must say.
     pub is_outbound: bool,
+    /// Whether a contact has come or gone.
+    pub has_changed: bool,
     /// The flows that devices registered on before and have left for the one of this REGISTER.
     pub left: Vec<Flow>,
 }
@@ -202,6 +205,7 @@ impl Registrar {
             if bindings.iter().any(|binding| registration.is_out_of_order(binding)) {
                 return Err(Refused::OutOfOrder);
             }
+            granted.has_changed = !bindings.is_empty();
             while !bindings.is_empty() {
                 self.remove(name, bindings, 0);
             }
@@ -221,6 +225,7 @@ impl Registrar {
             if binding.deadline <= now {
                 if let Some(held) = held {
                     self.remove(name, bindings, held);
+                    granted.has_changed = true;
                 }
                 continue;
             }
@@ -231,7 +236,10 @@ impl Registrar {
                     granted.left.extend(bindings[held].flow_left_for(&binding));
                     self.refresh(name, &mut bindings[held], binding, now);
                 }
-                None => self.insert(name, bindings, binding, now),
+                None => {
+                    self.insert(name, bindings, binding, now);
+                    granted.has_changed = true;
+                }
             }
         }
         Ok(granted)
@@ -369,6 +377,7 @@ impl Registrar {
             let Some((id, name)) = due else { return };
             let Some(mut bindings) = self.users.get_mut(&name) else { continue };
             if let Some(at) = bindings.iter().position(|binding| binding.id == id) {
+                info!(user = &*name, contact = bindings[at].uri.as_str(), "registration ended");
                 self.remove(&name, &mut bindings, at);
             }
             let is_empty = bindings.is_empty();

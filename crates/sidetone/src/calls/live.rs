@@ -102,6 +102,8 @@ impl LiveCall {
         debug!(
             call_id = self.facts.uuid,
             sip_call_id = self.facts.sip_call_id,
+            user = self.facts.user,
+            caller = self.facts.caller_id_number,
             number = self.facts.destination_number,
             transport = self.facts.transport,
             remote = %self.flow.remote,
@@ -125,6 +127,9 @@ impl LiveCall {
         Report {
             call_id: &self.facts.uuid,
             sip_call_id: &self.facts.sip_call_id,
+            user: self.facts.user.as_deref(),
+            caller: &self.facts.caller_id_number,
+            remote: self.flow.remote,
             number: &self.facts.destination_number,
             result,
             cause,
@@ -192,6 +197,8 @@ impl LiveCall {
         info!(
             call_id = self.facts.uuid,
             sip_call_id = self.facts.sip_call_id,
+            user = self.facts.user,
+            caller = self.facts.caller_id_number,
             number = self.facts.destination_number,
             transport = self.facts.transport,
             remote = %self.flow.remote,

@@ -75,6 +75,8 @@ pub enum SipCommand {
 /// A call that a call makes.
 #[derive(Debug, Clone)]
 pub struct Dial {
+    /// The call it belongs to, as the log names it.
+    pub call_id: String,
     /// The Request-URI.
     pub uri: String,
     /// Route values, such as the Path of a registration.

@@ -1,5 +1,6 @@
 //! What is counted and logged of a call when it ends.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use media::shard::LegStatistics;
@@ -15,6 +16,10 @@ use crate::metrics::{CallResult, Direction, EndCause};
 pub(super) struct Report<'a> {
     pub call_id: &'a str,
     pub sip_call_id: &'a str,
+    /// Whose password or token was shown.
+    pub user: Option<&'a str>,
+    pub caller: &'a str,
+    pub remote: SocketAddr,
     pub number: &'a str,
     pub result: CallResult,
     pub cause: EndCause,
@@ -63,6 +68,9 @@ impl Report<'_> {
         info!(
             call_id = self.call_id,
             sip_call_id = self.sip_call_id,
+            user = self.user,
+            caller = self.caller,
+            remote = %self.remote,
             number = self.number,
             result = self.result.label(),
             ended_by = self.cause.label(),

@@ -214,7 +214,7 @@ impl AuthResult {
         AuthResult::Forbidden,
     ];
 
-    pub(super) fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             AuthResult::Ok => "ok",
             AuthResult::Challenged => "challenged",

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use dialog::{Body, Invite, Leg};
 use tokio::sync::mpsc;
-use tracing::debug;
+use tracing::{debug, info};
 use transport::net::NetError;
 use transport::routing::{NextHop, request_target};
 use transport::{Error as AddressError, Flow, NameAddr, TransportKind, Uri};
@@ -105,7 +105,17 @@ impl<W: Wire> Signaling<W> {
             headers: dial.headers,
         };
         match Leg::call(invite, flow, &contact, settings, &mut self.rng, now) {
-            Ok(leg) => self.legs.insert(key, leg, user, None, events),
+            Ok(leg) => {
+                info!(
+                    call_id = dial.call_id,
+                    sip_call_id = %leg.id().call_id,
+                    callee = leg.remote_target(),
+                    transport = flow.kind.label(),
+                    remote = %flow.remote,
+                    "calling"
+                );
+                self.legs.insert(key, leg, user, None, events);
+            }
             Err(error) => {
                 debug!(%error, "call not made");
                 // A new queue has room for its first event.

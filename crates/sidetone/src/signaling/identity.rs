@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use dialplan::{Facts, Further};
+use tracing::info;
 use transport::{Flow, Message, Method, Name, ResponseWriter, Scheme, Uri};
 
 use super::facts::further;
@@ -147,6 +148,16 @@ impl<W: Wire> Signaling<W> {
             Verdict::Granted(identity) => (AuthResult::Ok, Ok(Some(identity))),
             Verdict::Refused(denial) => (denial.into(), Err(denial)),
         };
+        if identified.is_err() && result != AuthResult::Stale {
+            info!(
+                method = request.method().as_str(),
+                user = claimed(request),
+                transport = flow.kind.label(),
+                remote = %flow.remote,
+                reason = result.label(),
+                "credentials refused"
+            );
+        }
         self.shared.metrics.authentication(request.method(), result);
         identified
     }
@@ -179,6 +190,11 @@ impl<W: Wire> Signaling<W> {
         let add = |writer: ResponseWriter, value| writer.header(Name::WwwAuthenticate, value);
         (401, challenges.into_iter().fold(writer, add))
     }
+}
+
+/// Whom a request says that it comes from.
+fn claimed(request: &Message) -> Option<String> {
+    request.from().map(|from| number(from.uri()))
 }
 
 fn has_credentials(request: &Message) -> bool {

@@ -3,6 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
+use tracing::{debug, info};
 use transaction::ServerId;
 use transport::{Flow, Message, Name, ResponseWriter, TransportKind, framing};
 
@@ -38,6 +39,7 @@ impl<W: Wire> Signaling<W> {
             Ok(granted) => (200, accept(request, flow, granted)),
             Err(refused) => (refused.status(), reject(request, flow, *refused)),
         };
+        log(&user.name, request, flow, &answer);
         self.shared.metrics.registration((&answer).into());
         self.shared.metrics.registrations(registrar);
         for left in answer.iter().flat_map(|granted| &granted.left) {
@@ -63,6 +65,28 @@ impl<W: Wire> Signaling<W> {
         registrar.handle_timeout(now.into());
         for flow in registrar.due_keep_alives(KEEP_ALIVES_MAX, now.into()) {
             self.send(&flow, Bytes::from_static(framing::PING));
+        }
+    }
+}
+
+/// A refresh is told to who looks closely; a phone that comes, goes or is refused to everybody.
+fn log(user: &str, request: &Message, flow: &Flow, answer: &Result<Granted, Refused>) {
+    let (transport, remote) = (flow.kind.label(), flow.remote);
+    match answer {
+        Ok(granted) => {
+            let contacts = granted.contacts.len();
+            let user_agent = request.header(Name::UserAgent);
+            let user_agent = user_agent.as_deref();
+            if contacts == 0 && granted.has_changed {
+                info!(user, transport, %remote, user_agent, "unregistered");
+            } else if granted.has_changed {
+                info!(user, transport, %remote, contacts, user_agent, "registered");
+            } else {
+                debug!(user, transport, %remote, contacts, user_agent, "registration refreshed");
+            }
+        }
+        Err(refused) => {
+            info!(user, transport, %remote, reason = %refused, "registration refused");
         }
     }
 }

@@ -131,6 +131,7 @@ impl LiveCall {
         let name = destination.caller_id_name.as_ref().unwrap_or(&self.facts.caller_id_name);
         let number = destination.caller_id_number.as_ref();
         Dial {
+            call_id: self.facts.uuid.clone(),
             uri: place.uri.clone(),
             routes: place.routes.clone(),
             flow: place.flow,

@@ -96,7 +96,6 @@ impl LiveCall {
             dial: self.dial(place, destination),
             place: taken,
         };
-        debug!(call_id = self.facts.uuid, target = %destination.target, kind = ?peer.kind, "calling");
         Leg::call(Arc::clone(shared), self.facts.uuid.clone(), callee).map_err(
             |Refused { status, reason, .. }| {
                 warn!(call_id = self.facts.uuid, reason, "no media for a call to another");
