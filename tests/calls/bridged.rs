@@ -135,6 +135,21 @@ fn the_first_answer_wins_and_the_others_hear_that_it_was_elsewhere() {
 }
 
 #[test]
+fn who_may_ring_for_longer_than_is_usual_does() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |config| config.calls.ring_timeout_s = 20);
+        let caller = office.caller("patient");
+        let callee = office.phone(1, Script::of(Part::Rings));
+        office.pass(85).await;
+        assert!(!office.simulation.is_idle());
+        office.pass(10).await;
+        assert!(office.simulation.is_idle());
+        office.close().await;
+        assert_eq!((caller.await.unwrap().ended, callee.await.unwrap().ended), (1, 1));
+    });
+}
+
+#[test]
 fn contacts_are_called_in_order_of_their_q_where_that_is_wanted() {
     run(|seed| async move {
         let mut office = Office::new(seed, |config| {

@@ -94,6 +94,30 @@ fn registrations_of_phones_survive_a_restart() {
 }
 
 #[test]
+fn who_does_not_answer_is_counted_as_that_on_both_sides() {
+    let server = Server::start(&format!("[calls]\nring_timeout_s = 1\n{OFFICE}"));
+    let mut callee = Client::udp(server.address("udp"), "3001", "3001pass");
+    assert_eq!(status(&callee.register_with_password()), 200);
+    let mut caller = Client::udp(server.address("udp"), "199", "199pass");
+    let challenge = caller.invite("3001", None);
+    assert_eq!(status(&caller.invite("3001", Some(&challenge))), 408);
+    let is_counted = |direction: &str| {
+        let (_, metrics) = server.get("/metrics");
+        let has = |line: &str, label: &str| line.contains(label);
+        let ended = metrics.lines().filter(|line| line.starts_with("sidetone_calls_ended_total"));
+        let mut ended = ended.filter(|line| {
+            has(line, &format!("direction=\"{direction}\"")) && has(line, "cause=\"no_answer\"")
+        });
+        ended.any(|line| line.ends_with(" 1"))
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    while !(is_counted("in") && is_counted("out")) {
+        assert!(std::time::Instant::now() < deadline, "{}", server.get("/metrics").1);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
 fn a_token_calls_the_numbers_it_names_and_no_others() {
     let config = format!("[auth]\ntoken_context = 'internal'\n{OFFICE}");
     let server = Server::start(&config);

@@ -69,6 +69,8 @@ pub struct Leg {
     /// Until when the INVITE wants an answer (RFC 3261 §13.3.1).
     expiry: Option<Instant>,
     session: Option<Session>,
+    /// The shortest session that the peer accepts, once it has refused a shorter one (422).
+    peer_min_se: Option<u32>,
     /// Our INVITE, until its transaction is gone.
     calling: Option<Box<Calling>>,
     /// The INVITE was ours, and with it the Call-ID.
@@ -187,6 +189,7 @@ impl Leg {
             provisional: None,
             expiry: None,
             session: None,
+            peer_min_se: None,
             calling: None,
             is_caller: false,
             answered: None,

@@ -382,7 +382,7 @@ impl Default for Calls {
         Calls {
             webrtc_silence_s: 7,
             plain_silence_s: 60,
-            probe_interval_s: 600,
+            probe_interval_s: 300,
             duration_max_s: 0,
             ring_timeout_s: 60,
             ring_contacts: RingContacts::Together,

@@ -121,11 +121,13 @@ impl Registrar {
     ) {
         for stored in stored {
             let is_known = users.get(&stored.user).is_some();
-            let Some(binding) = Binding::restore(&stored, &flow_to, now).filter(|_| is_known)
+            let Some(mut binding) = Binding::restore(&stored, &flow_to, now).filter(|_| is_known)
             else {
                 self.store.remove(stored.user, stored.key);
                 continue;
             };
+            // The clock that its end was written by may have been wrong.
+            binding.expire_by(now + self.policy.expires_max);
             if self.len() >= self.policy.bindings_max {
                 return;
             }
@@ -176,7 +178,7 @@ impl Registrar {
         let result = self.apply(&name, user, &mut bindings, registration, now);
         let is_empty = bindings.is_empty();
         let granted = result.map(|granted| {
-            let live = live(&bindings, now).into_iter();
+            let live = live(&bindings, now).into_iter().filter(|held| held.expires_at > now);
             Granted { contacts: live.map(|binding| binding.header(now)).collect(), ..granted }
         });
         drop(bindings);

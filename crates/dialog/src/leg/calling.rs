@@ -295,6 +295,7 @@ impl Leg {
         let is_longer = asked > calling.min_se && asked <= SECONDS_MAX;
         if is_longer && calling.attempts < ATTEMPTS_MAX {
             calling.min_se = asked;
+            self.peer_min_se = Some(asked);
             return true;
         }
         false

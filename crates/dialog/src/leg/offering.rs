@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use transport::{Message, Method, Name};
 
+use super::outbound::with_headers;
 use super::{Leg, SUPPORTED};
 use crate::body::Body;
 use crate::event::{Event, Purpose};
@@ -91,16 +92,13 @@ impl Leg {
         offering.stage = Stage::Sent { cseq };
         offering.attempts = offering.attempts.saturating_add(1);
         let body = offering.body.clone();
-        let (contact, expires) = (self.contact_value(), self.session_expires());
+        let (contact, session) = (self.contact_value(), self.session_headers());
         let sent = self.send(Purpose::Invite { cseq }, Method::Invite, |writer| {
             let writer = writer
                 .header(Name::Contact, contact)
                 .header(Name::Allow, ALLOW)
                 .header(Name::Supported, SUPPORTED);
-            let writer = match expires {
-                Some(expires) => writer.header(Name::SessionExpires, expires),
-                None => writer,
-            };
+            let writer = with_headers(writer, session);
             writer.body(&body.content_type, &body.bytes)
         });
         if sent.is_none() {

@@ -7,7 +7,7 @@ use transport::{Flow, Message, Method, Name, RequestWriter};
 
 use super::{Leg, SUPPORTED};
 use crate::body::Body;
-use crate::event::{Action, Cause, Failure, Party, Purpose};
+use crate::event::{Action, Cause, Failure, Headers, Party, Purpose};
 use crate::reject::ALLOW;
 use crate::session_timer::{Refresher, SECONDS_MAX, SessionInterval, SessionRequest};
 use crate::state::{Input, State};
@@ -111,11 +111,14 @@ impl Leg {
         });
     }
 
-    /// Session-Expires of a re-INVITE of ours: who refreshes goes on to (RFC 4028 §7.4).
-    pub(super) fn session_expires(&self) -> Option<String> {
-        let session = self.session.as_ref()?;
+    /// What a request of ours that refreshes the session says of it: who refreshes goes on to, and the
+    /// peer is shown the least that it named itself (RFC 4028 §7.4).
+    pub(super) fn session_headers(&self) -> Headers {
+        let Some(session) = &self.session else { return Headers::new() };
         let refresher = if session.is_ours { Refresher::Uac } else { Refresher::Uas };
-        Some(format!("{};refresher={}", session.interval.seconds, refresher.as_str()))
+        let expires = format!("{};refresher={}", session.interval.seconds, refresher.as_str());
+        let min_se = self.peer_min_se.map(|seconds| (Name::MinSe, seconds.to_string()));
+        [(Name::SessionExpires, expires)].into_iter().chain(min_se).collect()
     }
 
     /// Starts, restarts or ends the session timer with what a request of the peer agreed.
@@ -175,17 +178,15 @@ impl Leg {
     }
 
     fn send_update(&mut self) {
-        let Some(session) = &self.session else { return };
-        let seconds = session.interval.seconds;
         let contact = self.contact_value();
-        let expires = format!("{seconds};refresher={}", Refresher::Uac.as_str());
+        let session = self.session_headers();
         // Without a refresh the session runs into its expiry.
         let _ = self.send(Purpose::Refresh, Method::Update, |writer| {
-            writer
+            let writer = writer
                 .header(Name::Contact, contact)
                 .header(Name::Allow, ALLOW)
-                .header(Name::Supported, SUPPORTED)
-                .header(Name::SessionExpires, expires)
+                .header(Name::Supported, SUPPORTED);
+            with_headers(writer, session)
         });
     }
 
@@ -259,6 +260,7 @@ impl Leg {
         let is_longer = asked > session.interval.seconds && asked <= SECONDS_MAX;
         if is_longer {
             session.interval.seconds = asked;
+            self.peer_min_se = Some(asked);
         }
         is_longer
     }
@@ -273,6 +275,10 @@ impl Leg {
         self.ends(Party::Local, Cause::DialogLost { status }, None);
         self.run(Input::Lost, now);
     }
+}
+
+pub(super) fn with_headers(writer: RequestWriter, headers: Headers) -> RequestWriter {
+    headers.into_iter().fold(writer, |writer, (name, value)| writer.header(name, value))
 }
 
 fn with_reason(writer: RequestWriter, reason: Option<Box<str>>) -> RequestWriter {

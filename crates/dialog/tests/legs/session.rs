@@ -75,8 +75,11 @@ fn rfc4028_7_4_a_422_raises_the_interval() {
     rig.leg.handle_response(Purpose::Refresh, &refused, flow(TransportKind::Ws), rig.now);
     let update = rig.only_message();
     assert_eq!(update.header(Name::SessionExpires).unwrap(), "600;refresher=uac");
+    assert_eq!(update.header(Name::MinSe).unwrap(), "600");
     rig.leg.handle_response(Purpose::Refresh, &refused, flow(TransportKind::Ws), rig.now);
     assert_eq!(rig.words(), [""; 0], "asked once only");
+    rig.leg.offer(Body::sdp("v=0 later"), rig.now);
+    assert_eq!(rig.only_message().header(Name::MinSe).unwrap(), "600", "from then on");
 }
 
 #[test]

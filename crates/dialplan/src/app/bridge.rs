@@ -27,8 +27,8 @@ pub(super) const ENTRY: Entry = Entry {
         Argument {
             name: "variables",
             reading: "in front of all {name=value,name=value}, in front of one [name=value]: leg_timeout and \
-                      leg_delay_start in seconds, origination_caller_id_name, origination_caller_id_number, \
-                      ignore_early_media and others",
+                      leg_delay_start in seconds, call_timeout for all of them, origination_caller_id_name, \
+                      origination_caller_id_number, ignore_early_media and others",
         },
     ],
     parse,

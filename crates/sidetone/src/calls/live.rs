@@ -176,8 +176,14 @@ impl LiveCall {
         );
         let outcome = dialplan::run(&shared.plan, &route, self).await;
         // What is left to the dialplan after a bridge is to end the call.
-        let is_bridge_over = self.bridged.is_some() && outcome.ended.by == EndedBy::Dialplan;
-        let dialplan = if is_bridge_over { EndCause::Callee } else { EndCause::Dialplan };
+        let bridged = self.bridged.as_ref().filter(|_| outcome.ended.by == EndedBy::Dialplan);
+        let dialplan = match bridged {
+            Some(end) if [Cause::NO_ANSWER, Cause::NO_USER_RESPONSE].contains(&end.cause) => {
+                EndCause::NoAnswer
+            }
+            Some(_) => EndCause::Callee,
+            None => EndCause::Dialplan,
+        };
         let cause = self.end.unwrap_or(dialplan);
         if outcome.ended.by == EndedBy::System {
             self.hang_up_caller(outcome.ended.cause).await;

@@ -95,6 +95,12 @@ impl Binding {
         }
     }
 
+    /// Lasts until then at the longest.
+    pub(super) fn expire_by(&mut self, end: Instant) {
+        self.expires_at = self.expires_at.min(end);
+        self.deadline = self.deadline.min(end + SLACK);
+    }
+
     /// The flow that the device has left if it is `newer` now. Whoever only names the same URI may be
     /// another device, behind another address translator.
     pub(super) fn flow_left_for(&self, newer: &Binding) -> Option<Flow> {

@@ -159,6 +159,7 @@ async fn a_client_that_renews_at_the_last_moment_is_never_gone() {
     scene.register("Contact: <sip:a@a>;expires=60\r\n", &udp).unwrap();
     scene.pass(61);
     assert_eq!(scene.uris(), ["sip:a@a"]);
+    assert_eq!(scene.fetch(), [""; 0], "its time is over");
     scene.register("Contact: <sip:a@a>;expires=60\r\n", &udp).unwrap();
     scene.pass(69);
     assert_eq!(scene.uris(), ["sip:a@a"]);
@@ -520,6 +521,11 @@ async fn a_registration_survives_in_the_database() {
     assert_eq!((contacts[1].q_milli, contacts[1].flow), (300, Some(moved)));
     assert_eq!(contacts[1].user_agent, "Phone");
 
+    stored[0].expires_unix_s += 30 * 86_400;
+    let mut early = Scene::new("");
+    early.registrar.restore(stored.clone(), &early.users, flow_to, early.now);
+    let most = policy().expires_max.as_secs();
+    assert!(early.fetch()[1].contains(&format!("expires={most}")), "{:?}", early.fetch());
     stored[0].expires_unix_s = 1_000;
     let later = Scene::new("");
     later.registrar.restore(stored.clone(), &later.users, flow_to, later.now);

@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use dialplan::{BridgeRequest, Cause, Destination};
 use tokio::time::Instant;
@@ -60,12 +61,15 @@ impl<'a> Fork<'a> {
     ) -> Self {
         let policy = call.shared.policy;
         let now = Instant::now();
+        // Who may ring for longer than is usual has that time.
+        let own = |d: &Destination| d.delay.unwrap_or_default() + d.timeout.unwrap_or_default();
+        let longest = destinations.iter().map(own).fold(policy.ring_timeout, Duration::max);
         let mut fork = Fork {
             request,
             destinations,
             branches: Vec::new(),
             best: Best::default(),
-            deadline: now + request.timeout.unwrap_or(policy.ring_timeout),
+            deadline: now + request.timeout.unwrap_or(longest),
             visited: HashSet::new(),
             redirects: 0,
             branches_max: policy.fork_max,
