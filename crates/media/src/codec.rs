@@ -6,6 +6,7 @@ use crate::Error;
 
 pub mod g711;
 pub mod g722;
+mod half_rate;
 pub mod opus;
 
 /// An audio codec that we speak.
