@@ -201,7 +201,7 @@ impl Registrar {
             self.remove(name, bindings, over);
         }
         if registration.is_star {
-            if !bindings.iter().all(|held| registration.may_touch(held)) {
+            if !bindings.iter().all(|held| registration.may_touch(held, now)) {
                 return Err(Refused::NotByToken);
             }
             if bindings.iter().any(|binding| registration.is_out_of_order(binding)) {
@@ -218,7 +218,7 @@ impl Registrar {
         if bindings.iter().any(|held| matches(held) && registration.is_out_of_order(held)) {
             return Err(Refused::OutOfOrder);
         }
-        if bindings.iter().any(|held| matches(held) && !registration.may_touch(held)) {
+        if bindings.iter().any(|held| matches(held) && !registration.may_touch(held, now)) {
             return Err(Refused::NotByToken);
         }
         self.make_room(name, user, bindings, registration, &wanted, now)?;
@@ -281,7 +281,7 @@ impl Registrar {
         }
         let may_go = |held: &Binding| {
             let is_over = !held.is_reachable(now);
-            stays(held) && (is_over || user.remove_existing && registration.may_touch(held))
+            stays(held) && (is_over || user.remove_existing && registration.may_touch(held, now))
         };
         let removable = bindings.iter().filter(|held| may_go(held)).count();
         // A phone that is refused keeps what it has: nothing is removed in vain.

@@ -132,8 +132,8 @@ impl Registration {
     }
 
     /// Whether it may change or remove a binding.
-    pub(super) fn may_touch(&self, held: &Binding) -> bool {
-        self.token_lasts.is_none() || held.is_by_token
+    pub(super) fn may_touch(&self, held: &Binding, now: Instant) -> bool {
+        self.token_lasts.is_none() || held.is_by_token || !held.is_reachable(now)
     }
 
     /// Whether the request is older than what `held` was made by (RFC 3261 §10.3 step 7).

@@ -264,6 +264,11 @@ async fn a_token_binds_no_longer_than_it_lasts_and_leaves_what_a_password_bound(
     let both = "Contact: <sip:e@f.invalid>, <sip:g@h.invalid>\r\n";
     let refused = scene.register_by_token(both, &page, 60).unwrap_err();
     assert_eq!(refused, Refused::TooManyContacts);
+    let tab = flow(TransportKind::Wss, 3);
+    scene.register("Contact: <sip:tab@f.invalid>\r\n", &tab).unwrap();
+    scene.registrar.handle_flow_closed(&tab, scene.now);
+    scene.register_by_token("Contact: <sip:tab@f.invalid>\r\n", &page, 10).unwrap();
+    scene.pass(10);
     scene.register_by_token("Contact: <sip:e@f.invalid>\r\n", &page, 60).unwrap();
     scene.register_by_token("Contact: <sip:e@f.invalid>;expires=0\r\n", &page, 60).unwrap();
     scene.register("Contact: *\r\nExpires: 0\r\n", &phone).unwrap();
