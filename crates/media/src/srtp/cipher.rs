@@ -32,24 +32,28 @@ impl Cipher {
 /// bound the one that was heard longest ago gives way.
 #[derive(Default)]
 pub(super) struct Streams {
-    streams: [Option<(u32, SequenceTracker)>; STREAMS_MAX],
+    /// A place is free while its tracker has seen nothing.
+    streams: [(u32, SequenceTracker); STREAMS_MAX],
 }
 
 impl Streams {
     pub(super) fn seen(&self, ssrc: u32) -> SequenceTracker {
-        let known = self.streams.iter().flatten().find(|(known, _)| *known == ssrc);
+        let known = self.streams.iter().find(|(known, _)| *known == ssrc);
         known.map_or_else(SequenceTracker::default, |(_, tracker)| *tracker)
     }
 
     pub(super) fn mark(&mut self, ssrc: u32, index: ExtendedSequenceNumber) {
-        if let Some((_, tracker)) = self.streams.iter_mut().flatten().find(|(s, _)| *s == ssrc) {
+        let is_it = |(known, tracker): &&mut (u32, SequenceTracker)| {
+            *known == ssrc && tracker.highest().is_some()
+        };
+        if let Some((_, tracker)) = self.streams.iter_mut().find(is_it) {
             tracker.mark(index);
             return;
         }
         let mut tracker = SequenceTracker::default();
         tracker.mark(index);
         self.streams.rotate_right(1);
-        self.streams[0] = Some((ssrc, tracker));
+        self.streams[0] = (ssrc, tracker);
     }
 }
 
