@@ -17,6 +17,7 @@ mod control;
 mod core;
 mod counters;
 mod delay;
+mod forwarded;
 mod handshake;
 mod leg;
 mod listener;

@@ -141,7 +141,7 @@ impl Shard {
             Way::None => self.counters.discard(Discard::NoPeer),
             Way::PassOver => {
                 if let Some(leg) = self.leg(target) {
-                    leg.outbound.pass_over(media.stream, media.number);
+                    leg.outbound.pass_over(media);
                 }
             }
             Way::Transcode => self.transcode(target, media, now),
@@ -152,6 +152,7 @@ impl Shard {
     fn transcode(&mut self, target: LegKey, media: &Media<'_>, now: Instant) {
         let complexity = self.config.opus_complexity;
         let Some(leg) = self.leg(target) else { return };
+        leg.outbound.forget_source();
         let (Some(format), wishes) = (leg.format, leg.cold.opus) else { return };
         let Mode::Bridge(bridge) = &mut leg.mode else { return };
         if let MediaKind::Audio(from) = media.kind {

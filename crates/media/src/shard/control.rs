@@ -81,7 +81,6 @@ impl Shard {
             Repeat::Times(times) => Some(times.saturating_sub(1)),
             Repeat::Forever => None,
         };
-        leg.outbound.begin_talk();
         leg.mode = Mode::Play(Play { track, next: 0, left, token });
     }
 
@@ -120,6 +119,8 @@ impl Shard {
         let relays = mode.relays();
         let Some(leg) = self.leg(key) else { return };
         let before = std::mem::replace(&mut leg.mode, mode);
+        leg.passages = leg.passages.wrapping_add(1);
+        leg.outbound.forget_source();
         self.relaying += usize::from(relays);
         self.relaying -= usize::from(before.relays());
         if let Mode::Play(play) = before {
@@ -179,8 +180,12 @@ impl Shard {
                 bridge.transcoder = None;
             }
         }
-        leg.sends = negotiated.direction.sends();
+        let sent = std::mem::replace(&mut leg.sends, negotiated.direction.sends());
+        if !sent || before != Some(format.codec) {
+            leg.outbound.forget_source();
+        }
         if !std::mem::replace(&mut leg.receives, negotiated.direction.receives()) {
+            leg.passages = leg.passages.wrapping_add(1);
             leg.last_heard = now;
             leg.is_quiet = false;
         }

@@ -174,6 +174,7 @@ impl Shard {
             slot: self.slots.assign(),
             allowance: open.parameters.allowance,
             takes_events: open.parameters.takes_events,
+            passages: 0,
             last_heard: now,
             armed: None,
             mode: Mode::Idle,

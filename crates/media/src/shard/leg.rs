@@ -50,6 +50,9 @@ pub(crate) struct Leg {
     pub(crate) allowance: Option<u16>,
     /// Whether events of the other leg of a bridge are passed on as they come.
     pub(crate) takes_events: bool,
+    /// How often it changed what becomes of what is heard: what is passed on after a pause is another
+    /// stream.
+    pub(crate) passages: u32,
     pub(crate) last_heard: Instant,
     pub(crate) armed: Option<Instant>,
     pub(crate) mode: Mode,

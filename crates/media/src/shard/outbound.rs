@@ -1,8 +1,12 @@
 //! The stream that a leg sends: one SSRC for the leg's life, whatever is played or forwarded.
 
-use super::transmit::StreamId;
-use crate::rtp::{
-    ExtendedSequenceNumber, Header, PayloadType, RtpTimestamp, SequenceTracker, Ssrc,
+use super::{
+    forwarded::Source,
+    transmit::{Media, MediaKind},
+};
+use crate::{
+    codec::FRAME_MS,
+    rtp::{ExtendedSequenceNumber, Header, PayloadType, RtpTimestamp, SequenceTracker, Ssrc},
 };
 
 /// Numbers and times of what a leg sends.
@@ -15,6 +19,7 @@ pub(crate) struct Outbound {
     /// Every number that was used: protection must not see one twice (RFC 3711 §9.1).
     sent: SequenceTracker,
     next: ExtendedSequenceNumber,
+    /// The furthest timestamp that was sent.
     timestamp: RtpTimestamp,
     /// When `timestamp` was sent first, in milliseconds of the shard's clock.
     at_ms: Option<u64>,
@@ -25,12 +30,22 @@ pub(crate) struct Outbound {
     pub(crate) bytes: u64,
 }
 
-/// The inbound stream that is forwarded and how its numbers become ours.
+/// A moment of the shard's clock, for a stream of some clock rate.
 #[derive(Clone, Copy, Debug)]
-struct Source {
-    stream: StreamId,
-    numbers: u64,
-    ticks: u32,
+pub(crate) struct Moment {
+    pub(crate) at_ms: u64,
+    pub(crate) ticks_per_ms: u32,
+}
+
+impl Moment {
+    /// The ticks since `before_ms`.
+    pub(super) fn ticks_since(self, before_ms: u64) -> u32 {
+        self.ticks(self.at_ms.saturating_sub(before_ms))
+    }
+
+    pub(super) fn ticks(self, milliseconds: u64) -> u32 {
+        (milliseconds as u32).wrapping_mul(self.ticks_per_ms)
+    }
 }
 
 impl Outbound {
@@ -85,7 +100,8 @@ impl Outbound {
     fn step(&mut self, frame_ticks: u32, at_ms: u64) {
         self.source = None;
         if let Some(before) = self.at_ms {
-            let frames = ((at_ms.saturating_sub(before) + FRAME_MS / 2) / FRAME_MS).max(1);
+            let frame_ms = u64::from(FRAME_MS);
+            let frames = ((at_ms.saturating_sub(before) + frame_ms / 2) / frame_ms).max(1);
             self.starts_talk |= frames > 1;
             self.timestamp = self.timestamp.plus((frames as u32).wrapping_mul(frame_ticks));
         }
@@ -106,43 +122,42 @@ impl Outbound {
     }
 
     /// The header of a packet that is forwarded from another stream: its gaps and its order stay,
-    /// numbers and times are moved to follow ours. `None` when the number was used before or is too
-    /// old to tell.
+    /// numbers and times are moved to follow ours. `event` is the code of a DTMF event. `None` when
+    /// the number was used before or is too old to tell.
     pub(crate) fn forward(
         &mut self,
-        from: (StreamId, ExtendedSequenceNumber, RtpTimestamp),
-        marker: bool,
+        media: &Media<'_>,
+        event: Option<u8>,
         payload_type: PayloadType,
-        ticks_per_ms: u32,
-        at_ms: u64,
+        moment: Moment,
     ) -> Option<(Header, ExtendedSequenceNumber)> {
-        let (stream, number, timestamp) = from;
-        let expected = self.timestamp_at(ticks_per_ms, at_ms);
-        let is_near = |source: &Source| {
-            let timestamp = timestamp.plus(source.ticks);
-            let ahead = timestamp.distance_from(expected);
-            // All packets of an event have the time of its begin, however long it lasts.
-            ahead.unsigned_abs() <= ticks_per_ms * JUMP_MS || timestamp == self.timestamp
-        };
-        let source = match self.source.filter(|source| source.stream == stream) {
-            Some(source) if is_near(&source) => source,
-            Some(source) => self.retime(source, timestamp, ticks_per_ms, at_ms),
-            None => self.follow(from, ticks_per_ms, at_ms),
-        };
-        let number = ExtendedSequenceNumber(number.0.wrapping_add(source.numbers) & INDEX_BITS);
+        let known = self.source.filter(|source| source.is_of(media.stream));
+        let mut source = known.unwrap_or_else(|| self.follow(media, moment));
+        let number = source.number(media.number);
         if !self.sent.is_new(number) {
             return None;
         }
+        let expected = self.timestamp_at(moment.ticks_per_ms, moment.at_ms);
+        let timestamp = match event {
+            Some(code) => source.event_time(media, code, expected, moment),
+            None => match source.audio_time(media, expected, moment) {
+                Some(timestamp) => timestamp,
+                None => self.retime(&mut source, media, moment),
+            },
+        };
+        source.forwarded(media, event.is_none(), moment);
+        self.source = Some(source);
         self.use_number(number);
-        let timestamp = timestamp.plus(source.ticks);
-        if timestamp != std::mem::replace(&mut self.timestamp, timestamp) || self.at_ms.is_none() {
-            self.at_ms = Some(at_ms);
+        if self.at_ms.is_none() || timestamp.distance_from(self.timestamp) > 0 {
+            (self.timestamp, self.at_ms) = (timestamp, Some(moment.at_ms));
         }
+        // The marker of an event says that the event begins.
+        let starts_talk = event.is_none() && std::mem::take(&mut self.starts_talk);
         let header = Header {
-            marker: marker || std::mem::take(&mut self.starts_talk),
+            marker: media.marker || starts_talk,
             payload_type,
             sequence_number: number.sequence_number(),
-            timestamp: self.timestamp,
+            timestamp,
             ssrc: self.ssrc,
         };
         Some((header, number))
@@ -150,40 +165,35 @@ impl Outbound {
 
     /// Takes note of a packet of the stream that is forwarded which is not: no number is left out
     /// for it, so that the receiver does not take it for lost.
-    pub(crate) fn pass_over(&mut self, stream: StreamId, number: ExtendedSequenceNumber) {
-        let Some(source) = self.source.as_mut().filter(|source| source.stream == stream) else {
-            return;
-        };
-        if number.0.wrapping_add(source.numbers) & INDEX_BITS >= self.next.0 {
-            source.numbers = source.numbers.wrapping_sub(1);
+    pub(crate) fn pass_over(&mut self, media: &Media<'_>) {
+        let next = self.next;
+        if let Some(source) = self.source.as_mut().filter(|source| source.is_of(media.stream)) {
+            source.pass_over(media.number, next);
         }
+        // A pause is heard.
+        self.starts_talk |= matches!(media.kind, MediaKind::Audio(_));
     }
 
-    fn follow(
-        &mut self,
-        (stream, number, timestamp): (StreamId, ExtendedSequenceNumber, RtpTimestamp),
-        ticks_per_ms: u32,
-        at_ms: u64,
-    ) -> Source {
-        let numbers = self.next.0.wrapping_sub(number.0);
-        let source = Source { stream, numbers, ticks: 0 };
-        self.retime(source, timestamp, ticks_per_ms, at_ms)
+    /// Forwarding ends or pauses: whatever is forwarded next follows what was sent last, as long as
+    /// the pause may be and however many numbers its sender used meanwhile.
+    pub(crate) fn forget_source(&mut self) {
+        self.source = None;
     }
 
-    /// Puts `timestamp` of the forwarded stream where ours is at `at_ms`.
-    fn retime(
-        &mut self,
-        source: Source,
-        timestamp: RtpTimestamp,
-        ticks_per_ms: u32,
-        at_ms: u64,
-    ) -> Source {
-        let gap_ms = self.at_ms.map_or(0, |before| at_ms.saturating_sub(before).max(FRAME_MS));
-        let begin = self.timestamp.plus((gap_ms as u32).wrapping_mul(ticks_per_ms));
-        let source = Source { ticks: begin.0.wrapping_sub(timestamp.0), ..source };
-        self.source = Some(source);
-        self.starts_talk = true;
+    fn follow(&mut self, media: &Media<'_>, moment: Moment) -> Source {
+        let mut source = Source::new(media, self.next, moment);
+        self.retime(&mut source, media, moment);
         source
+    }
+
+    /// Puts a packet of the forwarded stream where ours is by the clock.
+    fn retime(&mut self, source: &mut Source, media: &Media<'_>, moment: Moment) -> RtpTimestamp {
+        let frame = u64::from(FRAME_MS);
+        let gap_ms = self.at_ms.map_or(0, |at| moment.at_ms.saturating_sub(at).max(frame));
+        let timestamp = self.timestamp.plus(moment.ticks(gap_ms));
+        source.put(media.timestamp, timestamp);
+        self.starts_talk = true;
+        timestamp
     }
 
     fn use_number(&mut self, number: ExtendedSequenceNumber) {
@@ -203,11 +213,6 @@ impl Outbound {
         self.next
     }
 
-    /// The next frame begins a talk-spurt.
-    pub(crate) fn begin_talk(&mut self) {
-        self.starts_talk = true;
-    }
-
     /// The stream's own time at `at_ms`, for a sender report.
     pub(crate) fn timestamp_at(&self, ticks_per_ms: u32, at_ms: u64) -> RtpTimestamp {
         let gap_ms = self.at_ms.map_or(0, |before| at_ms.saturating_sub(before));
@@ -215,14 +220,10 @@ impl Outbound {
     }
 }
 
-const FRAME_MS: u64 = crate::codec::FRAME_MS as u64;
-/// A forwarded timestamp this far from the clock is a jump of the sender's, which is not passed on.
-const JUMP_MS: u32 = 5_000;
-const INDEX_BITS: u64 = (1 << 48) - 1;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{codec::Codec, shard::StreamId};
 
     fn outbound() -> Outbound {
         Outbound::new(Ssrc(7), 0xfffe, 1000)
@@ -234,6 +235,21 @@ mod tests {
         (header.marker, number.0, header.timestamp.0)
     }
 
+    fn media(ssrc: u32, number: u64, timestamp: u32) -> Media<'static> {
+        Media {
+            kind: MediaKind::Audio(Codec::Pcmu),
+            stream: StreamId { leg: 1, ordinal: ssrc },
+            number: ExtendedSequenceNumber(number),
+            timestamp: RtpTimestamp(timestamp),
+            marker: false,
+            payload: &[],
+        }
+    }
+
+    fn moment(at_ms: u64) -> Moment {
+        Moment { at_ms, ticks_per_ms: 8 }
+    }
+
     fn forward(
         outbound: &mut Outbound,
         ssrc: u32,
@@ -241,11 +257,17 @@ mod tests {
         timestamp: u32,
         at_ms: u64,
     ) -> Option<(bool, u64, u32)> {
-        let stream = StreamId { leg: 1, ordinal: ssrc };
-        let from = (stream, ExtendedSequenceNumber(number), RtpTimestamp(timestamp));
-        let (header, number) = outbound.forward(from, false, PayloadType(0), 8, at_ms)?;
+        let media = media(ssrc, number, timestamp);
+        let (header, number) = outbound.forward(&media, None, PayloadType(0), moment(at_ms))?;
         outbound.count(160);
         Some((header.marker, number.0, header.timestamp.0))
+    }
+
+    fn event(outbound: &mut Outbound, number: u64, timestamp: u32, code: u8, at_ms: u64) -> u32 {
+        let media = media(1, number, timestamp);
+        let moment = moment(at_ms);
+        let (header, _) = outbound.forward(&media, Some(code), PayloadType(101), moment).unwrap();
+        header.timestamp.0
     }
 
     #[test]
@@ -274,8 +296,8 @@ mod tests {
         let mut outbound = outbound();
         assert_eq!(forward(&mut outbound, 1, 1, 0, 0), Some((true, 0x7ffe, 1000)));
         assert_eq!(forward(&mut outbound, 1, 2, 8 * 60_000, 60_000).unwrap().2, 1000 + 480_000);
-        let jumped = forward(&mut outbound, 1, 3, 0x7000_0000, 60_020);
-        assert_eq!(jumped, Some((true, 0x8000, 1160 + 480_000)));
+        let jumped = forward(&mut outbound, 1, 3, 0x7000_0000, 60_023);
+        assert_eq!(jumped, Some((false, 0x8000, 1160 + 480_000)));
         let next = forward(&mut outbound, 1, 4, 0x7000_0000 + 160, 60_040);
         assert_eq!(next, Some((false, 0x8001, 1320 + 480_000)));
     }
@@ -283,14 +305,113 @@ mod tests {
     #[test]
     fn what_is_passed_over_leaves_no_gap() {
         let mut outbound = outbound();
-        let stream = StreamId { leg: 1, ordinal: 1 };
         assert_eq!(forward(&mut outbound, 1, 10, 0, 0).unwrap().1, 0x7ffe);
-        outbound.pass_over(stream, ExtendedSequenceNumber(11));
-        outbound.pass_over(stream, ExtendedSequenceNumber(12));
-        assert_eq!(forward(&mut outbound, 1, 13, 480, 60).unwrap().1, 0x7fff);
-        // One was lost on the way to us, which stays to be seen.
-        outbound.pass_over(stream, ExtendedSequenceNumber(15));
+        outbound.pass_over(&media(1, 11, 160));
+        outbound.pass_over(&media(1, 12, 320));
+        assert_eq!(forward(&mut outbound, 1, 13, 480, 60), Some((true, 0x7fff, 1480)));
+        // One was lost on the way to us, which stays to be seen; another is there twice.
+        outbound.pass_over(&media(1, 15, 800));
+        outbound.pass_over(&media(1, 15, 800));
         assert_eq!(forward(&mut outbound, 1, 16, 960, 120).unwrap().1, 0x8001);
+    }
+
+    #[test]
+    fn rfc3550_5_1_a_pause_leaves_no_hole_in_the_numbers_and_the_clock_goes_on() {
+        let mut outbound = outbound();
+        assert_eq!(forward(&mut outbound, 1, 10, 160, 100), Some((true, 0x7ffe, 1000)));
+        outbound.forget_source();
+        assert_eq!(forward(&mut outbound, 1, 40_010, 160, 5_100), Some((true, 0x7fff, 41_000)));
+        assert_eq!(forward(&mut outbound, 1, 40_011, 320, 5_120), Some((false, 0x8000, 41_160)));
+        // What is late is from before the pause.
+        assert_eq!(forward(&mut outbound, 1, 40_009, 0, 5_121), None);
+    }
+
+    #[test]
+    fn rfc3551_4_1_only_the_first_packet_of_a_talk_spurt_is_marked() {
+        let mut outbound = outbound();
+        let marked = Media { marker: true, ..media(1, 1, 0) };
+        let (header, _) = outbound.forward(&marked, None, PayloadType(0), moment(0)).unwrap();
+        assert!(header.marker);
+        assert!(!forward(&mut outbound, 1, 2, 160, 20).unwrap().0);
+        assert!(!frame(&mut outbound, 40).0, "no silence before it");
+    }
+
+    #[test]
+    fn a_small_jump_of_the_timestamp_is_a_step_like_the_one_before() {
+        for jump in [36_000_i32, 4_300, -8_000, i32::MIN] {
+            let mut outbound = outbound();
+            for n in 0..5 {
+                forward(&mut outbound, 1, n, 240 * n as u32, n * 30).unwrap();
+            }
+            for n in 5..9 {
+                let timestamp = (240 * n as u32).wrapping_add_signed(jump);
+                // Packets do not come evenly.
+                let heard = forward(&mut outbound, 1, n, timestamp, n * 30 + n % 3);
+                assert_eq!(heard, Some((false, 0x7ffe + n, 1000 + 240 * n as u32)), "{jump}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pause_and_a_loss_are_passed_on_with_their_time() {
+        let mut outbound = outbound();
+        forward(&mut outbound, 1, 1, 0, 0);
+        // A pause of 3 s that comes 400 ms too soon, as the packet before it was late.
+        assert_eq!(forward(&mut outbound, 1, 2, 24_000, 2_600).unwrap().2, 25_000);
+        // A stall, and what waited meanwhile.
+        for n in 0..50 {
+            assert_eq!(
+                forward(&mut outbound, 1, 3 + n, 24_160 + 160 * n as u32, 4_000).unwrap().2,
+                25_160 + 160 * n as u32
+            );
+        }
+        // A second is lost.
+        assert_eq!(forward(&mut outbound, 1, 103, 40_160, 5_020).unwrap().1, 0x7ffe + 102);
+        assert_eq!(forward(&mut outbound, 1, 104, 40_320, 5_040).unwrap().2, 41_320);
+    }
+
+    #[test]
+    fn rfc4733_2_2_1_an_event_has_one_time_whatever_comes_between() {
+        let mut outbound = outbound();
+        let mut number = 0;
+        let mut next = || {
+            number += 1;
+            number
+        };
+        let mut times = Vec::new();
+        for begin in [50_u32, 1_000] {
+            let theirs = begin * 160;
+            for n in 0..500 {
+                let at_ms = u64::from(begin + n) * 20;
+                let heard = event(&mut outbound, next(), theirs, 5, at_ms);
+                times.push(heard);
+                let voice = forward(&mut outbound, 1, next(), theirs + n * 160, at_ms + 1);
+                assert_eq!(voice.unwrap().2, heard + n * 160);
+            }
+        }
+        times.dedup();
+        assert_eq!(times.len(), 2);
+        assert_eq!(times[1] - times[0], 950 * 160);
+    }
+
+    #[test]
+    fn events_that_follow_each_other_have_times_of_their_own() {
+        let mut outbound = outbound();
+        forward(&mut outbound, 1, 1, 160, 20);
+        let first = event(&mut outbound, 2, 320, 1, 40);
+        // A segment of the same key, and one out of order.
+        assert_eq!(event(&mut outbound, 4, 320 + 65_535, 1, 8_232), first + 65_535);
+        assert_eq!(event(&mut outbound, 3, 320, 1, 8_233), first);
+        // Other keys, of a sender whose time stands still, and of one whose time jumps.
+        let second = event(&mut outbound, 5, 320 + 65_535, 2, 9_000);
+        assert_eq!(event(&mut outbound, 6, 320 + 65_535, 2, 9_020), second);
+        let third = event(&mut outbound, 7, 0x7000_0000, 3, 9_500);
+        assert_eq!(event(&mut outbound, 8, 0x7000_0000, 3, 9_520), third);
+        assert_eq!([second, third].map(|time| time - first), [8_960 * 8 - 1, 9_460 * 8 - 1]);
+        assert_eq!(
+            forward(&mut outbound, 1, 9, 160 + 9_980 * 8, 10_000).unwrap().2,
+            1_000 + 9_980 * 8
+        );
     }
 
     #[test]

@@ -386,11 +386,13 @@ impl Shard {
         }
         let is_quiet = leg.is_quiet;
         let stream = StreamId { leg: leg.serial, ordinal: leg.inbound.stream() };
-        let meta = Meta { kind, stream, number, timestamp, marker: packet.is_marked(), payload };
+        let marker = packet.is_marked();
+        let mut meta = Meta { kind, stream, number, timestamp, marker, payload };
         if let Some(taps) = &leg.taps {
             let payload = buffer.datagram().get(meta.payload.clone()).unwrap_or_default();
             taps.heard(&meta.media(payload), now);
         }
+        meta.stream.ordinal = meta.stream.ordinal.wrapping_add(leg.passages);
         if is_quiet {
             self.heard(key, now);
         }
@@ -453,11 +455,11 @@ impl Shard {
         let is_muted = leg.is_muted();
         match &mut leg.mode {
             Mode::Idle | Mode::Play(_) => {}
-            // Digits are reported; to echo them would press them again at the other end.
+            // Digits are reported; to echo them would press them again at the other end. Their
+            // numbers are passed over when their time has come.
             Mode::Echo if !is_audio || is_muted => {
-                leg.outbound.pass_over(meta.stream, meta.number);
+                leg.outbound.pass_over(&meta.media(&[]));
             }
-            Mode::DelayedEcho(_) if !is_audio => {}
             Mode::Echo => {
                 let (events, counters) = (&mut self.events, &*self.counters);
                 let mut context = Context { events, counters, now, at_ms };
@@ -465,7 +467,8 @@ impl Shard {
                 send::in_place(leg, &meta.media(&[]), buffer, payload, &mut context, transmits);
             }
             Mode::DelayedEcho(ring) => {
-                let payload = buffer.datagram().get(meta.payload.clone()).unwrap_or_default();
+                let payload = buffer.datagram().get(meta.payload.clone()).filter(|_| is_audio);
+                let payload = payload.unwrap_or_default();
                 if !ring.push(&meta.media(payload), now) {
                     self.discard(key, Discard::EchoFull);
                 }

@@ -7,6 +7,7 @@ use super::{
     command::{LegEvent, PlayEnd},
     counters::{Discard, LiveCounters, MediaStage, codec_index},
     leg::{Leg, Mode, Plain, Play, Transport},
+    outbound::Moment,
     transmit::{LegKey, Media, MediaKind, PacketBuffer, StreamId, Transmits},
 };
 use crate::{
@@ -37,9 +38,9 @@ pub(super) fn frame(leg: &mut Leg, context: &mut Context<'_>, transmits: &mut im
                 let Some(room) = buffer.get_mut(HEADER_BYTES..) else { break };
                 let Some(media) = ring.pop(room, context.now) else { break };
                 let payload_bytes = media.payload.len();
-                if is_muted {
-                    leg.outbound.pass_over(media.stream, media.number);
-                } else if let Some((header, number)) = prepare(leg, &media, context) {
+                if is_muted || !matches!(media.kind, MediaKind::Audio(_)) {
+                    leg.outbound.pass_over(&media);
+                } else if let Some((header, number)) = prepare(leg, &media, None, context) {
                     queue(leg, header, number, payload_bytes, context, transmits);
                 }
             }
@@ -194,8 +195,11 @@ pub(super) fn in_place(
     context: &mut Context<'_>,
     transmits: &mut impl Transmits,
 ) {
+    let is_event = matches!(media.kind, MediaKind::Dtmf(_));
+    let content = buffer.bytes.get(payload.clone()).unwrap_or_default();
+    let event = content.first().copied().filter(|_| is_event);
+    let Some((header, number)) = prepare(leg, media, event, context) else { return };
     let Some((path, to)) = leg.route() else { return };
-    let Some((header, number)) = prepare(leg, media, context) else { return };
     let Some(start) = payload.start.checked_sub(HEADER_BYTES) else { return };
     let Some(bytes) = buffer.bytes.get_mut(start..) else { return };
     let len = HEADER_BYTES + payload.len();
@@ -215,10 +219,7 @@ pub(super) fn copied(
     context: &mut Context<'_>,
     transmits: &mut impl Transmits,
 ) {
-    if leg.route().is_none() {
-        return;
-    }
-    let Some((header, number)) = prepare(leg, media, context) else { return };
+    let Some((header, number)) = prepare(leg, media, None, context) else { return };
     let buffer = transmits.buffer();
     let end = HEADER_BYTES + media.payload.len();
     let Some(room) = buffer.get_mut(HEADER_BYTES..end) else { return };
@@ -229,31 +230,35 @@ pub(super) fn copied(
     queue(leg, header, number, media.payload.len(), context, transmits);
 }
 
-/// The header that a packet of another stream gets on this leg; `None` when it cannot be sent here.
+/// The header that a packet of another stream gets on this leg; `None` when it cannot be sent here,
+/// and then nobody takes it for lost. `event` is the code of a DTMF event.
 fn prepare(
     leg: &mut Leg,
     media: &Media<'_>,
+    event: Option<u8>,
     context: &mut Context<'_>,
 ) -> Option<(Header, ExtendedSequenceNumber)> {
-    if !leg.sends {
+    let format = leg.format.filter(|_| leg.sends && leg.route().is_some());
+    let Some(format) = format else {
+        leg.outbound.pass_over(media);
         return None;
-    }
-    let format = leg.format?;
+    };
     let payload_type = match media.kind {
         MediaKind::Audio(codec) if codec == format.codec => format.payload_type,
         MediaKind::ComfortNoise => COMFORT_NOISE,
-        MediaKind::Dtmf(rate) if format.dtmf.is_some_and(|to| to.clock_rate_hz == rate) => {
-            PayloadType(format.dtmf?.payload_type)
+        MediaKind::Dtmf(rate)
+            if let Some(to) = format.dtmf.filter(|to| to.clock_rate_hz == rate) =>
+        {
+            PayloadType(to.payload_type)
         }
         MediaKind::Audio(_) | MediaKind::Dtmf(_) => {
+            leg.outbound.pass_over(media);
             context.counters.discard(Discard::CodecMismatch);
             return None;
         }
     };
-    let from = (media.stream, media.number, media.timestamp);
-    let ticks_per_ms = format.ticks_per_ms();
-    let prepared =
-        leg.outbound.forward(from, media.marker, payload_type, ticks_per_ms, context.at_ms);
+    let moment = Moment { at_ms: context.at_ms, ticks_per_ms: format.ticks_per_ms() };
+    let prepared = leg.outbound.forward(media, event, payload_type, moment);
     if prepared.is_none() {
         context.counters.discard(Discard::Late);
     }

@@ -78,7 +78,7 @@ impl Media<'_> {
 }
 
 /// One of the streams that a leg hears in its life: a peer that changes its SSRC, or jumps in its
-/// numbers, begins another.
+/// numbers, begins another, and so does what is passed on after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamId {
     /// The leg, by its number among all legs of the process.

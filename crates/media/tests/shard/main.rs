@@ -8,6 +8,7 @@ mod bridge;
 mod dtmf;
 mod echo;
 mod hostile;
+mod pauses;
 mod plain;
 mod random;
 mod recording;

@@ -59,6 +59,36 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What may happen to a leg whose peer loses nothing.
+#[derive(Clone, Debug)]
+enum Talk {
+    Agree { codec: usize, direction: Direction },
+    Play,
+    Stop,
+    Echo { delay_ms: Option<u64> },
+    Bridge { peer: usize },
+    Dtmf,
+    Packets { payload_type: u8, count: u64 },
+    Pass { ms: u64 },
+}
+
+fn talk() -> impl Strategy<Value = Talk> {
+    let direction = prop_oneof![Just(Direction::SendRecv), Just(Direction::RecvOnly)];
+    let payload_type = prop_oneof![4 => Just(96_u8), 1 => Just(101), 1 => Just(13)];
+    prop_oneof![
+        2 => (prop_oneof![4 => Just(0usize), 1 => 1..4usize], direction)
+            .prop_map(|(codec, direction)| Talk::Agree { codec, direction }),
+        1 => Just(Talk::Play),
+        1 => Just(Talk::Stop),
+        1 => proptest::option::of(0..500u64).prop_map(|delay_ms| Talk::Echo { delay_ms }),
+        2 => (0..3usize).prop_map(|peer| Talk::Bridge { peer }),
+        1 => Just(Talk::Dtmf),
+        6 => (payload_type, 1..10u64)
+            .prop_map(|(payload_type, count)| Talk::Packets { payload_type, count }),
+        1 => prop_oneof![0..30u64, 0..900u64].prop_map(|ms| Talk::Pass { ms }),
+    ]
+}
+
 fn negotiated(place: usize, codec: usize, direction: Direction) -> media::sdp::Negotiated {
     let mut negotiated = speaking(CODECS[codec], PLACES[place]);
     negotiated.direction = direction;
@@ -157,5 +187,65 @@ proptest! {
         pass(&mut world, 2_000);
         prop_assert!(world.take_sent().is_empty(), "nothing is left behind");
         prop_assert_eq!(world.shard.poll_timeout(), None);
+    }
+
+    #[test]
+    fn rfc3550_5_1_numbers_go_up_by_one_for_each_packet_sent(
+        steps in proptest::collection::vec((0..3usize, talk()), 1..60),
+    ) {
+        let mut world = World::new();
+        let open = |index: usize| LegParameters {
+            signalling_remote: Some(address(PLACES[index]).ip()),
+            takes_events: true,
+            ..LegParameters::answering(negotiated(index, 0, Direction::SendRecv))
+        };
+        let legs: Vec<(LegKey, LegId)> =
+            (0..3).map(|index| world.open(open(index), None)).collect();
+        for (index, (key, _)) in legs.iter().enumerate() {
+            world.command(*key, Command::Bridge { peer: legs[(index + 1) % 3].1 });
+        }
+        let mut numbers = [65_400_u64; 3];
+        for (index, step) in steps {
+            let (key, _) = legs[index];
+            match step {
+                Talk::Agree { codec, direction } => {
+                    let negotiated = negotiated(index, codec, direction);
+                    let update = Update { negotiated, ice: None };
+                    world.command(key, Command::Update(Box::new(update)));
+                }
+                Talk::Play => world.play(key, &track(20), Repeat::Forever, 1),
+                Talk::Stop => world.command(key, Command::Stop),
+                Talk::Echo { delay_ms } => {
+                    let delay = delay_ms.map(Duration::from_millis);
+                    world.command(key, Command::Echo { delay });
+                }
+                Talk::Bridge { peer } => {
+                    world.command(key, Command::Bridge { peer: legs[peer].1 });
+                    world.command(legs[peer].0, Command::Bridge { peer: legs[index].1 });
+                }
+                Talk::Dtmf => {
+                    let duration = Duration::from_millis(100);
+                    world.command(key, Command::Dtmf { digit: '5', duration });
+                }
+                Talk::Packets { payload_type, count } => for _ in 0..count {
+                    let number = numbers[index];
+                    numbers[index] += 1;
+                    let payload_type = media::rtp::PayloadType(payload_type);
+                    let ticks = 160 * number as u32;
+                    let bytes = rtp(payload_type, 9, number, ticks, &[5, 0x80, 0, 160]);
+                    world.packet(Path::Rtp(key), address(PLACES[index]), &bytes);
+                    pass(&mut world, 20);
+                }
+                Talk::Pass { ms } => pass(&mut world, ms),
+            }
+        }
+        let sent = world.take_sent();
+        for (key, _) in &legs {
+            let sent = sent.iter().filter(|sent| sent.path == Path::Rtp(*key));
+            let heard: Vec<_> = sent.filter_map(|s| Rtp::read(&s.bytes, s.to, s.at)).collect();
+            for pair in heard.windows(2) {
+                prop_assert_eq!(pair[1].number, pair[0].number.wrapping_add(1));
+            }
+        }
     }
 }
