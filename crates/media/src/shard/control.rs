@@ -193,15 +193,16 @@ impl Shard {
         match (&mut leg.transport, negotiated.remote) {
             (Transport::Plain(plain), RemoteMedia::Plain { rtp, rtcp, rtcp_mux }) => {
                 let rtcp = usable(rtcp);
-                if plain.source.signal(usable(rtp), None) || plain.rtcp_signalled != rtcp {
+                let has_moved = plain.source.signal(usable(rtp), None);
+                if has_moved || plain.rtcp_signalled != rtcp {
                     plain.rtcp_learned = None;
                 }
                 plain.rtcp_signalled = rtcp;
                 plain.rtcp_mux = rtcp_mux;
                 let before = plain.sdes.take();
-                plain.sdes = negotiated
-                    .crypto
-                    .map(|crypto| Sdes::update(before, crypto, leg.outbound.next_number()));
+                let next = leg.outbound.next_number();
+                plain.sdes =
+                    negotiated.crypto.map(|crypto| Sdes::update(before, crypto, has_moved, next));
                 starts = plain.source.is_certain();
                 if !starts && !leg.is_started {
                     leg.cold.starts_at.get_or_insert(now + FIRST_PACKET_WAIT);

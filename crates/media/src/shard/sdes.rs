@@ -20,31 +20,38 @@ pub(crate) struct Sdes {
 
 impl Sdes {
     /// Takes over what was agreed on. A direction whose key stays goes on with its contexts
-    /// (RFC 4568 §7.1.4); a new key of ours begins at `next`, the leg's next packet.
+    /// (RFC 4568 §7.1.4), and with a new key the counters go on (RFC 3711 §3.3.1), unless the peer
+    /// `has_moved`: then the leg's next packet, `next`, is to it the first of a new stream.
     pub(crate) fn update(
         before: Option<Box<Self>>,
         crypto: Crypto,
+        has_moved: bool,
         next: ExtendedSequenceNumber,
     ) -> Box<Self> {
         let Crypto { key: remote, local_key: local, .. } = crypto;
-        let (inbound, outbound) = match before.map(|before| *before) {
-            None => (None, None),
-            Some(before) => {
-                let inbound = (before.inbound, before.inbound_srtcp);
-                (
-                    (before.remote == remote).then_some(inbound),
-                    (before.local == local).then_some(before.outbound),
-                )
-            }
+        let master = remote.master();
+        let anew = |key: &SdesKey| {
+            let master = key.master();
+            (OutboundSrtp::new(&master).since(next), OutboundSrtcp::new(&master))
         };
-        let (inbound, inbound_srtcp) = inbound.unwrap_or_else(|| {
-            let master = remote.master();
-            (InboundSrtp::new(&master), InboundSrtcp::new(&master))
-        });
-        let outbound = outbound.unwrap_or_else(|| {
-            let master = local.as_ref()?.master();
-            Some((OutboundSrtp::new(&master).since(next), OutboundSrtcp::new(&master)))
-        });
+        let Some(before) = before.map(|before| *before) else {
+            let outbound = local.as_ref().map(anew);
+            let (inbound, inbound_srtcp) = (InboundSrtp::new(&master), InboundSrtcp::new(&master));
+            return Box::new(Self { remote, local, inbound, inbound_srtcp, outbound });
+        };
+        let (inbound, inbound_srtcp) = if before.remote == remote {
+            (before.inbound, before.inbound_srtcp)
+        } else {
+            (before.inbound.rekeyed(&master), InboundSrtcp::new(&master))
+        };
+        let outbound = match (before.outbound, &local) {
+            (outbound, local) if before.local == *local => outbound,
+            (Some((srtp, srtcp)), Some(local)) if !has_moved => {
+                let master = local.master();
+                Some((srtp.rekeyed(&master), srtcp.rekeyed(&master)))
+            }
+            (_, local) => local.as_ref().map(anew),
+        };
         Box::new(Self { remote, local, inbound, inbound_srtcp, outbound })
     }
 }

@@ -32,28 +32,43 @@ impl Cipher {
 /// bound the one that was heard longest ago gives way.
 #[derive(Default)]
 pub(super) struct Streams {
+    ssrcs: [u32; STREAMS_MAX],
     /// A place is free while its tracker has seen nothing.
-    streams: [(u32, SequenceTracker); STREAMS_MAX],
+    trackers: [SequenceTracker; STREAMS_MAX],
 }
 
 impl Streams {
     pub(super) fn seen(&self, ssrc: u32) -> SequenceTracker {
-        let known = self.streams.iter().find(|(known, _)| *known == ssrc);
-        known.map_or_else(SequenceTracker::default, |(_, tracker)| *tracker)
+        self.place(ssrc).map_or_else(SequenceTracker::default, |at| self.trackers[at])
     }
 
     pub(super) fn mark(&mut self, ssrc: u32, index: ExtendedSequenceNumber) {
-        let is_it = |(known, tracker): &&mut (u32, SequenceTracker)| {
-            *known == ssrc && tracker.highest().is_some()
-        };
-        if let Some((_, tracker)) = self.streams.iter_mut().find(is_it) {
-            tracker.mark(index);
-            return;
-        }
-        let mut tracker = SequenceTracker::default();
+        let mut tracker = self.seen(ssrc);
         tracker.mark(index);
-        self.streams.rotate_right(1);
-        self.streams[0] = (ssrc, tracker);
+        self.enter(ssrc, tracker);
+    }
+
+    /// Knows of each source in `newer` only what is there.
+    pub(super) fn take_over(&mut self, newer: &Self) {
+        for (ssrc, tracker) in newer.ssrcs.iter().zip(&newer.trackers).rev() {
+            if tracker.highest().is_some() {
+                self.enter(*ssrc, *tracker);
+            }
+        }
+    }
+
+    fn enter(&mut self, ssrc: u32, tracker: SequenceTracker) {
+        let at = self.place(ssrc).unwrap_or_else(|| {
+            self.ssrcs.rotate_right(1);
+            self.trackers.rotate_right(1);
+            0
+        });
+        (self.ssrcs[at], self.trackers[at]) = (ssrc, tracker);
+    }
+
+    fn place(&self, ssrc: u32) -> Option<usize> {
+        let is_it = |at: &usize| self.ssrcs[*at] == ssrc && self.trackers[*at].highest().is_some();
+        (0..STREAMS_MAX).find(is_it)
     }
 }
 

@@ -20,6 +20,11 @@ impl OutboundSrtcp {
         Self { cipher: Cipher::new(master, &RTCP), index: 0 }
     }
 
+    /// Another key for the same stream: its index goes on (RFC 3711 §3.4).
+    pub fn rekeyed(&self, master: &MasterKey) -> Self {
+        Self { index: self.index, ..Self::new(master) }
+    }
+
     /// Protects the compound packet in the first `len` bytes of `buffer`, which needs room for
     /// [`super::RTCP_TRAILER_BYTES_MAX`] more, and returns its new length. `None` when it is too
     /// short, there is no room, or the key is used up.

@@ -11,7 +11,7 @@ use crate::rtp::{ExtendedSequenceNumber, SequenceNumber, header_len};
 /// Protects what we send.
 pub struct OutboundSrtp {
     cipher: Cipher,
-    /// Packets of the stream before the key's rollover counter began.
+    /// Packets of the stream before its rollover counter began.
     before: u64,
 }
 
@@ -21,10 +21,15 @@ impl OutboundSrtp {
         Self { cipher: Cipher::new(master, &RTP), before: 0 }
     }
 
-    /// For a key that takes over a stream whose next packet is `next`: the rollover counter of a new
-    /// key begins at zero (RFC 3711 §3.3.1), while sequence numbers go on.
+    /// For a peer to whom the packet `next` is the first of a new stream: the rollover counter begins
+    /// at zero (RFC 3711 §3.3.1, RFC 4568 §7.1.4), while sequence numbers go on.
     pub fn since(self, next: ExtendedSequenceNumber) -> Self {
         Self { before: u64::from(next.rollover_counter()) << 16, ..self }
+    }
+
+    /// Another key for the same stream: the rollover counter goes on (RFC 3711 §3.3.1).
+    pub fn rekeyed(&self, master: &MasterKey) -> Self {
+        Self { before: self.before, ..Self::new(master) }
     }
 
     /// Protects the packet in the first `len` bytes of `buffer`, which needs room for
@@ -66,12 +71,22 @@ impl OutboundSrtp {
 pub struct InboundSrtp {
     cipher: Cipher,
     streams: Streams,
+    /// What was seen with the keys before this one.
+    kept: Option<Box<Streams>>,
 }
 
 impl InboundSrtp {
     /// Derives the session keys.
     pub fn new(master: &MasterKey) -> Self {
-        Self { cipher: Cipher::new(master, &RTP), streams: Streams::default() }
+        Self { cipher: Cipher::new(master, &RTP), streams: Streams::default(), kept: None }
+    }
+
+    /// Another key. The rollover counter of a stream goes on (RFC 3711 §3.3.1); as there are peers
+    /// that begin at zero, that is tried as well until a packet of the stream is authentic.
+    pub fn rekeyed(self, master: &MasterKey) -> Self {
+        let mut kept = self.kept.unwrap_or_default();
+        kept.take_over(&self.streams);
+        Self { kept: Some(kept), ..Self::new(master) }
     }
 
     /// Checks and decrypts `packet` in place; returns the length without the tag and the sequence
@@ -89,14 +104,53 @@ impl InboundSrtp {
         let [_, _, a, b, ..] = *packet else { return Err(SrtpError::Malformed) };
         let number = SequenceNumber(u16::from_be_bytes([a, b]));
         let seen = self.streams.seen(ssrc);
-        let index = match seen.highest() {
-            Some(highest) => highest.nearest(number),
-            None => ExtendedSequenceNumber(u64::from(number.0)),
-        };
-        if !seen.is_new(index) {
+        let from_zero = ExtendedSequenceNumber(u64::from(number.0));
+        let known = seen.highest();
+        let kept = || self.kept.as_ref().and_then(|kept| kept.seen(ssrc).highest());
+        let guessed = known.or_else(kept).map_or(from_zero, |highest| highest.nearest(number));
+        if !seen.is_new(guessed) {
             return Err(SrtpError::Replay);
         }
-        let len = match &self.cipher {
+        let (len, index) = if known.is_none() && guessed != from_zero {
+            self.open_either(packet, start, ssrc, [guessed, from_zero])?
+        } else {
+            (self.open(packet, start, ssrc, guessed)?, guessed)
+        };
+        self.streams.mark(ssrc, index);
+        Ok((len, index))
+    }
+
+    /// Tries two indexes, of a packet no longer than [`BYTES_MAX`].
+    #[cold]
+    fn open_either(
+        &self,
+        packet: &mut [u8],
+        start: usize,
+        ssrc: u32,
+        [first, second]: [ExtendedSequenceNumber; 2],
+    ) -> Result<(usize, ExtendedSequenceNumber), SrtpError> {
+        // What fails to decrypt is of no use for another try.
+        let mut copy = [0; BYTES_MAX];
+        let copy = copy.get_mut(..packet.len()).ok_or(SrtpError::Malformed)?;
+        copy.copy_from_slice(packet);
+        match self.open(packet, start, ssrc, first) {
+            Err(SrtpError::Authentication) => {}
+            opened => return opened.map(|len| (len, first)),
+        }
+        packet.copy_from_slice(copy);
+        Ok((self.open(packet, start, ssrc, second)?, second))
+    }
+
+    /// Checks and decrypts a packet in place whose header has `start` bytes; returns the length
+    /// without the tag.
+    fn open(
+        &self,
+        packet: &mut [u8],
+        start: usize,
+        ssrc: u32,
+        index: ExtendedSequenceNumber,
+    ) -> Result<usize, SrtpError> {
+        match &self.cipher {
             Cipher::CounterMode(cipher) => {
                 let len = without_tag(packet, start, cipher.rtp_tag_bytes())?;
                 let (bytes, tag) = packet.split_at_mut(len);
@@ -104,7 +158,7 @@ impl InboundSrtp {
                     return Err(SrtpError::Authentication);
                 }
                 cipher.apply(ssrc, index.0, bytes.get_mut(start..).unwrap_or_default());
-                len
+                Ok(len)
             }
             Cipher::Gcm(cipher) => {
                 let len = without_tag(packet, start, gcm::TAG_BYTES)?;
@@ -112,11 +166,9 @@ impl InboundSrtp {
                 if !cipher.open(ssrc, index.0, header, payload) {
                     return Err(SrtpError::Authentication);
                 }
-                len
+                Ok(len)
             }
-        };
-        self.streams.mark(ssrc, index);
-        Ok((len, index))
+        }
     }
 }
 
@@ -131,3 +183,6 @@ fn without_tag(packet: &[u8], start: usize, tag_bytes: usize) -> Result<usize, S
         _ => Err(SrtpError::Malformed),
     }
 }
+
+/// No datagram is longer that is read.
+const BYTES_MAX: usize = 2048;

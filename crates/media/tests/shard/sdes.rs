@@ -141,29 +141,126 @@ fn an_authentic_packet_is_followed_wherever_the_peer_has_moved() {
     assert_eq!(to(&mut world, elsewhere, 13), Some(elsewhere));
 }
 
+const SUITES: [SrtpProfile; 2] = [SrtpProfile::Aes128CmHmacSha1_32, SrtpProfile::AeadAes128Gcm];
+
+/// What the peer sends is echoed; its numbers have wrapped once, and ours too.
+fn wrapped(world: &mut World, profile: SrtpProfile) -> (LegKey, InboundSrtp) {
+    let (leg, _) = open(world, profile);
+    world.command(leg, Command::Echo { delay: None });
+    let mut inbound = InboundSrtp::new(&key(profile, 2).master());
+    let outbound = OutboundSrtp::new(&key(profile, 1).master());
+    for n in 0..700 {
+        world.packet(Path::Rtp(leg), address(PEER), &protect(&outbound, n * 100));
+        assert_eq!(read(world, leg, &mut inbound).len(), 1);
+    }
+    (leg, inbound)
+}
+
+fn agree(world: &mut World, leg: LegKey, negotiated: Negotiated) {
+    world.command(leg, Command::Update(Box::new(Update { negotiated, ice: None })));
+}
+
 #[test]
-fn rfc4568_7_1_4_keys_that_stay_keep_their_contexts_and_new_ones_begin_anew() {
+fn rfc4568_7_1_4_keys_that_stay_keep_their_contexts() {
+    for profile in SUITES {
+        let mut world = World::new();
+        let (leg, mut inbound) = wrapped(&mut world, profile);
+        agree(&mut world, leg, described(profile, 1, 2));
+        let old = protect(&OutboundSrtp::new(&key(profile, 1).master()), 69_900);
+        world.packet(Path::Rtp(leg), address(PEER), &old);
+        assert_eq!(world.shard.counters().discarded(Discard::SrtpReplay), 1);
+        let new = protect(&OutboundSrtp::new(&key(profile, 1).master()), 69_901);
+        world.packet(Path::Rtp(leg), address(PEER), &new);
+        assert_eq!(read(&mut world, leg, &mut inbound).len(), 1);
+    }
+}
+
+#[test]
+fn rfc3711_3_3_1_a_new_key_of_ours_goes_on_with_the_rollover_counter() {
+    for (profile, other) in [(SUITES[0], SUITES[1]), (SUITES[1], SUITES[1])] {
+        let mut world = World::new();
+        let (leg, inbound) = wrapped(&mut world, profile);
+        agree(&mut world, leg, described(other, 3, 4));
+        let mut inbound = inbound.rekeyed(&key(other, 4).master());
+        let outbound = OutboundSrtp::new(&key(other, 3).master());
+        for n in 70_000..70_010 {
+            world.packet(Path::Rtp(leg), address(PEER), &protect(&outbound, n));
+            let heard = read(&mut world, leg, &mut inbound);
+            assert_eq!((heard.len(), heard[0].payload[0]), (1, n as u8));
+        }
+        // One that takes our numbers for those of a new stream reads nothing.
+        let mut anew = InboundSrtp::new(&key(other, 4).master());
+        world.packet(Path::Rtp(leg), address(PEER), &protect(&outbound, 70_010));
+        let mut sent = world.take_sent().pop().unwrap();
+        assert!(anew.unprotect(&mut sent.bytes).is_err());
+    }
+}
+
+#[test]
+fn rfc4568_7_1_4_a_peer_that_moves_with_new_keys_gets_a_stream_from_zero() {
+    let elsewhere = "192.0.2.1:4444";
+    let mut world = World::new();
+    let (leg, _) = wrapped(&mut world, PROFILE);
+    let mut negotiated = described(PROFILE, 3, 4);
+    negotiated.remote = plain(elsewhere).remote;
+    agree(&mut world, leg, negotiated);
+    let bytes = packet(PROFILE, 3, 10);
+    world.packet(Path::Rtp(leg), address(elsewhere), &bytes);
+    let heard = read(&mut world, leg, &mut InboundSrtp::new(&key(PROFILE, 4).master()));
+    assert_eq!(heard.len(), 1);
+}
+
+#[test]
+fn rfc3711_3_3_1_a_peer_with_a_new_key_is_heard_whether_its_counter_goes_on_or_begins_anew() {
+    for profile in SUITES {
+        for first in [70_000_u64, 70_000 - 65_536, 102_000, 0] {
+            let mut world = World::new();
+            let (leg, mut inbound) = wrapped(&mut world, profile);
+            // It changes the key twice, and is silent between.
+            agree(&mut world, leg, described(profile, 3, 2));
+            agree(&mut world, leg, described(profile, 4, 2));
+            let outbound = OutboundSrtp::new(&key(profile, 4).master());
+            let mut packets: Vec<_> =
+                (first..first + 50).map(|n| (protect(&outbound, n), n as u8)).collect();
+            packets.swap(3, 5);
+            for (bytes, payload) in &packets {
+                let forged = packet(profile, 77, first + 60);
+                world.packet(Path::Rtp(leg), address(PEER), &forged);
+                world.packet(Path::Rtp(leg), address(PEER), bytes);
+                let heard = read(&mut world, leg, &mut inbound);
+                assert_eq!((heard.len(), heard[0].payload[0]), (1, *payload), "{first}");
+                world.packet(Path::Rtp(leg), address(PEER), bytes);
+            }
+            let counters = world.shard.counters();
+            assert_eq!(counters.discarded(Discard::SrtpReplay), 50);
+            assert_eq!(counters.discarded(Discard::SrtpAuth), 50);
+            // A wrap later it is known where the counter is.
+            for n in (0..700).map(|n| first + 100 + n * 100) {
+                world.packet(Path::Rtp(leg), address(PEER), &protect(&outbound, n));
+                assert_eq!(read(&mut world, leg, &mut inbound).len(), 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn rfc3711_3_4_the_index_of_reports_goes_on_with_a_new_key() {
     let mut world = World::new();
     let (leg, _) = open(&mut world, PROFILE);
     world.play(leg, &track(2), Repeat::Forever, 1);
-    let mut inbound = InboundSrtp::new(&key(PROFILE, 2).master());
-    // Past a wrap of the sequence number.
-    world.advance(Duration::from_secs(66_000 / 50));
-    assert!(read(&mut world, leg, &mut inbound).len() > 65_536);
-    world.packet(Path::Rtp(leg), address(PEER), &packet(PROFILE, 1, 10));
-    let update = |negotiated| Command::Update(Box::new(Update { negotiated, ice: None }));
-    world.command(leg, update(described(PROFILE, 1, 2)));
-    world.advance_ms(100);
-    assert!(!read(&mut world, leg, &mut inbound).is_empty());
-    world.packet(Path::Rtp(leg), address(PEER), &packet(PROFILE, 1, 10));
-    assert_eq!(world.shard.counters().discarded(Discard::SrtpReplay), 1);
-    // Another suite: a receiver that starts with rollover counter 0 reads it.
-    world.command(leg, update(described(SrtpProfile::AeadAes128Gcm, 3, 4)));
-    world.advance_ms(100);
-    let mut inbound = InboundSrtp::new(&key(SrtpProfile::AeadAes128Gcm, 4).master());
-    assert!(!read(&mut world, leg, &mut inbound).is_empty());
-    world.packet(Path::Rtp(leg), address(PEER), &packet(SrtpProfile::AeadAes128Gcm, 3, 11));
-    assert_eq!(world.shard.counters().discarded(Discard::SrtpAuth), 0);
+    let mut indexes = Vec::new();
+    for ours in [2, 4] {
+        agree(&mut world, leg, described(PROFILE, 1, ours));
+        world.advance(Duration::from_secs(60));
+        let mut srtcp = InboundSrtcp::new(&key(PROFILE, ours).master());
+        for mut sent in world.take_sent().into_iter().filter(|s| s.path == Path::Rtcp(leg)) {
+            let word = sent.bytes[sent.bytes.len() - 14..].first_chunk().unwrap();
+            indexes.push(u32::from_be_bytes(*word) & 0x7fff_ffff);
+            assert!(srtcp.unprotect(&mut sent.bytes).is_ok());
+        }
+    }
+    assert!(indexes.len() > 10);
+    assert!(indexes.iter().copied().eq(0..indexes.len() as u32), "{indexes:?}");
 }
 
 #[test]
