@@ -24,7 +24,7 @@ pub struct DtmfEvent {
 
 /// Puts events together out of packets. Holds one event, whatever comes.
 ///
-/// An event is known by its RTP timestamp: it is reported once, at the first packet with the end
+/// An event is known by its RTP timestamp and its code: it is reported once, at the first packet with the end
 /// bit; when those are lost, at the next event or after [`END_LOST_AFTER`] of silence.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DtmfReceiver {
@@ -60,10 +60,12 @@ impl DtmfReceiver {
         let is_end = flags & END_BIT != 0;
         let mut before = None;
         match &mut self.current {
-            Some(current) if current.timestamp == timestamp => {
+            Some(current) if current.is_of(timestamp) && current.code == code => {
                 current.duration = current.duration.max(duration);
                 current.last_packet = now;
             }
+            // After its end another key has been pressed, whose sender's time stands still.
+            Some(current) if current.is_of(timestamp) && !current.is_reported => return [None; 2],
             Some(current) if current.is_after(timestamp, now) => return [None; 2],
             Some(current) if current.is_continued_by(timestamp, code) => {
                 let ticks = timestamp.distance_from(current.timestamp).unsigned_abs();
@@ -111,6 +113,10 @@ impl DtmfReceiver {
 }
 
 impl Current {
+    fn is_of(&self, timestamp: RtpTimestamp) -> bool {
+        self.timestamp == timestamp
+    }
+
     /// Whether a packet is of an event that is over.
     fn is_after(&self, timestamp: RtpTimestamp, now: Instant) -> bool {
         let is_recent = now.saturating_duration_since(self.last_packet) < LATE_MAX;
@@ -191,6 +197,20 @@ mod tests {
         fixture.packet(3000, 11, true, 400, 8000);
         fixture.packet(1000, 11, true, 800, 8000);
         assert_eq!(fixture.events, [('#', 100), ('#', 50)]);
+    }
+
+    #[test]
+    fn two_keys_with_one_timestamp_are_two_events() {
+        let mut fixture = Fixture::new();
+        for code in [1, 2, 1] {
+            for n in 1..=4 {
+                fixture.packet(99_999, code, false, n * 160, 8000);
+            }
+            for _ in 0..3 {
+                fixture.packet(99_999, code, true, 800, 8000);
+            }
+        }
+        assert_eq!(fixture.events, [('1', 100), ('2', 100), ('1', 100)]);
     }
 
     #[test]
