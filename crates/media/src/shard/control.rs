@@ -332,7 +332,11 @@ impl Shard {
         let Some(leg) = self.leg(key) else { return };
         let Some((path, to)) = rtcp_route(leg) else { return };
         let ticks_per_ms = leg.format.map_or(8, |format| format.ticks_per_ms());
-        let sender = leg.has_sent.then(|| SenderInfo {
+        // A sender is who has sent since the report before the last one (RFC 3550 §6.4).
+        let [before_last, last] = leg.cold.sent_at_reports;
+        leg.cold.sent_at_reports = [last, leg.outbound.packets];
+        let is_sender = leg.outbound.packets > before_last;
+        let sender = is_sender.then(|| SenderInfo {
             ntp,
             timestamp: leg.outbound.timestamp_at(ticks_per_ms, at_ms).0,
             packets: leg.outbound.packets as u32,

@@ -198,6 +198,7 @@ impl Shard {
                 sender_report: None,
                 remote_block: None,
                 round_trip: None,
+                sent_at_reports: [0; 2],
                 discarded: 0,
             }),
         };

@@ -182,6 +182,8 @@ pub(crate) struct Cold {
     pub(crate) sender_report: Option<(u32, Instant)>,
     pub(crate) remote_block: Option<ReportBlock>,
     pub(crate) round_trip: Option<Duration>,
+    /// Packets sent at the report before the last one, and at the last one.
+    pub(crate) sent_at_reports: [u64; 2],
     pub(crate) discarded: u64,
 }
 

@@ -327,6 +327,28 @@ fn digits_are_reported_once() {
 }
 
 #[test]
+fn rfc3550_6_4_who_sends_nothing_for_two_intervals_sends_receiver_reports() {
+    let mut world = World::new();
+    let (key, _) = world.open_plain(PEER, "192.0.2.1");
+    let kinds = |world: &mut World, seconds| {
+        world.advance(Duration::from_secs(seconds));
+        let sent = world.take_sent();
+        let reports = sent.iter().filter(|sent| sent.path == Path::Rtcp(key));
+        reports.map(|sent| sent.bytes[1]).collect::<Vec<_>>()
+    };
+    assert!(kinds(&mut world, 20).iter().all(|kind| *kind == 201));
+    for _ in 0..2 {
+        world.play(key, &track(100), Repeat::Forever, 1);
+        let playing = kinds(&mut world, 30);
+        assert!(playing[1..].iter().all(|kind| *kind == 200), "{playing:?}");
+        world.command(key, Command::Stop);
+        let silent = kinds(&mut world, 60);
+        assert_eq!(silent[..2], [200, 200], "it sent since the report before the last one");
+        assert!(silent[2..].iter().all(|kind| *kind == 201), "{silent:?}");
+    }
+}
+
+#[test]
 fn reports_are_sent_and_read() {
     let mut world = World::new();
     let (key, _) = world.open_plain(PEER, "192.0.2.1");
