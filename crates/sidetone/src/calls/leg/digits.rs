@@ -106,8 +106,13 @@ impl Leg {
             // The audio that is passed on has the tones already.
             return Ok(());
         }
-        self.command_media(Command::Dtmf { digit, duration })
+        self.command_media(pressed_again(digit, duration))
     }
+}
+
+/// What is heard of a digit once it is over takes the place of the voice for as long as it lasts.
+fn pressed_again(digit: char, duration: Duration) -> Command {
+    Command::Dtmf { digit, duration: duration.min(PRESSED_AGAIN_MAX) }
 }
 
 fn value<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
@@ -137,6 +142,8 @@ const DURATION_DEFAULT: Duration = Duration::from_millis(160);
 const DURATION_MIN: Duration = Duration::from_millis(40);
 /// A key that is held for longer is sent as if it were let go.
 const DURATION_MAX: Duration = Duration::from_secs(5);
+/// As long as anyone waits for who speaks.
+const PRESSED_AGAIN_MAX: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
@@ -170,6 +177,18 @@ mod tests {
                 is_passed_on: false,
             };
             assert_eq!(InfoForm::read(&body), Some((form, digit)));
+        }
+    }
+
+    #[test]
+    fn a_key_that_was_held_does_not_silence_the_voice_for_as_long_again() {
+        for (held_ms, again_ms) in [(8_000, 500), (120, 120)] {
+            let Command::Dtmf { digit: '5', duration } =
+                pressed_again('5', Duration::from_millis(held_ms))
+            else {
+                panic!("another command");
+            };
+            assert_eq!(duration.as_millis(), again_ms);
         }
     }
 
