@@ -106,8 +106,8 @@ fn slot_of(number: ExtendedSequenceNumber) -> usize {
 
 /// 640 ms of the usual packets of 20 ms; the delay that is allowed is shorter.
 pub(crate) const PACKETS_MAX: usize = 32;
-/// The longest Opus frame fits, and 160 ms of G.711.
-pub(crate) const PAYLOAD_BYTES_MAX: usize = 1280;
+/// The longest Opus frame fits, and 200 ms of G.711 (RFC 3551 §4.2).
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 1600;
 
 #[cfg(test)]
 mod tests {

@@ -16,10 +16,10 @@ use crate::{
     comfort_noise::ComfortNoise,
     concealment::WaveformConcealment,
     error::Error,
-    jitter_buffer::{JitterBuffer, Pushed, Waiting},
+    jitter_buffer::{JitterBuffer, PAYLOAD_BYTES_MAX, Pushed, Waiting},
     rtp::RtpTimestamp,
     sample_queue::SampleQueue,
-    shard::{Media, MediaKind, StreamId},
+    shard::{Discard, Media, MediaKind, StreamId},
 };
 
 /// One stream on its way to PCM.
@@ -109,8 +109,11 @@ impl Playout {
         self.is_awake
     }
 
-    /// Takes a packet in; `false` if it is of no use any more.
-    pub(crate) fn push(&mut self, media: &Media<'_>, now: Instant) -> bool {
+    /// Takes a packet in; or says why it is of no use.
+    pub(crate) fn push(&mut self, media: &Media<'_>, now: Instant) -> Result<(), Discard> {
+        if media.payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(Discard::TooLong);
+        }
         self.last_packet = now;
         self.is_awake = true;
         let payload = match media.kind {
@@ -125,20 +128,24 @@ impl Playout {
             self.noise.end();
         }
         if !is_new && media.number < self.packets.next() {
-            return false;
+            return Err(Discard::Late);
         }
         if is_new || self.has_run_dry() || self.is_far(media.timestamp) {
             self.stream = Some(media.stream);
             self.restart(media, now);
         }
         self.arrivals.arrived(media.timestamp, self.rate, now);
-        if self.packets.push(media.number, media.timestamp, payload) == Pushed::NoRoom {
+        let mut pushed = self.packets.push(media.number, media.timestamp, payload);
+        if pushed == Pushed::NoRoom {
             self.restart(media, now);
-            self.packets.push(media.number, media.timestamp, payload);
+            pushed = self.packets.push(media.number, media.timestamp, payload);
+        }
+        if pushed != Pushed::Kept {
+            return Err(Discard::Late);
         }
         self.note_earliness(media.timestamp, now);
         self.bound_delay(media.timestamp);
-        true
+        Ok(())
     }
 
     /// Fills `pcm` with the next frame.
@@ -439,5 +446,5 @@ const NOISE_BYTES: usize = 1;
 const CUT_MS_MIN: usize = 4;
 const TURNS_BETWEEN_CUTS: u32 = 5;
 const BLEND_MS: usize = 4;
-/// Room for the frame played, one more, and the longest that a packet holds: 160 ms of G.711.
-const QUEUE_FRAMES_MAX: usize = 12;
+/// Room for the frame played, two more, and the longest that a packet holds: 200 ms of G.711.
+const QUEUE_FRAMES_MAX: usize = 14;

@@ -10,7 +10,7 @@ use crate::{
     error::Error,
     playout::Playout,
     sdp::OpusParameters,
-    shard::Media,
+    shard::{Discard, Media},
 };
 
 /// From the packets of one codec to a payload of another every 20 ms.
@@ -51,8 +51,8 @@ impl Transcoder {
         (self.from, self.to) == (from, to)
     }
 
-    /// Takes a packet in; `false` if it is of no use any more.
-    pub(crate) fn push(&mut self, media: &Media<'_>, now: Instant) -> bool {
+    /// Takes a packet in; or says why it is of no use.
+    pub(crate) fn push(&mut self, media: &Media<'_>, now: Instant) -> Result<(), Discard> {
         self.playout.push(media, now)
     }
 

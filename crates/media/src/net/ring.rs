@@ -8,6 +8,7 @@ use std::sync::{
 
 use super::sys::Waker;
 use crate::{
+    jitter_buffer::PAYLOAD_BYTES_MAX,
     rtp::{ExtendedSequenceNumber, RtpTimestamp},
     shard::{LegId, Media, MediaKind, StreamId},
 };
@@ -92,9 +93,6 @@ impl RingReceiver {
         self.packets.try_recv().ok()
     }
 }
-
-/// The largest Opus packet of one frame (RFC 6716 §3.4) fits.
-const PAYLOAD_BYTES_MAX: usize = 1280;
 
 #[cfg(test)]
 mod tests {

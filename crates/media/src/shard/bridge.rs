@@ -11,6 +11,7 @@ use super::{
     send::{self, Context},
     transmit::{LegKey, Media, MediaKind, PacketBuffer, StreamId, Transmits},
 };
+use crate::jitter_buffer::PAYLOAD_BYTES_MAX;
 use crate::transcoder::{Transcoder, translation};
 
 /// What becomes of a packet that comes to a leg from its peer in a bridge.
@@ -39,7 +40,9 @@ impl Shard {
         let datagram = buffer.datagram_mut();
         let payload = datagram.get_mut(meta.payload.clone()).unwrap_or_default();
         if peer.shard != self.config.shard {
-            if !transmits.forward(peer, &meta.media(payload)) {
+            if payload.len() > PAYLOAD_BYTES_MAX {
+                self.counters.discard(Discard::TooLong);
+            } else if !transmits.forward(peer, &meta.media(payload)) {
                 self.counters.discard(Discard::RingFull);
             }
             return;
@@ -165,12 +168,12 @@ impl Shard {
         let Some(transcoder) = &mut bridge.transcoder else {
             return self.counters.discard(Discard::CodecMismatch);
         };
-        let is_kept = transcoder.push(media, now);
+        let pushed = transcoder.push(media, now);
         if !leg.in_slot {
             self.schedule(target, now);
         }
-        if !is_kept {
-            self.counters.discard(Discard::Late);
+        if let Err(reason) = pushed {
+            self.counters.discard(reason);
         }
     }
 }

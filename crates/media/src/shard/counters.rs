@@ -69,6 +69,8 @@ labelled! {
         Probation => "probation",
         /// Seen before, or too late to be forwarded.
         Late => "late",
+        /// More than 200 ms of audio, for another codec or another thread.
+        TooLong => "too_long",
         /// The other leg of a bridge speaks another codec.
         CodecMismatch => "codec_mismatch",
         /// The other leg of a bridge is gone or cannot be sent to.

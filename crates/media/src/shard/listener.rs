@@ -77,7 +77,7 @@ impl fmt::Debug for Listener {
 
 /// All tones are below half of it.
 const RATE_HZ: u32 = 8000;
-/// What a packet of any codec may hold: 1500 bytes of G.711 are more than 120 ms of Opus.
-const SAMPLES_MAX: usize = 1500;
+/// What a packet of any codec may hold: 200 ms of G.711 are more than 120 ms of Opus.
+const SAMPLES_MAX: usize = 1600;
 /// Silence on the wire that ends a digit.
 const AUDIO_LOST_AFTER: Duration = Duration::from_millis(200);

@@ -64,7 +64,7 @@ impl Talker {
         let step = TAU * self.frequency_hz / f64::from(self.rate_hz);
         let sample = |n: u64| (8_000.0 * (step * n as f64).sin()) as i16;
         let pcm: Vec<i16> = (self.said..self.said + len).map(sample).collect();
-        let mut payload = [0; 1500];
+        let mut payload = [0; 1700];
         let len = self.encoder.encode(&pcm, &mut payload).unwrap();
         let ticks = self.said * u64::from(self.codec.clock_rate_hz()) / u64::from(self.rate_hz);
         let bytes = rtp(self.payload_type, 9, self.number, ticks as u32, &payload[..len]);
@@ -308,8 +308,9 @@ fn a_tone_survives_loss_jitter_and_reordering() {
 #[test]
 fn packets_of_any_length_are_transcoded() {
     for (from, to, frames) in [
-        (Codec::Pcmu, Codec::Opus, &[10, 20, 30, 40, 60][..]),
-        (Codec::G722, Codec::Pcma, &[10, 20, 30, 40, 60]),
+        (Codec::Pcmu, Codec::Opus, &[10, 20, 30, 40, 60, 170, 200][..]),
+        (Codec::Pcma, Codec::G722, &[100, 200]),
+        (Codec::G722, Codec::Pcma, &[10, 20, 30, 40, 60, 200]),
         (Codec::Opus, Codec::Pcmu, &[5, 10, 20, 40, 60]),
     ] {
         for frame_ms in frames {
@@ -329,6 +330,23 @@ fn packets_of_any_length_are_transcoded() {
             assert!(ratio > 20.0, "{what}");
         }
     }
+}
+
+#[test]
+fn a_packet_of_more_than_200_ms_is_counted_and_harms_nothing() {
+    let mut world = World::new();
+    let [(a, _), (b, _)] = pair(&mut world, Codec::Pcmu, Codec::G722);
+    let mut alice = Talker::new(a, Codec::Pcmu, A, 440.0);
+    let bob = Talker::new(b, Codec::G722, B, 440.0);
+    for n in 0..150 {
+        alice.frame_ms = if n == 50 { 210 } else { 20 };
+        alice.say(&mut world);
+        world.advance_ms(u64::from(alice.frame_ms));
+    }
+    assert_eq!(world.shard.counters().discarded(Discard::TooLong), 1);
+    let heard = world.take_rtp(Path::Rtp(b));
+    let last = &heard[heard.len() - 80..];
+    assert!(tone_to_rest_db(&bob.hear(last), bob.rate_hz, 440.0) > 20.0);
 }
 
 /// How long after it is said a tone is heard, in milliseconds.
