@@ -106,6 +106,21 @@ impl Shard {
         })
     }
 
+    /// Whether a digit that is heard from the leg reaches its peer in a bridge as an event or by
+    /// signalling: whoever listens to its tone as well would take it for two. Only on this shard.
+    pub(super) fn carries_digits(&mut self, key: LegKey) -> bool {
+        let Some(Mode::Bridge(Bridge { peer, .. })) = self.leg(key).map(|leg| &leg.mode) else {
+            return false;
+        };
+        let (shard, serial) = (peer.shard, peer.serial);
+        let target = self.find(serial).filter(|_| shard == self.config.shard);
+        let target = target.and_then(|target| self.leg(target));
+        target.is_some_and(|leg| {
+            let has_events = leg.format.is_some_and(|format| format.dtmf.is_some());
+            has_events || !leg.takes_events
+        })
+    }
+
     /// How a packet of a stream gets out of the leg `target`.
     fn way(&mut self, target: LegKey, stream: StreamId, kind: MediaKind) -> Way {
         let Some(leg) = self.legs.get_mut(target.index()).filter(|leg| leg.key == target) else {

@@ -36,6 +36,17 @@ impl Meta {
     }
 }
 
+impl Meta {
+    /// Makes silence of the packet: the faintest comfort noise (RFC 3389 §3.1).
+    pub(super) fn hush(&mut self, datagram: &mut [u8]) {
+        let payload = self.payload.start..self.payload.end.min(self.payload.start + 1);
+        if let Some(payload) = datagram.get_mut(payload.clone()) {
+            payload.fill(FAINTEST);
+        }
+        (self.kind, self.payload) = (MediaKind::ComfortNoise, payload);
+    }
+}
+
 /// What a payload type means on this leg.
 pub(super) fn kind_of(leg: &Leg, payload_type: PayloadType) -> Result<MediaKind, Discard> {
     meaning(&leg.format.ok_or(Discard::PayloadType)?, &leg.cold, payload_type)
@@ -65,3 +76,6 @@ pub(super) fn meaning(
         None => Err(Discard::PayloadType),
     }
 }
+
+/// -127 dBov.
+const FAINTEST: u8 = 127;

@@ -171,7 +171,7 @@ impl Outbound {
             source.pass_over(media.number, next);
         }
         // A pause is heard.
-        self.starts_talk |= matches!(media.kind, MediaKind::Audio(_));
+        self.starts_talk |= !matches!(media.kind, MediaKind::Dtmf(_));
     }
 
     /// Forwarding ends or pauses: whatever is forwarded next follows what was sent last, as long as

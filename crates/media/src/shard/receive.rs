@@ -398,7 +398,12 @@ impl Shard {
         }
         match kind {
             MediaKind::Dtmf(rate) => self.dtmf(key, &meta, buffer.datagram(), rate, now),
-            MediaKind::Audio(codec) => self.listen(key, codec, &meta, buffer.datagram(), now),
+            MediaKind::Audio(codec) => {
+                let is_digit = self.listen(key, codec, &meta, buffer.datagram(), now);
+                if is_digit && self.carries_digits(key) {
+                    meta.hush(buffer.datagram_mut());
+                }
+            }
             MediaKind::ComfortNoise => {}
         }
         self.pass_on(key, &meta, buffer, now, transmits);
@@ -418,26 +423,35 @@ impl Shard {
         self.arm(key);
     }
 
-    /// Listens for digits in the audio of a peer that sends no events. Nobody asks for them while it
-    /// hears itself.
-    fn listen(&mut self, key: LegKey, codec: Codec, meta: &Meta, datagram: &[u8], now: Instant) {
-        let Some(leg) = self.leg(key) else { return };
+    /// Listens for digits in the audio of a peer that sends no events, and returns whether one is
+    /// being heard. Nobody asks for them while it hears itself.
+    fn listen(
+        &mut self,
+        key: LegKey,
+        codec: Codec,
+        meta: &Meta,
+        datagram: &[u8],
+        now: Instant,
+    ) -> bool {
+        let Some(leg) = self.leg(key) else { return false };
         if matches!(leg.mode, Mode::Echo | Mode::DelayedEcho(_)) {
-            return;
+            return false;
         }
         // Who agreed on one codec and sends another agreed on events before, or has none.
         let listener = leg.listener.as_mut().filter(|listener| listener.codec() == codec);
-        let Some(listener) = listener else { return };
+        let Some(listener) = listener else { return false };
         let payload = datagram.get(meta.payload.clone()).unwrap_or_default();
         let before = listener.poll_timeout();
         let event = listener.hear(meta.number, payload, now);
         let has_changed = listener.poll_timeout() != before;
+        let is_hearing = listener.poll_timeout().is_some();
         if let Some(event) = event {
             self.report_dtmf(key, event, false);
         }
         if has_changed {
             self.arm(key);
         }
+        is_hearing
     }
 
     /// Does with heard media what the leg was told to.
