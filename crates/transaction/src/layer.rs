@@ -4,6 +4,7 @@ mod client;
 mod server;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -53,6 +54,9 @@ pub struct TransactionLayer {
     merges: HashMap<u64, u32>,
     /// The client transactions of each stream, for when it closes.
     streams: HashMap<FlowId, BTreeSet<u32>>,
+    /// Requests in datagrams that nothing has come back to, by socket and peer, for when the network
+    /// says that it cannot deliver them.
+    unanswered: BTreeSet<(FlowId, SocketAddr, u32)>,
     schedule: Schedule,
     peak: Peak,
     events: VecDeque<Event>,
@@ -75,6 +79,7 @@ impl TransactionLayer {
             server_keys: HashMap::new(),
             merges: HashMap::new(),
             streams: HashMap::new(),
+            unanswered: BTreeSet::new(),
             schedule: Schedule::default(),
             peak: Peak::default(),
             events: VecDeque::new(),
@@ -110,6 +115,28 @@ impl TransactionLayer {
     /// stay, since the peer may still repeat its requests elsewhere (RFC 6026 §8.9).
     pub fn handle_flow_closed(&mut self, flow: FlowId, now: Instant) {
         for slot in self.streams.remove(&flow).unwrap_or_default() {
+            self.client_transport_failed(slot, now);
+        }
+    }
+
+    /// The network could not deliver a datagram that was sent to `remote` (RFC 3261 §18.4), of which
+    /// `quote` is the beginning, as far as that is known.
+    ///
+    /// Anybody may have forged this. It ends a request of ours to which nothing has come back if
+    /// `quote` shows its branch, which only those on its way know. What shows less ends those that
+    /// have been repeated to this peer in vain. A request within a dialog goes on to be repeated:
+    /// its peer was there, and may be back before the call is lost.
+    pub fn handle_undelivered(
+        &mut self,
+        socket: FlowId,
+        remote: SocketAddr,
+        quote: &[u8],
+        now: Instant,
+    ) {
+        let slots = (socket, remote, 0)..=(socket, remote, u32::MAX);
+        let slots = self.unanswered.range(slots).map(|(_, _, slot)| *slot);
+        let failed: Vec<u32> = slots.filter(|slot| self.is_undelivered(*slot, quote)).collect();
+        for slot in failed {
             self.client_transport_failed(slot, now);
         }
     }

@@ -53,6 +53,18 @@ impl ClientMachine {
         matches!(self, ClientMachine::Invite(_))
     }
 
+    /// Whether nothing has come back.
+    pub(crate) fn is_unanswered(self) -> bool {
+        use ClientMachine::{Invite, NonInvite};
+        match self {
+            Invite(state) => matches!(
+                state,
+                invite_client::State::Calling | invite_client::State::CallingToCancel
+            ),
+            NonInvite(state) => state == non_invite_client::State::Trying,
+        }
+    }
+
     /// Whether the request will never be sent again, nor its fields be needed.
     pub(crate) fn has_final_response(self) -> bool {
         use ClientMachine::{Invite, NonInvite};

@@ -98,6 +98,17 @@ impl TransactionLayer {
         }
     }
 
+    /// Whether `quote`, the beginning of a datagram that was not delivered, is of this request, or
+    /// may be and the request has been repeated in vain.
+    pub(super) fn is_undelivered(&self, slot: u32, quote: &[u8]) -> bool {
+        let Some(client) = self.clients.get(slot as usize) else { return false };
+        let Some(request) = &client.request else { return false };
+        match end_of_branch(request).and_then(|end| quote.get(..end)) {
+            Some(start) => request.bytes().starts_with(start),
+            None => client.round > SENT_ONCE,
+        }
+    }
+
     pub(super) fn client_transport_failed(&mut self, slot: u32, now: Instant) {
         self.step_client(slot, ClientInput::TransportError, None, now);
     }
@@ -118,6 +129,7 @@ impl TransactionLayer {
             return Err(Error::BranchInUse);
         }
         let generation = self.next_generation();
+        let is_within_dialog = request.to_tag().is_some();
         let (machine, actions) = ClientMachine::new(*request.method() == Method::Invite);
         let client = Client {
             generation,
@@ -135,6 +147,8 @@ impl TransactionLayer {
         self.client_keys.insert(key, slot);
         if flow.kind.is_reliable() {
             self.streams.entry(flow.id).or_default().insert(slot);
+        } else if !is_within_dialog {
+            self.unanswered.insert((flow.id, flow.remote, slot));
         }
         self.run_client(slot, actions, None, now);
         Ok(ClientId { slot, generation })
@@ -164,6 +178,9 @@ impl TransactionLayer {
             elapsed = self.act_client(slot, action, response.as_ref(), now).or(elapsed);
         }
         let Some(client) = self.clients.get_mut(slot as usize) else { return };
+        if !client.machine.is_unanswered() {
+            self.unanswered.remove(&(client.flow.id, client.flow.remote, slot));
+        }
         if client.machine.has_final_response() {
             client.request = None;
         }
@@ -266,6 +283,14 @@ impl TransactionLayer {
     }
 }
 
+/// Where the branch of a request of ours ends, which is in its first header field.
+fn end_of_branch(request: &Message) -> Option<usize> {
+    let via = request.via()?;
+    let branch = via.unique_branch()?;
+    let at = request.bytes().windows(branch.len()).position(|part| part == branch.as_bytes());
+    at.map(|at| at + branch.len())
+}
+
 /// RFC 3261 §17.1.1.3: an ACK in the transaction of its INVITE; its To is that of the response.
 fn acknowledge(invite: &Message, response: &Message) -> Option<Bytes> {
     Some(same_hop_request(Method::Ack, invite)?.copy(response, Name::To).finish())
@@ -292,3 +317,6 @@ fn same_hop_request(method: Method, invite: &Message) -> Option<RequestWriter> {
         .cseq(invite.cseq()?.number);
     Some(writer)
 }
+
+/// What [`Client::round`] is until the request is sent again.
+const SENT_ONCE: u8 = 1;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use transaction::{ClientId, Config, Error, Event};
-use transport::{FlowId, Name, TransportKind};
+use transport::{Flow, FlowId, Name, TransportKind};
 
 use super::support::{
     Rig, first_line, flow, header, message, request, request_with, response, times,
@@ -206,6 +206,86 @@ fn a_closed_flow_leaves_the_successor_of_an_ended_request_alone() {
 }
 
 #[test]
+fn rfc3261_18_4_a_request_that_cannot_be_delivered_fails_at_once() {
+    for method in ["INVITE", "OPTIONS"] {
+        let mut rig = Rig::new();
+        let text = request(method, BRANCH);
+        let id = start(&mut rig, &text, TransportKind::Udp);
+        let other = start(&mut rig, &request(method, "z9hG4bKother"), TransportKind::Udp);
+        let branch_end = text.find(BRANCH).unwrap() + BRANCH.len();
+        undelivered(&mut rig, &text[..branch_end]);
+        assert_eq!(failed(&mut rig), [id], "{method}");
+        undelivered(&mut rig, &text);
+        assert_eq!(failed(&mut rig), [], "it is gone");
+        rig.run(40.0);
+        assert!(ended_by_timeout(&mut rig, other));
+        assert!(rig.layer.is_empty());
+    }
+}
+
+#[test]
+fn rfc3261_18_4_an_error_that_names_no_request_counts_for_those_repeated_in_vain() {
+    for quote in ["", "INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192"] {
+        let mut rig = Rig::new();
+        let id = start(&mut rig, &request("INVITE", BRANCH), TransportKind::Udp);
+        undelivered(&mut rig, quote);
+        assert_eq!(failed(&mut rig), [], "whoever forges it comes too early or too late");
+        rig.run(0.5);
+        let fresh = start(&mut rig, &request("INVITE", "z9hG4bKfresh"), TransportKind::Udp);
+        undelivered(&mut rig, quote);
+        assert_eq!(failed(&mut rig), [id]);
+        rig.run(40.0);
+        assert!(ended_by_timeout(&mut rig, fresh));
+    }
+}
+
+#[test]
+fn rfc3261_18_4_an_error_of_another_datagram_fails_nothing() {
+    let mut rig = Rig::new();
+    let text = request("INVITE", BRANCH);
+    let id = start(&mut rig, &text, TransportKind::Udp);
+    rig.run(1.0);
+    for other in ["ACK", "CANCEL"] {
+        undelivered(&mut rig, &request(other, BRANCH));
+    }
+    undelivered(&mut rig, &request("INVITE", "z9hG4bKguess"));
+    let Flow { id: socket, remote, .. } = flow(TransportKind::Udp);
+    let elsewhere = "192.0.2.2:5063".parse().unwrap();
+    rig.layer.handle_undelivered(socket, elsewhere, text.as_bytes(), rig.now);
+    rig.layer.handle_undelivered(FlowId(99), remote, text.as_bytes(), rig.now);
+    assert_eq!(failed(&mut rig), []);
+    rig.run(40.0);
+    assert!(ended_by_timeout(&mut rig, id));
+}
+
+#[test]
+fn rfc3261_18_4_a_peer_that_has_said_something_is_there() {
+    let mut rig = Rig::new();
+    start(&mut rig, &request("INVITE", BRANCH), TransportKind::Udp);
+    rig.run(1.0);
+    answer(&mut rig, "INVITE", 100);
+    undelivered(&mut rig, &request("INVITE", BRANCH));
+    answer(&mut rig, "INVITE", 486);
+    undelivered(&mut rig, &request("INVITE", BRANCH));
+    undelivered(&mut rig, "");
+    assert_eq!(failed(&mut rig), []);
+}
+
+#[test]
+fn a_request_within_a_dialog_outlives_an_error_of_the_network() {
+    let mut rig = Rig::new();
+    let text =
+        request("BYE", BRANCH).replace("bob@example.com>\r\n", "bob@example.com>;tag=b1\r\n");
+    let id = start(&mut rig, &text, TransportKind::Udp);
+    rig.run(1.0);
+    undelivered(&mut rig, &text);
+    undelivered(&mut rig, "");
+    assert_eq!(failed(&mut rig), []);
+    rig.run(40.0);
+    assert!(ended_by_timeout(&mut rig, id));
+}
+
+#[test]
 fn what_starts_no_transaction_is_refused() {
     let mut rig = Rig::new();
     let now = rig.now;
@@ -242,6 +322,21 @@ fn start(rig: &mut Rig, text: &str, kind: TransportKind) -> ClientId {
 fn answer(rig: &mut Rig, method: &str, status: u16) {
     let bytes = response(&message(&request(method, BRANCH)), status);
     rig.receive(&String::from_utf8_lossy(&bytes), TransportKind::Udp);
+}
+
+/// The network says that what began like this did not reach the peer.
+fn undelivered(rig: &mut Rig, quote: &str) {
+    let Flow { id, remote, .. } = flow(TransportKind::Udp);
+    rig.layer.handle_undelivered(id, remote, quote.as_bytes(), rig.now);
+}
+
+/// The requests that have failed for the network.
+fn failed(rig: &mut Rig) -> Vec<ClientId> {
+    let failed = rig.events().into_iter().filter_map(|event| match event {
+        Event::TransportFailed { id } => Some(id),
+        _ => None,
+    });
+    failed.collect()
 }
 
 fn ended_by_timeout(rig: &mut Rig, id: ClientId) -> bool {
