@@ -191,6 +191,45 @@ fn rfc5626_7_a_device_rings_on_one_flow_and_on_another_where_that_failed() {
 }
 
 #[test]
+fn rfc3261_18_4_a_phone_whose_port_is_closed_is_given_up_at_once() {
+    // The contacts of `both` are 3 and 4, the flows of `device` 5 and 6.
+    for (number, gone, there, expected) in [
+        ("one", 1, None, 480),
+        ("both", 3, Some(4), 486),
+        ("both", 4, Some(3), 486),
+        ("device", 5, Some(6), 486),
+    ] {
+        run(|seed| async move {
+            let mut office = Office::new(seed, |_| {});
+            office.simulation.close_port(address(gone));
+            let caller = office.caller(number);
+            let _busy = there.map(|index| {
+                let (after, status) = (Duration::from_millis(100), 486);
+                office.phone(index, Script::of(Part::Refuses { after, status, contact: None }))
+            });
+            office.pass(1).await;
+            assert!(office.simulation.is_idle(), "{number}");
+            office.close().await;
+            assert_eq!(status_of(&caller.await.unwrap()), Some(expected), "{number}");
+        });
+    }
+}
+
+#[test]
+fn rfc5626_7_a_device_is_called_on_its_other_flow_where_a_port_is_closed() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        office.simulation.close_port(address(5));
+        let caller = office.caller("device");
+        let second = office.phone(6, Script { hang_up: seconds(5), ..answers(0) });
+        office.pass(1).await;
+        assert!(office.is_joined(0, 6));
+        office.close().await;
+        assert_eq!((second.await.unwrap().invites, caller.await.unwrap().answered), (1, 1));
+    });
+}
+
+#[test]
 fn whoever_refuses_tells_the_caller_why() {
     for (number, phone, expected) in [
         ("one", Some(refuses(486)), 486),

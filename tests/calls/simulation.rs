@@ -229,6 +229,21 @@ impl Simulation {
         (to_server, from_server)
     }
 
+    /// An address at which a host has no such port: the network says so of each datagram.
+    pub fn close_port(&mut self, remote: SocketAddr) {
+        let (_, mut from_server) = self.line(remote);
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            while let Some(datagram) = from_server.recv().await {
+                let quote = datagram.slice(..datagram.len().min(QUOTE_BYTES));
+                let event = NetEvent::Undelivered { socket: FlowId(7), remote, quote };
+                if events.send(event).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
     /// Whether nothing of any call is left: no task, no media leg.
     pub fn is_idle(&self) -> bool {
         let media = self.media.as_ref().map_or(0, |media| media.legs());
@@ -337,3 +352,5 @@ pub fn run<F: Future<Output = ()>>(seed: u64, simulate: impl FnOnce(u64) -> F) {
 pub const SERVER: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5060);
 const SERVER_RTP: std::net::IpAddr = SERVER.ip();
+/// What is left of the 576 bytes of an ICMP error for the datagram that it is about.
+const QUOTE_BYTES: usize = 520;

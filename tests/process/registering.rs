@@ -1,6 +1,6 @@
 //! Phones that register with the real binary, and calls that must show who they are.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::client::{Client, header, status};
 use crate::server::Server;
@@ -110,11 +110,28 @@ fn who_does_not_answer_is_counted_as_that_on_both_sides() {
         });
         ended.any(|line| line.ends_with(" 1"))
     };
-    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(5);
     while !(is_counted("in") && is_counted("out")) {
-        assert!(std::time::Instant::now() < deadline, "{}", server.get("/metrics").1);
+        assert!(Instant::now() < deadline, "{}", server.get("/metrics").1);
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+#[test]
+fn rfc3261_18_4_a_call_to_a_phone_that_is_gone_ends_at_once() {
+    let server = Server::start(OFFICE);
+    let mut phone = Client::udp(server.address("udp"), "3001", "3001pass");
+    assert_eq!(status(&phone.register_with_password()), 200);
+    drop(phone);
+    let mut caller = Client::udp(server.address("udp"), "199", "199pass");
+    let challenge = caller.invite("3001", None);
+    let start = Instant::now();
+    let answer = caller.invite("3001", Some(&challenge));
+    assert_eq!(status(&answer), 480, "{answer}");
+    assert!(start.elapsed() < Duration::from_secs(1), "after {:?}", start.elapsed());
+    let (_, metrics) = server.get("/metrics");
+    let told = "sidetone_sip_dropped_total{transport=\"udp\",reason=\"undelivered\"} 1";
+    assert!(metrics.lines().any(|line| line == told), "{told} is missing");
 }
 
 #[test]

@@ -34,7 +34,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
-use transaction::{Event, Peak, ServerId, TransactionLayer};
+use transaction::{Event, Peak, ServerId, TransactionLayer, Transmit};
 use transport::net::{NetEvent, give_back_heap};
 use transport::{Flow, FlowId, Message, Method, ResponseWriter, TransportKind};
 
@@ -276,6 +276,10 @@ impl<W: Wire> Signaling<W> {
             }
             NetEvent::Message { flow, message } => self.on_message(message, flow, now),
             NetEvent::Unparsable { flow, error } => self.on_unparsable(&flow, &error),
+            NetEvent::Undelivered { socket, remote, quote } => {
+                debug!(%remote, "datagram not delivered");
+                self.transactions.handle_undelivered(socket, remote, &quote, now);
+            }
             NetEvent::Closed { flow, reason } => {
                 debug!(flow = flow.id.0, reason = reason.label(), "flow closed");
                 self.connection_tokens.remove(&flow.id);
@@ -317,6 +321,16 @@ impl<W: Wire> Signaling<W> {
         }
     }
 
+    /// Sends what a transaction has to say; a request whose peer no way leads to fails at once.
+    fn transmit(&mut self, transmit: Transmit, now: Instant) {
+        let Transmit { flow, bytes } = transmit;
+        let Err(error) = self.wire.send(&flow, bytes.clone()) else { return };
+        debug!(%error, remote = %flow.remote, "not sent");
+        if error.is_unreachable() {
+            self.transactions.handle_undelivered(flow.id, flow.remote, &bytes, now);
+        }
+    }
+
     fn on_orders(&mut self, first: Order) {
         let now = now();
         self.on_order(first, now);
@@ -345,7 +359,7 @@ impl<W: Wire> Signaling<W> {
             }
             while let Some(transmit) = self.transactions.poll_transmit() {
                 is_idle = false;
-                self.send(&transmit.flow, transmit.bytes);
+                self.transmit(transmit, now);
             }
             if is_idle {
                 return;

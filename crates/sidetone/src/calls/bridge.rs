@@ -38,11 +38,8 @@ impl LiveCall {
         for attempt in &request.attempts {
             // RFC 3261 §16.3: a request that may make no further hop makes none.
             if self.max_forwards == 0 {
-                failure = Failure {
-                    cause: Cause::EXCHANGE_ROUTING_ERROR,
-                    status: Some(483),
-                    reason: None,
-                };
+                let cause = Cause::EXCHANGE_ROUTING_ERROR;
+                failure = Failure { status: Some(483), ..Failure::ours(cause) };
                 break;
             }
             let mut fork = Fork::new(self, request, attempt);
@@ -64,7 +61,7 @@ impl LiveCall {
         }
         self.silence_caller()?;
         let status = failure.status_for_caller();
-        let Failure { cause, status: received, reason } = failure;
+        let Failure { cause, status: received, reason, .. } = failure;
         self.bridged = Some(BridgeEnd { cause, status, reason });
         Ok(BridgeOutcome::Failed { cause, status: received })
     }

@@ -49,7 +49,8 @@ pub(super) fn families(network: &Network) -> Vec<MetricFamily> {
         per_kind(
             &all,
             "sidetone_sip_dropped_total",
-            "Messages and connections dropped before they counted as one.",
+            "Messages and connections dropped before they counted as one, and datagrams that did not \
+             arrive.",
             |kind| kind.dropped.iter().map(|(reason, n)| ("reason", reason.label(), *n)).collect(),
         ),
         gauges(

@@ -70,7 +70,7 @@ impl Batch {
         let slot = || Slot {
             bytes: vec![0; DATAGRAM_BYTES_MAX].into(),
             remote: SockAddrStorage::zeroed(),
-            control: Control([0; CONTROL_BYTES]),
+            control: Control::new(),
             received: None,
         };
         Self { slots: std::iter::repeat_with(slot).take(BATCH).collect() }
@@ -150,15 +150,34 @@ fn read_control(header: &libc::msghdr, received: &mut Received) {
     }
 }
 
-/// Sends one datagram from `local`, or from where the kernel likes if that is unspecified.
+/// Sends one datagram from `local`, or from where the kernel likes if that is unspecified. What
+/// has become of an earlier one may be told in place of sending, so that a refusal is tried again.
 pub(super) fn send(
     socket: &impl AsRawFd,
     bytes: &[u8],
     local: IpAddr,
     remote: SocketAddr,
 ) -> io::Result<()> {
+    let mut sent = send_once(socket, bytes, local, remote);
+    for _ in 1..SEND_ATTEMPTS {
+        match &sent {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                sent = send_once(socket, bytes, local, remote);
+            }
+            Ok(()) | Err(_) => break,
+        }
+    }
+    sent
+}
+
+fn send_once(
+    socket: &impl AsRawFd,
+    bytes: &[u8],
+    local: IpAddr,
+    remote: SocketAddr,
+) -> io::Result<()> {
     let remote = SockAddr::from(remote);
-    let mut control = Control([0; CONTROL_BYTES]);
+    let mut control = Control::new();
     let mut vector =
         libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let mut header = empty_header();
@@ -219,12 +238,12 @@ fn write_control_message<T>(
     }
 }
 
-fn empty_header() -> libc::msghdr {
+pub(super) fn empty_header() -> libc::msghdr {
     // SAFETY: a msghdr of zeros is one with no name, no buffers and no control.
     unsafe { mem::zeroed() }
 }
 
-fn set_option(
+pub(super) fn set_option(
     socket: RawFd,
     level: libc::c_int,
     name: libc::c_int,
@@ -245,10 +264,18 @@ fn set_option(
 
 /// Room for control messages, aligned as the kernel writes them.
 #[repr(C, align(8))]
-struct Control([u8; CONTROL_BYTES]);
+pub(super) struct Control([u8; CONTROL_BYTES]);
 
-/// An address of IPv6 and a drop count need 64.
-const CONTROL_BYTES: usize = 128;
+impl Control {
+    pub(super) fn new() -> Self {
+        Self([0; CONTROL_BYTES])
+    }
+}
+
+/// An address of IPv6 and a drop count need 64, with an error 104.
+pub(super) const CONTROL_BYTES: usize = 128;
+/// How often a datagram is offered to a kernel that refuses it.
+const SEND_ATTEMPTS: u32 = 4;
 /// No UDP payload is longer.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 /// Datagrams received by one call.

@@ -65,3 +65,12 @@ pub enum SendError {
     #[error("the datagram was refused: {0}")]
     Refused(io::ErrorKind),
 }
+
+impl SendError {
+    /// Whether no way leads to the peer, so that the next datagram does not reach it either.
+    #[must_use]
+    pub fn is_unreachable(self) -> bool {
+        let Self::Refused(kind) = self else { return false };
+        matches!(kind, io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable)
+    }
+}

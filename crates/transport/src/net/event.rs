@@ -1,8 +1,10 @@
 //! What the sockets report, and why connections and messages end.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
-use crate::{Flow, Message, ParseError};
+use bytes::Bytes;
+
+use crate::{Flow, FlowId, Message, ParseError};
 
 /// Something that happened on the wire.
 #[derive(Debug)]
@@ -29,6 +31,16 @@ pub enum NetEvent {
         flow: Flow,
         /// What is wrong, and what could be read of it.
         error: ParseError,
+    },
+    /// The network could not deliver a datagram of ours (RFC 3261 §18.4). Not all are reported, and
+    /// anybody may have forged one.
+    Undelivered {
+        /// The socket that it was sent from.
+        socket: FlowId,
+        /// Where it was sent.
+        remote: SocketAddr,
+        /// Its beginning, or as much of that as was quoted: maybe nothing.
+        quote: Bytes,
     },
     /// A stream connection has ended: exactly once for each [`NetEvent::Opened`].
     Closed {
@@ -170,7 +182,7 @@ impl CloseReason {
     }
 }
 
-/// Why a message or a connection was given up before it counted as one.
+/// Why a message or a connection was given up before it counted as one, or did not arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DropReason {
     /// Sent on a flow that has ended.
@@ -179,6 +191,8 @@ pub enum DropReason {
     QueueFull,
     /// The kernel refused to send.
     SendFailed,
+    /// The network said that it could not deliver a datagram that we had sent.
+    Undelivered,
     /// The kernel dropped datagrams because we did not read fast enough.
     ReceiveBuffer,
     /// A connection over the total bound.
@@ -195,10 +209,11 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoFlow,
         Self::QueueFull,
         Self::SendFailed,
+        Self::Undelivered,
         Self::ReceiveBuffer,
         Self::ConnectionsMax,
         Self::AddressMax,
@@ -213,6 +228,7 @@ impl DropReason {
         match self {
             Self::NoFlow => "no_flow",
             Self::QueueFull => "queue_full",
+            Self::Undelivered => "undelivered",
             Self::SendFailed => "send_failed",
             Self::ReceiveBuffer => "receive_buffer",
             Self::ConnectionsMax => "connections_max",

@@ -29,6 +29,7 @@ mod stream;
 mod tcp;
 mod tls;
 mod udp;
+mod undelivered;
 mod upgrade;
 mod web;
 mod websocket;

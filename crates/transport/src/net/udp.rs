@@ -14,7 +14,7 @@ use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::Instant;
 use tokio::{
-    io::{Interest, unix::AsyncFd},
+    io::{Interest, Ready, unix::AsyncFd},
     sync::mpsc,
 };
 use tracing::debug;
@@ -23,6 +23,7 @@ use super::{
     DropReason, Inner, NetEvent, SendError,
     counters::Kind,
     datagram::{self, BATCH, Batch},
+    undelivered::{self, Errors},
 };
 use crate::{
     Flow, FlowId, Framing, Message, TransportKind,
@@ -36,8 +37,8 @@ pub(super) struct UdpListener {
     pub(super) id: FlowId,
     pub(super) bound: SocketAddr,
     inner: Arc<Inner>,
-    /// Watched for what comes only: whoever asks when there is room to send is told so after each
-    /// datagram sent.
+    /// Watched for what comes, errors included: whoever asks when there is room to send is told so
+    /// after each datagram sent.
     socket: AsyncFd<Socket>,
     queue: mpsc::Sender<(Bytes, Flow)>,
     dropped: AtomicU32,
@@ -52,7 +53,7 @@ pub(super) fn listen(inner: &Arc<Inner>, address: SocketAddr) -> io::Result<Sock
         id: inner.next_id(),
         bound,
         inner: inner.clone(),
-        socket: datagram::watch(socket, Interest::READABLE)?,
+        socket: datagram::watch(socket, ARRIVALS)?,
         queue: sender,
         dropped: AtomicU32::new(0),
     });
@@ -70,6 +71,7 @@ fn bind(address: SocketAddr, receive_buffer_bytes: usize) -> io::Result<Socket> 
     }
     datagram::raise_receive_buffer(&socket, receive_buffer_bytes)?;
     datagram::prepare(&socket, address.is_ipv6())?;
+    undelivered::prepare(&socket, address.is_ipv6())?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -125,18 +127,48 @@ impl UdpListener {
         Flow { id: self.id, kind: TransportKind::Udp, local: address, remote }
     }
 
-    /// Waits for datagrams; returns how many came, of which there may be none after all.
-    async fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
-        let mut ready = self.socket.readable().await?;
+    /// Waits for datagrams and errors; returns how many datagrams came, maybe none.
+    async fn receive(
+        &self,
+        batch: &mut Batch,
+        undeliverable: &mut Undeliverable,
+    ) -> io::Result<usize> {
+        let mut ready = self.socket.ready(ARRIVALS).await?;
+        if ready.ready().is_error() && self.report_errors(undeliverable) {
+            ready.clear_ready_matching(Ready::ERROR);
+        }
         let received = match batch.receive(&self.socket) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             other => other,
         };
         // A batch with room left has emptied the socket, which need not be asked to say so.
         if received.as_ref().is_ok_and(|count| *count < BATCH) {
-            ready.clear_ready();
+            ready.clear_ready_matching(Ready::READABLE);
         }
         received
+    }
+
+    /// Reports the errors that wait, a bounded number at a time; whether they were all.
+    fn report_errors(&self, undeliverable: &mut Undeliverable) -> bool {
+        for _ in 0..BATCH {
+            let undelivered = match undeliverable.errors.next(&self.socket) {
+                Ok(Some(undelivered)) => undelivered,
+                Ok(None) => continue,
+                Err(_) => return true,
+            };
+            self.counters().dropped(DropReason::Undelivered, 1);
+            if undeliverable.reports.is_allowed(Instant::now()) {
+                let quote = Bytes::copy_from_slice(undelivered.quote);
+                let remote = undelivered.remote;
+                // Where nobody has the time for it, the transaction runs into its timeout.
+                let _ = self.inner.events.try_send(NetEvent::Undelivered {
+                    socket: self.id,
+                    remote,
+                    quote,
+                });
+            }
+        }
+        false
     }
 
     /// Takes one datagram; false when the consumer is gone.
@@ -144,7 +176,7 @@ impl UdpListener {
         &self,
         datagram: &[u8],
         received: datagram::Received,
-        bindings: &mut Bindings,
+        bindings: &mut PerSecond,
     ) -> bool {
         self.count_kernel_drops(received.dropped);
         // Phones keep a binding of a NAT alive with line ends or zeros; an answer is not expected.
@@ -157,7 +189,7 @@ impl UdpListener {
             && let Some(response) = binding_response(datagram, flow.remote)
         {
             self.counters().keep_alive_in();
-            if bindings.may_answer(Instant::now()) {
+            if bindings.is_allowed(Instant::now()) {
                 // Whoever gets no answer asks again.
                 let _ = datagram::send(&self.socket, &response, flow.local.ip(), flow.remote);
             }
@@ -191,34 +223,45 @@ impl UdpListener {
     }
 }
 
-/// How many STUN requests were answered in the current second.
-struct Bindings {
-    second: Instant,
-    count: u32,
+/// What is needed to report datagrams that were not delivered.
+struct Undeliverable {
+    errors: Errors,
+    reports: PerSecond,
 }
 
-impl Bindings {
-    fn new() -> Bindings {
-        Bindings { second: Instant::now(), count: 0 }
+/// How often something was done in the current second.
+struct PerSecond {
+    second: Instant,
+    count: u32,
+    count_max: u32,
+}
+
+impl PerSecond {
+    fn at_most(count_max: u32) -> PerSecond {
+        PerSecond { second: Instant::now(), count: 0, count_max }
     }
 
-    /// Answers are a little longer than requests: they are bounded, in case senders are forged.
-    fn may_answer(&mut self, now: Instant) -> bool {
+    fn is_allowed(&mut self, now: Instant) -> bool {
         if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
             (self.second, self.count) = (now, 0);
         }
         self.count += 1;
-        self.count <= BINDINGS_PER_SECOND_MAX
+        self.count <= self.count_max
     }
 }
 
 async fn receive_until_stopped(listener: Arc<UdpListener>) {
     let mut stop = listener.inner.stopped();
     let receive = async {
-        let (mut batch, mut bindings) = (Batch::new(), Bindings::new());
+        // Answers are a little longer than requests: they are bounded, in case senders are forged.
+        let (mut batch, mut bindings) = (Batch::new(), PerSecond::at_most(BINDINGS_PER_SECOND_MAX));
+        let reports = PerSecond::at_most(UNDELIVERED_PER_SECOND_MAX);
+        let mut undeliverable = Undeliverable { errors: Errors::new(), reports };
+        let mut failures = 0;
         loop {
-            match listener.receive(&mut batch).await {
+            match listener.receive(&mut batch, &mut undeliverable).await {
                 Ok(count) => {
+                    failures = 0;
                     for (datagram, received) in (0..count).filter_map(|at| batch.get(at)) {
                         if !listener.take(datagram, received, &mut bindings).await {
                             return;
@@ -227,7 +270,11 @@ async fn receive_until_stopped(listener: Arc<UdpListener>) {
                 }
                 Err(error) => {
                     debug!(listener = %listener.bound, %error, "receive failed");
-                    tokio::time::sleep(ERROR_PAUSE).await;
+                    failures += 1;
+                    // The first ones tell of what was sent before.
+                    if failures > FAILURES_IN_A_ROW_MAX {
+                        tokio::time::sleep(ERROR_PAUSE).await;
+                    }
                 }
             }
         }
@@ -269,8 +316,13 @@ pub(super) fn route_source(remote: SocketAddr) -> io::Result<IpAddr> {
     Ok(probe.local_addr()?.ip())
 }
 
+const ARRIVALS: Interest = Interest::READABLE.add(Interest::ERROR);
 /// As many phones as keep a flow by a request every half minute, thirty thousand, and a third more.
 const BINDINGS_PER_SECOND_MAX: u32 = 1_300;
+/// As many calls to phones that are gone as are made while others are served.
+const UNDELIVERED_PER_SECOND_MAX: u32 = 500;
+/// Refusals to receive after which the kernel is left alone for a while.
+const FAILURES_IN_A_ROW_MAX: u32 = 16;
 /// Between attempts while the kernel refuses to receive.
 const ERROR_PAUSE: Duration = Duration::from_millis(20);
 
@@ -280,11 +332,11 @@ mod tests {
 
     #[test]
     fn a_flood_of_binding_requests_is_answered_in_part() {
-        let mut bindings = Bindings::new();
+        let mut bindings = PerSecond::at_most(BINDINGS_PER_SECOND_MAX);
         let now = bindings.second;
         for second in 0..3 {
             let now = now + Duration::from_secs(second);
-            let answered = (0..5_000).filter(|_| bindings.may_answer(now)).count();
+            let answered = (0..5_000).filter(|_| bindings.is_allowed(now)).count();
             assert_eq!(answered, BINDINGS_PER_SECOND_MAX as usize);
         }
     }

@@ -5,7 +5,7 @@ use std::io;
 use tokio::net::UdpSocket;
 use transport::{
     Fault, FlowId, TransportKind,
-    net::{DropReason, Listen, NetError, SendError},
+    net::{DropReason, Listen, NetError, NetEvent, SendError},
 };
 
 use crate::support::{LOOPBACKS, Rig, request, soon};
@@ -147,6 +147,77 @@ async fn what_cannot_be_sent_is_counted() {
     flow.id = FlowId(u64::MAX);
     assert_eq!(rig.network.send(&flow, request("gone")), Err(SendError::NoFlow));
     assert_eq!(rig.dropped(TransportKind::Udp, DropReason::NoFlow), 1);
+}
+
+#[tokio::test]
+async fn rfc3261_18_4_a_datagram_to_a_closed_port_is_reported_and_costs_nobody_else_one() {
+    for address in LOOPBACKS {
+        let mut rig = Rig::new();
+        let server = rig.listen_on(Listen::Udp, address);
+        let peer = UdpSocket::bind(address).await.unwrap();
+        let gone = UdpSocket::bind(address).await.unwrap().local_addr().unwrap();
+        let to_peer =
+            rig.network.connect(TransportKind::Udp, peer.local_addr().unwrap()).await.unwrap();
+        let to_gone = rig.network.connect(TransportKind::Udp, gone).await.unwrap();
+        for round in 0..10 {
+            for name in ["lost", "found", "lost", "found"] {
+                let flow = if name == "lost" { to_gone } else { to_peer };
+                rig.network.send(&flow, request(name)).unwrap();
+            }
+            peer.send_to(&request("back"), server).await.unwrap();
+            let (mut undelivered, mut received) = (0, 0);
+            while undelivered < 2 || received < 1 {
+                match rig.event().await {
+                    NetEvent::Undelivered { socket, remote, quote } => {
+                        assert_eq!((socket, remote), (to_gone.id, gone));
+                        assert_eq!(quote, request("lost"));
+                        undelivered += 1;
+                    }
+                    NetEvent::Message { message, .. } => {
+                        assert_eq!(message.call_id(), "back");
+                        received += 1;
+                    }
+                    other => panic!("round {round}: {other:?}"),
+                }
+            }
+            let mut buffer = [0; 2048];
+            for _ in 0..2 {
+                let (length, _) = soon(peer.recv_from(&mut buffer)).await.unwrap();
+                assert_eq!(&buffer[..length], request("found").as_ref());
+            }
+        }
+        assert_eq!(rig.dropped(TransportKind::Udp, DropReason::Undelivered), 20);
+        assert_eq!(rig.dropped(TransportKind::Udp, DropReason::SendFailed), 0);
+        rig.ends_silent().await;
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_errors_is_counted_and_reported_in_part() {
+    let mut rig = Rig::new();
+    let server = rig.listen(Listen::Udp);
+    let client = UdpSocket::bind(LOOPBACKS[0]).await.unwrap();
+    let gone = UdpSocket::bind(LOOPBACKS[0]).await.unwrap().local_addr().unwrap();
+    let flow = rig.network.connect(TransportKind::Udp, gone).await.unwrap();
+    for sent in 1..=600 {
+        rig.network.send(&flow, request("lost")).unwrap();
+        let counted = async {
+            while rig.dropped(TransportKind::Udp, DropReason::Undelivered) < sent {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(counted).await;
+    }
+    client.send_to(&request("after"), server).await.unwrap();
+    let mut reported = 0;
+    loop {
+        match rig.event().await {
+            NetEvent::Undelivered { .. } => reported += 1,
+            NetEvent::Message { message, .. } => break assert_eq!(message.call_id(), "after"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((1..=500).contains(&reported), "{reported} reported");
 }
 
 #[tokio::test]

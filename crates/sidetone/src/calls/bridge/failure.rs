@@ -10,18 +10,27 @@ pub(super) struct Failure {
     pub status: Option<u16>,
     /// The value of its Reason.
     pub reason: Option<String>,
+    /// The way to a device failed and not the device, which may be reached on another flow (RFC
+    /// 5626 §7).
+    pub is_of_flow: bool,
 }
 
 impl Failure {
     /// Without a response of the other side.
     pub(super) fn ours(cause: Cause) -> Self {
-        Failure { cause, status: None, reason: None }
+        Failure { cause, status: None, reason: None, is_of_flow: true }
     }
 
-    /// Whether the way to a device failed and not the device, which may be reached on another flow
-    /// (RFC 5626 §7).
-    pub(super) fn is_of_flow(&self) -> bool {
-        self.status.is_none_or(|status| matches!(status, 408 | 430))
+    /// A final response: of the other side, or of ours in its place (RFC 3261 §8.1.3.1).
+    pub(super) fn refused(status: u16, reason: Option<String>, is_by_peer: bool) -> Self {
+        let cause = cause_of(status, reason.as_deref());
+        let is_of_flow = !is_by_peer || matches!(status, 408 | 430);
+        let status = match status {
+            // It is the other side that cannot be reached, not we.
+            503 if !is_by_peer => Some(UNREACHABLE),
+            status => is_by_peer.then_some(status),
+        };
+        Failure { cause, status, reason, is_of_flow }
     }
 
     /// The one that tells the caller most (RFC 3261 §16.7 step 6): a 6xx, which speaks for all, else
@@ -57,6 +66,9 @@ impl Failure {
         }
     }
 }
+
+/// Temporarily unavailable (RFC 3261 §21.4.18).
+const UNREACHABLE: u16 = 480;
 
 /// The best of several failures.
 #[derive(Debug, Default)]
@@ -105,7 +117,7 @@ mod tests {
     use super::*;
 
     fn refused(status: u16) -> Failure {
-        Failure { cause: cause_of(status, None), status: Some(status), reason: None }
+        Failure::refused(status, None, true)
     }
 
     fn best(failures: &[Failure]) -> Failure {

@@ -235,7 +235,7 @@ impl<'a> Fork<'a> {
     pub(super) fn failed(&mut self, index: usize, failure: Failure) -> Option<Box<Leg>> {
         let branch = self.branches.get_mut(index)?;
         let leg = branch.end();
-        if !(failure.is_of_flow() && branch.try_other_flow()) {
+        if !(failure.is_of_flow && branch.try_other_flow()) {
             self.best.add(failure);
         }
         leg

@@ -8,7 +8,7 @@ use media::shard::{Command, PlayEnd, Repeat};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::failure::{Failure, cause_of};
+use super::failure::Failure;
 use super::fork::{Fork, State};
 use crate::calls::LegPlace;
 use crate::calls::leg::{Callee, Leg, LegEnd, LegRefusal, Notice};
@@ -224,15 +224,7 @@ impl LiveCall {
     ) -> Result<(), Ended> {
         let LegEnd { by, end: why, cause, refusal, reason } = end;
         let failure = match &refusal {
-            Some(refusal) => {
-                let cause = cause_of(refusal.status, reason.as_deref());
-                let status = match refusal.status {
-                    // It is the other side that cannot be reached, not we.
-                    503 if by != EndedBy::Peer => Some(UNREACHABLE),
-                    status => (by == EndedBy::Peer).then_some(status),
-                };
-                Failure { cause, status, reason: reason.clone() }
-            }
+            Some(refusal) => Failure::refused(refusal.status, reason, by == EndedBy::Peer),
             None => Failure::ours(cause),
         };
         debug!(call_id = self.facts.uuid, index, cause = cause.name(), status = ?failure.status, "a call to another failed");
@@ -315,6 +307,3 @@ fn shard_of(fork: &Fork<'_>) -> Option<u16> {
         State::Waiting | State::Over => None,
     })
 }
-
-/// Temporarily unavailable (RFC 3261 §21.4.18).
-const UNREACHABLE: u16 = 480;
