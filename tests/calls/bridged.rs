@@ -448,6 +448,24 @@ fn a_redirection_in_a_circle_or_to_the_outside_is_not_followed() {
 }
 
 #[test]
+fn rfc3261_8_1_3_4_a_redirection_that_cannot_be_read_leads_nowhere() {
+    for contact in ["", "garbage", "*"] {
+        run(|seed| async move {
+            let mut office = Office::new(seed, |_| {});
+            let caller = office.caller("one");
+            let contact = Some(contact.to_owned());
+            let part = Part::Refuses { after: Duration::from_secs(1), status: 302, contact };
+            let phone = office.phone(1, Script::of(part));
+            office.pass(2).await;
+            assert!(office.simulation.is_idle());
+            office.close().await;
+            assert_eq!(status_of(&caller.await.unwrap()), Some(410));
+            assert_eq!(phone.await.unwrap().invites, 1);
+        });
+    }
+}
+
+#[test]
 fn rfc3261_16_3_a_call_that_comes_back_to_its_number_is_482() {
     run(|seed| async move {
         let mut office = Office::new(seed, |_| {});

@@ -1,6 +1,8 @@
 //! Where a response goes and where a request goes, as pure functions.
 
-use crate::{Error, Flow, Host, Message, Name, NameAddr, Scheme, TransportKind, Uri};
+use crate::{
+    Error, Flow, Host, Message, Name, NameAddr, Scheme, TransportKind, Uri, validate::VALUES_MAX,
+};
 
 /// The flow that the responses to a request take (RFC 3261 §18.2.2, RFC 3581 §4).
 ///
@@ -61,9 +63,13 @@ pub fn request_target(routes: &[NameAddr], remote_target: &Uri) -> Result<Target
 }
 
 /// The route set that a dialog-forming message gives (RFC 3261 §12.1): Record-Route in its order
-/// for the UAS, in reverse for the UAC.
+/// for the UAS, in reverse for the UAC. One that is longer than any path counts as none.
 pub fn route_set(message: &Message) -> Vec<NameAddr> {
-    let mut routes: Vec<_> = message.addresses(Name::RecordRoute).filter_map(Result::ok).collect();
+    let routes = message.addresses(Name::RecordRoute).filter_map(Result::ok);
+    let mut routes: Vec<_> = routes.take(VALUES_MAX + 1).collect();
+    if routes.len() > VALUES_MAX {
+        return Vec::new();
+    }
     if !message.is_request() {
         routes.reverse();
     }
@@ -185,5 +191,8 @@ mod tests {
         };
         assert_eq!(uris("INVITE sip:a SIP/2.0"), ["1", "2", "3"]);
         assert_eq!(uris("SIP/2.0 200 OK"), ["3", "2", "1"]);
+        let endless = ["<sip:4;lr>"; VALUES_MAX].join(",");
+        let endless = format!("SIP/2.0 200 OK\r\nRecord-Route: {endless}");
+        assert!(uris(&endless).is_empty());
     }
 }

@@ -63,7 +63,8 @@ impl Rejection {
 /// Not checked, on purpose: Max-Forwards of 0, which an endpoint processes (RFC 4475 §3.4.2;
 /// forwarding asks [`next_max_forwards`]); Date and other header fields that nothing depends on;
 /// a missing From tag, branch or Max-Forwards, as RFC 2543 has it; what the body is, which is 415
-/// or 488 above.
+/// or 488 above. Of a response nothing but what it is matched by: what else cannot be read in it is
+/// left out by those who read it, since a request whose response is dropped waits in vain.
 ///
 /// # Errors
 /// The first [`Rejection`].
@@ -74,13 +75,14 @@ pub fn validate(message: &Message, policy: &Policy<'_>) -> Result<(), Rejection>
     vias(message)?;
     identity(message)?;
     sequence(message)?;
-    if message.is_request() {
-        request_uri(message)?;
-        numbers(message)?;
-        encoding(message)?;
+    if !message.is_request() {
+        return Ok(());
     }
+    request_uri(message)?;
+    numbers(message)?;
+    encoding(message)?;
     addresses(message)?;
-    if message.is_request() { extensions(message, policy) } else { Ok(()) }
+    extensions(message, policy)
 }
 
 /// The Max-Forwards of a request that is made because of this one: one less, or 70 if it has none.
@@ -96,7 +98,7 @@ pub fn next_max_forwards(message: &Message) -> Result<u8, Rejection> {
 }
 
 /// Values of one list, over all its lines. A path through more hops does not exist.
-const VALUES_MAX: usize = 128;
+pub(crate) const VALUES_MAX: usize = 128;
 
 /// RFC 3261 §8.1.1.6.
 const MAX_FORWARDS: u8 = 70;
@@ -126,7 +128,9 @@ fn mandatory(message: &Message) -> Result<(), Rejection> {
 
 fn singles(message: &Message) -> Result<(), Rejection> {
     let mut seen = [false; 256];
-    for line in message.lines().filter(|line| line.name.is_single()) {
+    let is_needed = |name| MANDATORY.iter().any(|(needed, _)| *needed == name);
+    let counts = |name: Name| name.is_single() && (message.is_request() || is_needed(name));
+    for line in message.lines().filter(|line| counts(line.name)) {
         let Some(seen) = seen.get_mut(line.name as usize) else {
             continue;
         };
@@ -373,6 +377,38 @@ mod tests {
         let text =
             GOOD.replace("OPTIONS", "REGISTER").replacen("Require", "Contact: *\r\nRequire", 1);
         assert_eq!(status(&text), (0, ""));
+    }
+
+    #[test]
+    fn a_response_is_believed_whatever_it_is_not_matched_by() {
+        let good = GOOD.replacen("OPTIONS sip:a@b SIP/2.0", "SIP/2.0 302 Moved", 1);
+        assert_eq!(status(&good), (0, ""));
+        let many = format!("Record-Route: {}<sip:r>", "<sip:r>,".repeat(VALUES_MAX));
+        for line in [
+            "Contact: *",
+            "Contact: ",
+            "Contact: <>",
+            "Contact: garbage",
+            "Contact: <sip:a@b>, <",
+            "Record-Route: <a",
+            "Expires: soon\r\nExpires: later",
+            "Session-Expires: x",
+            "Content-Encoding: gzip",
+            "Require: x",
+            &many,
+        ] {
+            assert_eq!(status(&good.replacen("Require: timer", line, 1)), (0, ""), "{line}");
+        }
+        for (from, to, label) in [
+            ("UDP c;", "UDP c;;", "via"),
+            ("<sip:c@d>", "\"<sip:c@d>", "from"),
+            ("To: <sip:a@b>", "To: sip", "to"),
+            ("CSeq: 1 ", "CSeq: x ", "cseq"),
+            ("Call-ID: i", "Call-ID: i\r\ni: i", "repeated_header"),
+            ("From: ", "Via: SIP/2.0/UDP e\r\nFrom: ", "via_count"),
+        ] {
+            assert_eq!(status(&good.replacen(from, to, 1)).1, label, "{to}");
+        }
     }
 
     #[test]
