@@ -122,10 +122,10 @@ impl TransactionLayer {
     /// The network could not deliver a datagram that was sent to `remote` (RFC 3261 §18.4), of which
     /// `quote` is the beginning, as far as that is known.
     ///
-    /// Anybody may have forged this. It ends a request of ours to which nothing has come back if
-    /// `quote` shows its branch, which only those on its way know. What shows less ends those that
-    /// have been repeated to this peer in vain. A request within a dialog goes on to be repeated:
-    /// its peer was there, and may be back before the call is lost.
+    /// Anybody may have forged this, and who is not there now may be in a moment. It ends a request of
+    /// ours that has been repeated and to which nothing has come back, and where `quote` shows a
+    /// branch, only the request of that branch. A request within a dialog goes on to be repeated: its
+    /// peer was there, and may be back before the call is lost.
     pub fn handle_undelivered(
         &mut self,
         socket: FlowId,

@@ -98,14 +98,15 @@ impl TransactionLayer {
         }
     }
 
-    /// Whether `quote`, the beginning of a datagram that was not delivered, is of this request, or
-    /// may be and the request has been repeated in vain.
+    /// Whether `quote`, the beginning of a datagram that was not delivered, is of this request or may
+    /// be, and the request has been repeated in vain.
     pub(super) fn is_undelivered(&self, slot: u32, quote: &[u8]) -> bool {
         let Some(client) = self.clients.get(slot as usize) else { return false };
         let Some(request) = &client.request else { return false };
         match end_of_branch(request).and_then(|end| quote.get(..end)) {
-            Some(start) => request.bytes().starts_with(start),
-            None => client.round > SENT_ONCE,
+            Some(start) if !request.bytes().starts_with(start) => false,
+            // A phone that is being started is heard of at the next time.
+            _ => client.round > SENT_ONCE,
         }
     }
 
