@@ -295,13 +295,15 @@ function bracketed(host) {
   return host.includes(":") ? `[${host}]` : host;
 }
 
+/** A port below those that the system gives to connections, which could take it before baresip does. */
 function freePort() {
-  return new Promise((resolve, reject) => {
+  const port = nextPort;
+  nextPort = port === 25_999 ? 24_000 : port + 1;
+  return new Promise((resolve) => {
     const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
+    server.once("error", () => resolve(freePort()));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(port)));
   });
 }
+
+let nextPort = 24_000;
