@@ -1,7 +1,7 @@
 //! Bodies of messages, and the part of one that is read (RFC 5621).
 
 use bytes::Bytes;
-use transport::{Message, Name, split};
+use transport::{Message, Method, Name, split};
 
 /// A body and its type. What it says is not read here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,18 +29,19 @@ impl Body {
     ///
     /// A message without one may have a body of another type. That is given if its sender asks that
     /// it be understood, which is the rule (RFC 3261 §20.11); otherwise the message counts as empty.
+    /// A request that has one beside a part marked as required is given whole, to be refused.
     pub fn description(message: &Message) -> Option<Body> {
         let whole = Body::of(message)?;
         if whole.is_sdp() {
             return Some(whole);
         }
         let value = |name| message.header(name).unwrap_or_default();
-        let kind = value(Name::ContentType);
-        match description_in(&kind, &whole.bytes, NESTED_MAX) {
-            Content::Description(bytes) => Some(Body::sdp(bytes)),
-            Content::Other if is_optional(&value(Name::ContentDisposition)) => None,
-            Content::Other => Some(whole),
-            Content::Optional => None,
+        let content = content_of(&value(Name::ContentType), &whole.bytes, NESTED_MAX);
+        match (content.description, content.rest.disposed(&value(Name::ContentDisposition))) {
+            (Some(_), Rest::Required) if can_be_refused(message) => Some(whole),
+            (Some(bytes), _) => Some(Body::sdp(bytes)),
+            (None, Rest::Optional) => None,
+            (None, Rest::Unnamed | Rest::Required) => Some(whole),
         }
     }
 
@@ -50,48 +51,63 @@ impl Body {
     }
 }
 
+fn can_be_refused(message: &Message) -> bool {
+    message.is_request() && *message.method() != Method::Ack
+}
+
 /// What a body holds, as far as we can read it.
-enum Content {
-    Description(Bytes),
-    /// Something that has to be understood.
-    Other,
-    /// Nothing but what need not be understood.
+struct Content {
+    description: Option<Bytes>,
+    rest: Rest,
+}
+
+/// What is to become of what we cannot read, the strictest of its parts (RFC 3261 §20.11).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rest {
+    /// It is passed over, or there is none.
     Optional,
+    /// It counts as required, but nobody said so.
+    Unnamed,
+    /// It must be understood.
+    Required,
+}
+
+impl Rest {
+    /// What a Content-Disposition says of it.
+    fn disposed(self, disposition: &str) -> Rest {
+        let handling = split::find_param(disposition.as_bytes(), "handling");
+        let handling = handling.map(|handling| handling.text().to_ascii_lowercase());
+        match (self, handling.as_deref()) {
+            (Rest::Optional, _) | (_, Some("optional")) => Rest::Optional,
+            (_, Some("required")) => Rest::Required,
+            (rest, _) => rest,
+        }
+    }
 }
 
 /// Looks into a body of type `kind`, with its parameters.
-fn description_in(kind: &str, bytes: &Bytes, depth: u8) -> Content {
+fn content_of(kind: &str, bytes: &Bytes, depth: u8) -> Content {
     let name = kind.split(';').next().unwrap_or_default().trim();
     if name.eq_ignore_ascii_case(SDP) {
-        return Content::Description(bytes.clone());
+        return Content { description: Some(bytes.clone()), rest: Rest::Optional };
     }
     let multipart =
         name.get(..MULTIPART.len()).filter(|start| start.eq_ignore_ascii_case(MULTIPART));
     let boundary = split::find_param(kind.as_bytes(), "boundary").map(|param| param.text());
     let (Some(_), Some(boundary), 1..) = (multipart, boundary, depth) else {
-        return Content::Other;
+        return Content { description: None, rest: Rest::Unnamed };
     };
-    let mut content = Content::Optional;
+    let mut content = Content { description: None, rest: Rest::Optional };
     for part in parts(bytes, &boundary).take(PARTS_MAX) {
         let inner = match part.is_encoded() {
-            true => Content::Other,
-            false => description_in(&part.field("Content-Type"), &part.bytes, depth - 1),
+            true => Content { description: None, rest: Rest::Unnamed },
+            false => content_of(&part.field("Content-Type"), &part.bytes, depth - 1),
         };
-        content = match (content, inner) {
-            (found @ Content::Description(_), _) | (_, found @ Content::Description(_)) => found,
-            (_, Content::Other) if !is_optional(&part.field("Content-Disposition")) => {
-                Content::Other
-            }
-            (before, _) => before,
-        };
+        let rest = inner.rest.disposed(&part.field("Content-Disposition"));
+        content.rest = content.rest.max(rest);
+        content.description = content.description.or(inner.description);
     }
     content
-}
-
-/// RFC 3261 §20.11.
-fn is_optional(disposition: &str) -> bool {
-    split::find_param(disposition.as_bytes(), "handling")
-        .is_some_and(|handling| handling.text().eq_ignore_ascii_case("optional"))
 }
 
 /// A part of a body, and the header fields of it.
@@ -229,6 +245,35 @@ mod tests {
     }
 
     #[test]
+    fn rfc3261_20_11_a_part_that_must_be_understood_is_not_passed_over() {
+        let head = "CSeq: 1 INVITE\r\nContent-Type: multipart/mixed;boundary=a\r\n";
+        let foreign = |handling: &str| {
+            format!(
+                "Content-Type: text/plain\r\nContent-Disposition: render{handling}\r\n\r\nhello"
+            )
+        };
+        let description = format!("Content-Type: application/sdp\r\n\r\n{OFFER}");
+        for (handling, is_read) in
+            [("", true), (";handling=optional", true), (";handling=\"Required\"", false)]
+        {
+            let parts = [description.clone(), foreign(handling)];
+            for [first, second] in [[0, 1], [1, 0]] {
+                let body =
+                    format!("--a\r\n{}\r\n--a\r\n{}\r\n--a--\r\n", parts[first], parts[second]);
+                let whole = Some(("multipart/mixed".to_owned(), body.clone()));
+                let expected = if is_read { sdp(OFFER) } else { whole };
+                assert_eq!(read(head, &body), expected, "{handling}");
+                let message = invite(head, &body);
+                let text = String::from_utf8(message.bytes().to_vec()).unwrap();
+                let answer = text.replace("INVITE sip:a@b SIP/2.0", "SIP/2.0 200 OK");
+                let limits = Limits::default();
+                let answer = Message::parse(answer.into(), Framing::Datagram, &limits).unwrap();
+                assert!(Body::description(&answer).unwrap().is_sdp(), "what came is made use of");
+            }
+        }
+    }
+
+    #[test]
     fn rfc2045_6_a_part_that_is_encoded_is_not_read() {
         let body = "--a\r\nContent-Type: application/sdp\r\n\
                     Content-Transfer-Encoding: base64\r\n\r\ndj0w\r\n--a--\r\n";
@@ -263,10 +308,7 @@ mod tests {
             body.extend(b"\r\n--a\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--a--\r\n");
             let whole = Bytes::from(body);
             let kind = "multipart/mixed;boundary=a";
-            let found = |bytes: &Bytes| match description_in(kind, bytes, NESTED_MAX) {
-                Content::Description(bytes) => Some(bytes),
-                Content::Other | Content::Optional => None,
-            };
+            let found = |bytes: &Bytes| content_of(kind, bytes, NESTED_MAX).description;
             prop_assert_eq!(found(&whole), Some(Bytes::from_static(b"v=0")));
             found(&whole.slice(..cut.min(whole.len())));
         }
