@@ -87,7 +87,7 @@ pub struct Granted {
     /// Values of Contact: every binding of the user, with the seconds it is still good for; highest
     /// q first, then the newest.
     pub contacts: Vec<String>,
-    /// The Path that was stored, to be repeated (RFC 3327 §5.3).
+    /// The Path that was stored, to be repeated to who knows what it is (RFC 3327 §5.3).
     pub path: Vec<String>,
     /// Whether a binding was made under the rules of RFC 5626, which the answer must say.
     pub is_outbound: bool,
@@ -232,7 +232,9 @@ impl Registrar {
                 continue;
             }
             granted.is_outbound |= binding.is_outbound;
-            granted.path.clone_from(&binding.path);
+            if registration.knows_path {
+                granted.path.clone_from(&binding.path);
+            }
             match held {
                 Some(held) => {
                     granted.left.extend(bindings[held].flow_left_for(&binding));

@@ -67,6 +67,8 @@ pub struct Registration {
     /// Whether answers go to where the request came from.
     is_symmetric: bool,
     path: Vec<String>,
+    /// Whether the client is told of it.
+    pub(super) knows_path: bool,
     user_agent: String,
     knows_outbound: bool,
     is_direct: bool,
@@ -116,9 +118,9 @@ impl Registration {
             flow: *flow,
             is_symmetric: via.is_none_or(|via| via.wants_rport()),
             path: path(message)?,
+            knows_path: knows(message, "path"),
             user_agent,
-            knows_outbound: message.lists(Name::Supported, "outbound")
-                || message.lists(Name::Require, "outbound"),
+            knows_outbound: knows(message, "outbound"),
             is_direct: message.vias().nth(1).is_none(),
             token_lasts: None,
         })
@@ -257,12 +259,13 @@ impl Wanted {
     }
 }
 
-/// The Path to store: one that the client did not announce is not (RFC 3327 §5.3).
+fn knows(message: &Message, option: &str) -> bool {
+    message.lists(Name::Supported, option) || message.lists(Name::Require, option)
+}
+
+/// The Path to store. Many phones do not announce it that are reached through a proxy which adds it,
+/// so that it counts all the same (RFC 3327 §5.3 leaves that to the registrar).
 fn path(message: &Message) -> Result<Vec<String>, Refused> {
-    let knows = message.lists(Name::Supported, "path") || message.lists(Name::Require, "path");
-    if !knows {
-        return Ok(Vec::new());
-    }
     let mut path = Vec::new();
     for hop in message.addresses(Name::Path) {
         let hop = hop.map_err(|_| Refused::BadRequest("Malformed Path"))?;

@@ -355,14 +355,14 @@ async fn a_desk_phone_over_tcp_is_reached_by_its_uri_once_its_connection_is_gone
 }
 
 #[tokio::test(start_paused = true)]
-async fn rfc3327_5_3_the_path_is_kept_only_of_who_announces_it() {
+async fn rfc3327_5_3_the_path_is_kept_and_repeated_to_who_announces_it() {
     let mut scene = Scene::new("");
     let udp = flow(TransportKind::Udp, 1);
     let path = "Path: <sip:edge2.example;lr>, <sip:edge1.example;lr>\r\nContact: <sip:x@h>\r\n";
     assert_eq!(scene.register(path, &udp).unwrap().path, Vec::<String>::new());
-    assert_eq!(scene.registrar.contacts("199")[0].path, Vec::<String>::new());
-    let granted = scene.register(&format!("Supported: path\r\n{path}"), &udp).unwrap();
     let hops = ["<sip:edge2.example;lr>", "<sip:edge1.example;lr>"];
+    assert_eq!(scene.registrar.contacts("199")[0].path, hops);
+    let granted = scene.register(&format!("Supported: path\r\n{path}"), &udp).unwrap();
     assert_eq!(granted.path, hops);
     assert_eq!(scene.registrar.contacts("199")[0].path, hops);
 }
@@ -407,7 +407,7 @@ async fn what_breaks_a_rule_is_400() {
         "Contact: <mailto:a@b>\r\n".to_owned(),
         format!("Contact: <sip:{}@h>\r\n", "x".repeat(600)),
         format!("Contact: <sip:x@h>;+sip.instance=\"{}\"\r\n", "x".repeat(200)),
-        format!("Supported: path\r\nContact: <sip:x@h>\r\nPath: {}\r\n", ["<sip:p>"; 9].join(",")),
+        format!("Contact: <sip:x@h>\r\nPath: {}\r\n", ["<sip:p>"; 9].join(",")),
     ] {
         let refused = scene.register(&lines, &udp).unwrap_err();
         assert_eq!(refused.status(), 400, "{lines}");
