@@ -38,7 +38,7 @@ pub enum Part {
     Calls { number: String, at: Duration, patience: Option<Duration> },
     /// Answers, after a provisional response with or without sound.
     Answers { after: Duration, has_early_media: bool },
-    /// Refuses, or sends elsewhere.
+    /// Refuses, or sends to what its Contact says.
     Refuses { after: Duration, status: u16, contact: Option<String> },
     /// Rings and rings.
     Rings,
@@ -208,7 +208,7 @@ impl Agent {
                 }
             }
             (Deed::Refuse, Part::Refuses { status, contact, .. }) => {
-                let headers = contact.iter().map(|uri| (Name::Contact, format!("<{uri}>")));
+                let headers = contact.iter().map(|value| (Name::Contact, value.clone()));
                 let (status, headers) = (*status, headers.collect());
                 if let Some(leg) = &mut self.leg {
                     let _ = leg.reject(status, headers, now());

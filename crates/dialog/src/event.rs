@@ -50,8 +50,8 @@ pub enum Cause {
     Refused {
         /// Its status, 300 to 699.
         status: u16,
-        /// The URIs of its Contact, best first, if it is a 3xx.
-        contacts: Vec<String>,
+        /// Its Contacts, best first, if it is a 3xx.
+        contacts: Vec<Redirection>,
     },
     /// The 2xx to our INVITE carried no answer (RFC 3261 §13.2.1).
     AnswerMissing,
@@ -245,4 +245,13 @@ pub enum Failure {
     Timeout,
     /// The flow is gone, or the transaction could not be started.
     Transport,
+}
+
+/// One of the Contacts of a redirection (RFC 3261 §8.1.3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirection {
+    /// Where to call instead.
+    pub uri: String,
+    /// How much it is preferred, 0 to 1000; 1000 if it does not say (RFC 3261 §20.10).
+    pub q_milli: u16,
 }

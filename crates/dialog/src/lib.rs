@@ -34,7 +34,9 @@ pub mod state;
 pub use body::Body;
 pub use dialog::{Dialog, DialogId};
 pub use error::Error;
-pub use event::{Action, Cause, Event, Failure, Headers, OfferMethod, OfferNumber, Party, Purpose};
+pub use event::{
+    Action, Cause, Event, Failure, Headers, OfferMethod, OfferNumber, Party, Purpose, Redirection,
+};
 pub use leg::{COMPLETED_ELSEWHERE, Invite, Leg, Refused, SUPPORTED};
 pub use reject::{ALLOW, Refusal};
 pub use settings::Settings;

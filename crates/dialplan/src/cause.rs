@@ -34,8 +34,8 @@ impl Cause {
     pub const INVALID_URL: Cause = Cause::of(810);
     /// The call goes round in circles, or has made too many hops: 483.
     pub const EXCHANGE_ROUTING_ERROR: Cause = Cause::of(25);
-    /// The other side says to call elsewhere: 410.
-    pub const REDIRECTION_TO_NEW_DESTINATION: Cause = Cause::of(23);
+    /// The other side is not there, as when it says to call elsewhere and that is not done: 480.
+    pub const SUBSCRIBER_ABSENT: Cause = Cause::of(20);
     /// The caller may not call there: 403.
     pub const OUTGOING_CALL_BARRED: Cause = Cause::of(52);
     /// Somebody else answered first.

@@ -11,7 +11,7 @@ use super::{COMPLETED_ELSEWHERE, Leg, Parts, SUPPORTED};
 use crate::body::Body;
 use crate::dialog::{Dialog, DialogId};
 use crate::error::Error;
-use crate::event::{Action, Cause, Event, Failure, Headers, Party, Purpose};
+use crate::event::{Action, Cause, Event, Failure, Headers, Party, Purpose, Redirection};
 use crate::offer_answer;
 use crate::reject::ALLOW;
 use crate::session_timer::SECONDS_MAX;
@@ -397,19 +397,22 @@ fn quoted(name: &str) -> String {
 }
 
 /// The targets of a redirection, those with the highest q first (RFC 3261 §8.1.3.4).
-fn contacts(status: u16, response: &Message) -> Vec<String> {
+fn contacts(status: u16, response: &Message) -> Vec<Redirection> {
     if !(300..=399).contains(&status) {
         return Vec::new();
     }
-    let mut targets: Vec<(u16, String)> = response
+    let mut targets: Vec<Redirection> = response
         .addresses(Name::Contact)
         .filter_map(Result::ok)
         .take(CONTACTS_MAX)
         .filter(|address| address.uri().host().is_some())
-        .map(|address| (q_milli(&address), address.uri().as_str().to_owned()))
+        .map(|address| Redirection {
+            uri: address.uri().as_str().to_owned(),
+            q_milli: q_milli(&address),
+        })
         .collect();
-    targets.sort_by_key(|(q, _)| std::cmp::Reverse(*q));
-    targets.into_iter().map(|(_, uri)| uri).collect()
+    targets.sort_by_key(|target| std::cmp::Reverse(target.q_milli));
+    targets
 }
 
 /// The q value in thousandths; 1 where there is none (RFC 3261 §20.10).

@@ -1,7 +1,7 @@
 //! Calls of ours: responses from one or more forks, CANCEL, and what the peer asks meanwhile.
 
 use dialog::state::State;
-use dialog::{Action, Body, Cause, Event, Failure, Party, Purpose, Settings};
+use dialog::{Action, Body, Cause, Event, Failure, Party, Purpose, Redirection, Settings};
 use transport::{FlowId, Message, Name, TransportKind};
 
 use super::support::{Rig, ended, flow, message_of, outgoing, parse, what};
@@ -169,8 +169,10 @@ fn rfc3261_8_1_3_4_the_targets_of_a_redirection_are_told_best_first() {
     let more = "Contact: <sip:a@192.0.2.7>;q=0.2, <mailto:b@example.com>\r\n\
                 Contact: <sip:c@192.0.2.8;transport=tcp>, <sip:d@192.0.2.9>;q=0.7\r\n";
     rig.respond_tagged(&invite, 302, "b1", more, "");
-    let contacts = ["sip:c@192.0.2.8;transport=tcp", "sip:d@192.0.2.9", "sip:a@192.0.2.7"];
-    let contacts = contacts.map(str::to_owned).to_vec();
+    let best = ("sip:c@192.0.2.8;transport=tcp", 1000);
+    let contacts = [best, ("sip:d@192.0.2.9", 700), ("sip:a@192.0.2.7", 200)]
+        .map(|(uri, q_milli)| Redirection { uri: uri.to_owned(), q_milli })
+        .to_vec();
     assert_eq!(rig.events(), [ended(Party::Remote, Cause::Refused { status: 302, contacts })]);
 }
 

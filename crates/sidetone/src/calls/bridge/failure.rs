@@ -28,6 +28,8 @@ impl Failure {
         let status = match status {
             // It is the other side that cannot be reached, not we.
             503 if !is_by_peer => Some(UNREACHABLE),
+            // A redirection that is not followed.
+            300..=399 => None,
             status => is_by_peer.then_some(status),
         };
         Failure { cause, status, reason, is_of_flow }
@@ -55,14 +57,14 @@ impl Failure {
     }
 
     /// What the caller is answered: a challenge or an overload of the other side says nothing about
-    /// us (RFC 3261 §16.7 step 6), nor does a redirection that was not followed. What was wrong with
-    /// our own request is nothing that the caller could change.
+    /// us (RFC 3261 §16.7 step 6). What was wrong with our own request is nothing that the caller
+    /// could change.
     pub(super) fn status_for_caller(&self) -> u16 {
         match self.status {
             Some(401 | 407) => 403,
             Some(400 | 405 | 420..=423 | 469 | 489 | 494 | 501 | 505 | 503) => 500,
-            Some(status) if status >= 400 => status,
-            Some(_) | None => self.cause.sip_status(),
+            Some(status) => status,
+            None => self.cause.sip_status(),
         }
     }
 }
@@ -91,7 +93,7 @@ impl Best {
 pub(super) fn cause_of(status: u16, reason: Option<&str>) -> Cause {
     let named = reason.and_then(q850).filter(|cause| *cause != Cause::NORMAL_CLEARING);
     named.unwrap_or(match status {
-        300..=399 => Cause::REDIRECTION_TO_NEW_DESTINATION,
+        300..=399 => Cause::SUBSCRIBER_ABSENT,
         status => Cause::from_sip_status(status),
     })
 }
@@ -133,7 +135,7 @@ mod tests {
             best(&failures).status
         };
         assert_eq!(of(&[503, 486, 603, 404]), Some(603));
-        assert_eq!(of(&[503, 404, 302]), Some(302));
+        assert_eq!(of(&[503, 404, 403]), Some(403));
         assert_eq!(of(&[500, 486, 480]), Some(486));
         assert_eq!(of(&[486, 484]), Some(484));
         assert_eq!(of(&[480, 404, 408]), Some(480));
@@ -144,6 +146,7 @@ mod tests {
         let unregistered = Failure::ours(Cause::USER_NOT_REGISTERED);
         let silent = Failure::ours(Cause::NO_ANSWER);
         assert_eq!(best(&[unregistered.clone(), silent.clone()]), silent);
+        assert_eq!(best(&[refused(302), silent.clone()]), silent);
         assert_eq!(best(&[unregistered, silent, refused(486)]), refused(486));
     }
 
@@ -162,6 +165,6 @@ mod tests {
         assert_eq!(cause_of(486, Some("Q.850;cause=x")), Cause::USER_BUSY);
         assert_eq!(cause_of(486, Some("garbage")), Cause::USER_BUSY);
         assert_eq!(cause_of(404, None), Cause::UNALLOCATED_NUMBER);
-        assert_eq!(cause_of(302, None), Cause::REDIRECTION_TO_NEW_DESTINATION);
+        assert_eq!(cause_of(302, None), Cause::SUBSCRIBER_ABSENT);
     }
 }

@@ -1,5 +1,6 @@
 //! Those who are called at once: when each one is called, for how long, and what became of it.
 
+use std::cmp::Reverse;
 use std::collections::{HashSet, VecDeque};
 use std::pin::pin;
 use std::task::Poll;
@@ -39,12 +40,19 @@ pub(super) struct Branch {
     /// Which of the destinations of the attempt it is a place of.
     pub destination: usize,
     pub state: State,
-    /// Places of one destination that are tried one after the other have rising turns.
-    turn: u32,
+    turns: Vec<Turn>,
     starts_at: Instant,
     deadline: Option<Instant>,
     /// A provisional response came.
     pub has_rung: bool,
+}
+
+/// When a place has its turn among those of one destination, the lowest number first. A place that
+/// is called instead of another has its turn within the turn of that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Turn {
+    number: u32,
+    branch: usize,
 }
 
 pub(super) enum State {
@@ -76,43 +84,86 @@ impl<'a> Fork<'a> {
         };
         for (index, destination) in destinations.iter().enumerate() {
             match call.places(&destination.target) {
-                Ok(places) => fork.add_all(places, index, call, now),
+                Ok(places) => {
+                    let places = places.into_iter().map(|place| (Q_MOST, place)).collect();
+                    let starts_at = now + destination.delay.unwrap_or_default();
+                    fork.add_in_turns(places, index, &[], starts_at, call);
+                }
                 Err(failure) => fork.best.add(failure),
             }
         }
         fork
     }
 
-    fn add_all(&mut self, places: Vec<Place>, destination: usize, call: &LiveCall, now: Instant) {
+    /// Adds places that are called instead of a branch, and how much each one is preferred (q, 0 to
+    /// 1000): those with a lower q after the others (RFC 3261 §8.1.3.4). `false` if none may be called.
+    pub(super) fn add_instead(
+        &mut self,
+        index: usize,
+        places: Vec<(u16, Place)>,
+        call: &LiveCall,
+    ) -> bool {
+        let Some(branch) = self.branches.get(index) else { return false };
+        let (destination, within) = (branch.destination, branch.turns.clone());
+        let before = self.branches.len();
+        let time = self.add_in_turns(places, destination, &within, Instant::now(), call);
+        // Whose turn comes afterwards waits for as much longer.
+        let (known, added) = self.branches.split_at_mut(before);
+        let Some(first) = added.first() else { return false };
+        for later in known.iter_mut().filter(|branch| first.is_before(branch)) {
+            later.starts_at += time;
+        }
+        true
+    }
+
+    /// Adds places of a destination, each one with the q of the redirection that led there; how long
+    /// after the first ones the last ones are called at the latest.
+    fn add_in_turns(
+        &mut self,
+        mut places: Vec<(u16, Place)>,
+        destination: usize,
+        within: &[Turn],
+        starts_at: Instant,
+        call: &LiveCall,
+    ) -> Duration {
         let policy = call.shared.policy;
-        let delay = self.destinations.get(destination).and_then(|destination| destination.delay);
-        let (mut turn, mut q_milli) = (0, places.first().map_or(0, |place| place.q_milli));
+        let preference = |(q_milli, place): &(u16, Place)| match policy.ring_contacts {
+            RingContacts::InOrder => (*q_milli, place.q_milli),
+            RingContacts::Together => (*q_milli, Q_MOST),
+        };
+        places.sort_by_key(|place| Reverse(preference(place)));
+        let (mut number, mut last) = (0, places.first().map(preference));
+        let first = self.branches.len();
         for place in places {
-            if let Some(branch) = self.branch_of_device(&place, destination) {
+            let own = Some(preference(&place));
+            let (_, place) = place;
+            if let Some(branch) = self.branch_of_device(&place, first) {
                 branch.others.push_back(place);
                 continue;
             }
-            if policy.ring_contacts == RingContacts::InOrder && place.q_milli < q_milli {
-                (turn, q_milli) = (turn + 1, place.q_milli);
+            if own < last {
+                (number, last) = (number + 1, own);
             }
-            let starts_at = now + delay.unwrap_or_default() + policy.ring_step * turn;
-            self.add(place, destination, turn, starts_at, call);
+            let mut turns = within.to_vec();
+            turns.push(Turn { number, branch: self.branches.len() });
+            self.add(place, destination, turns, starts_at + policy.ring_step * number, call);
         }
+        policy.ring_step * number
     }
 
-    fn branch_of_device(&mut self, place: &Place, destination: usize) -> Option<&mut Branch> {
+    /// The branch of the same device among those from `first` on.
+    fn branch_of_device(&mut self, place: &Place, first: usize) -> Option<&mut Branch> {
         let instance = place.instance.as_ref()?;
-        self.branches.iter_mut().find(|branch| {
-            branch.destination == destination && branch.place.instance.as_ref() == Some(instance)
-        })
+        let is_it = |branch: &&mut Branch| branch.place.instance.as_ref() == Some(instance);
+        self.branches.iter_mut().skip(first).find(is_it)
     }
 
     /// Adds a place, unless it was called before or there are too many.
-    pub(super) fn add(
+    fn add(
         &mut self,
         place: Place,
         destination: usize,
-        turn: u32,
+        turns: Vec<Turn>,
         starts_at: Instant,
         call: &LiveCall,
     ) {
@@ -135,11 +186,16 @@ impl<'a> Fork<'a> {
             others: VecDeque::new(),
             destination,
             state,
-            turn,
+            turns,
             starts_at,
             deadline,
             has_rung,
         });
+    }
+
+    fn is_before(&self, earlier: usize, index: usize) -> bool {
+        let branches = self.branches.get(earlier).zip(self.branches.get(index));
+        branches.is_some_and(|(earlier, branch)| earlier.is_before(branch))
     }
 
     pub(super) fn destination(&self, index: usize) -> Option<&'a Destination> {
@@ -149,9 +205,7 @@ impl<'a> Fork<'a> {
     /// Branches to start now: their time has come, or nobody before them is left.
     pub(super) fn due(&self, now: Instant) -> Vec<usize> {
         let is_first = |branch: &Branch| {
-            let before = |other: &&Branch| {
-                other.destination == branch.destination && other.turn < branch.turn
-            };
+            let before = |other: &&Branch| other.is_before(branch);
             let mut before = self.branches.iter().filter(before).peekable();
             before.peek().is_some() && before.all(|other| matches!(other.state, State::Over))
         };
@@ -169,10 +223,8 @@ impl<'a> Fork<'a> {
         let timeout = self.destinations.get(branch.destination).and_then(|d| d.timeout);
         branch.deadline = timeout.map(|timeout| now + timeout);
         branch.state = State::Ringing(Box::new(leg));
-        let (destination, turn) = (branch.destination, branch.turn);
         for earlier in 0..self.branches.len() {
-            let is_before = |b: &Branch| b.destination == destination && b.turn < turn;
-            if self.branches.get(earlier).is_some_and(is_before) {
+            if self.is_before(earlier, index) {
                 self.time_out(earlier).await;
             }
         }
@@ -266,6 +318,14 @@ impl<'a> Fork<'a> {
 }
 
 impl Branch {
+    /// Whether this one has its turn before another, which is for what lies in one destination.
+    fn is_before(&self, other: &Branch) -> bool {
+        let mut turns = self.turns.iter().zip(&other.turns);
+        let differ = turns.find(|(own, other)| own != other);
+        self.destination == other.destination
+            && differ.is_some_and(|(own, other)| own.number < other.number)
+    }
+
     /// Waits to be called on the next flow of its device; `false` if there is none.
     fn try_other_flow(&mut self) -> bool {
         let Some(place) = self.others.pop_front() else { return false };
@@ -282,3 +342,6 @@ impl Branch {
         }
     }
 }
+
+/// The highest preference, which is that of a place that no redirection led to.
+const Q_MOST: u16 = 1000;

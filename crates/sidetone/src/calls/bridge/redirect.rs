@@ -1,6 +1,6 @@
 //! Redirections (3xx): followed within bounds, and never to where the caller could not call.
 
-use tokio::time::Instant;
+use dialog::Redirection;
 use tracing::info;
 use transport::Uri;
 
@@ -9,8 +9,8 @@ use crate::calls::leg::LegRefusal;
 use crate::calls::live::LiveCall;
 
 impl LiveCall {
-    /// Calls the contacts of a redirection in place of a branch (RFC 3261 §8.1.3.4); `false` if none
-    /// of them may be called.
+    /// Calls the contacts of a redirection instead of a branch, the preferred ones first (RFC 3261
+    /// §8.1.3.4); `false` if none of them may be called.
     pub(super) fn redirect(&self, fork: &mut Fork<'_>, index: usize, refusal: &LegRefusal) -> bool {
         if !(300..400).contains(&refusal.status) {
             return false;
@@ -21,23 +21,17 @@ impl LiveCall {
             return false;
         }
         fork.redirects += 1;
-        let Some(destination) = fork.branches.get(index).map(|branch| branch.destination) else {
-            return false;
-        };
-        let before = fork.branches.len();
-        for contact in refusal.contacts.iter().take(fork.branches_max) {
-            let places = match self.user_of(contact) {
+        let mut places = Vec::new();
+        for Redirection { uri, q_milli } in &refusal.contacts {
+            let found = match self.user_of(uri) {
                 Some(user) => self.places_of_user(&user),
-                None => self.place_of_uri(contact).map(|place| vec![place]),
+                None => self.place_of_uri(uri).map(|place| vec![place]),
             };
             // A contact that may not be called, or is not there, is passed over.
-            for place in places.into_iter().flatten() {
-                fork.add(place, destination, 0, Instant::now(), self);
-            }
+            places.extend(found.into_iter().flatten().map(|place| (*q_milli, place)));
         }
-        let added = fork.branches.len() - before;
-        info!(call_id, status = refusal.status, places = added, "redirected");
-        added > 0
+        info!(call_id, status = refusal.status, places = places.len(), "redirected");
+        fork.add_instead(index, places, self)
     }
 
     /// The user of ours that a URI at our own address names.

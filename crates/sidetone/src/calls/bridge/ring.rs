@@ -251,13 +251,8 @@ impl LiveCall {
     /// 3261 §21.4.26, §21.6.4).
     fn offer_srtp(&self, fork: &mut Fork<'_>, index: usize, refusal: &LegRefusal) -> bool {
         let branch = fork.branches.get(index).filter(|_| matches!(refusal.status, 488 | 606));
-        let again =
-            branch.and_then(|branch| Some((branch.place.demanding_srtp()?, branch.destination)));
-        again.is_some_and(|(place, destination)| {
-            let before = fork.branches.len();
-            fork.add(place, destination, 0, Instant::now(), self);
-            fork.branches.len() > before
-        })
+        let again = branch.and_then(|branch| branch.place.demanding_srtp());
+        again.is_some_and(|place| fork.add_instead(index, vec![(place.q_milli, place)], self))
     }
 
     /// A caller who heard a branch that is over hears a ringback tone, if somebody still rings.

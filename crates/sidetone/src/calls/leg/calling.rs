@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dialog::Body;
+use dialog::{Body, Redirection};
 use dialplan::Cause;
 use media::sdp::{self, Direction};
 use media::shard::{LegKind, LegParameters};
@@ -34,7 +34,7 @@ pub(in crate::calls) struct Callee {
 pub(in crate::calls) struct LegRefusal {
     pub status: u16,
     /// Where a 3xx says to try.
-    pub contacts: Vec<String>,
+    pub contacts: Vec<Redirection>,
 }
 
 impl Leg {
