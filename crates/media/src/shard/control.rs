@@ -456,7 +456,7 @@ pub(super) const PEER_READY_AFTER: Duration = Duration::from_millis(40);
 pub(super) const ASSOCIATION_KEPT: Duration = Duration::from_secs(2);
 // RFC 3550 §6.2: the minimum interval, which two parties never exceed.
 const RTCP_INTERVAL: Duration = Duration::from_secs(5);
-/// Room for a sender report with one block, SDES, BYE and protection.
 /// The sampling rate of tones that are sent for want of events.
 const TONE_RATE_HZ: u32 = 8000;
+/// Room for a sender report with one block, SDES, BYE and protection.
 const REPORT_BYTES_MAX: usize = 28 + 24 + 8 + 260 + 8 + RTCP_TRAILER_BYTES_MAX;

@@ -50,8 +50,10 @@ impl Source {
         self.stream == stream
     }
 
-    pub(super) fn number(&self, number: ExtendedSequenceNumber) -> ExtendedSequenceNumber {
-        ExtendedSequenceNumber(number.0.wrapping_add(self.numbers) & INDEX_BITS)
+    /// Ours for one of its numbers; `None` for a packet from before what we began with.
+    pub(super) fn number(&self, number: ExtendedSequenceNumber) -> Option<ExtendedSequenceNumber> {
+        let ours = number.0.wrapping_add(self.numbers);
+        (ours <= INDEX_BITS).then_some(ExtendedSequenceNumber(ours))
     }
 
     /// Makes `ours` of the time `theirs`.
@@ -68,7 +70,7 @@ impl Source {
         if number < self.next {
             return;
         }
-        if self.number(number) >= next {
+        if self.number(number).is_some_and(|ours| ours >= next) {
             self.numbers = self.numbers.wrapping_sub(1);
         }
         self.next = number.next();

@@ -133,10 +133,7 @@ impl Outbound {
     ) -> Option<(Header, ExtendedSequenceNumber)> {
         let known = self.source.filter(|source| source.is_of(media.stream));
         let mut source = known.unwrap_or_else(|| self.follow(media, moment));
-        let number = source.number(media.number);
-        if !self.sent.is_new(number) {
-            return None;
-        }
+        let number = source.number(media.number).filter(|number| self.sent.is_new(*number))?;
         let expected = self.timestamp_at(moment.ticks_per_ms, moment.at_ms);
         let timestamp = match event {
             Some(code) => source.event_time(media, code, expected, moment),
@@ -278,6 +275,18 @@ mod tests {
         // A second of silence.
         assert_eq!(frame(&mut outbound, 1120), (true, 0x8000, 1160 + 8000));
         assert_eq!(frame(&mut outbound, 1139), (false, 0x8001, 1320 + 8000));
+    }
+
+    #[test]
+    fn a_packet_from_before_our_first_number_is_left_out_and_the_stream_goes_on() {
+        for late_by in [50, 51, 100, 1_000] {
+            let mut outbound = Outbound::new(Ssrc(7), 50, 1000);
+            assert_eq!(forward(&mut outbound, 1, 9_000, 0, 100), Some((true, 50, 1000)));
+            let late = forward(&mut outbound, 1, 9_000 - late_by, 0, 101);
+            assert_eq!(late.map(|(_, number, _)| number), (late_by == 50).then_some(0));
+            assert_eq!(forward(&mut outbound, 1, 9_001, 160, 120), Some((false, 51, 1160)));
+            assert_eq!(outbound.next_number().0, 52);
+        }
     }
 
     #[test]
