@@ -61,7 +61,7 @@ pub enum Cause {
     SessionExpired,
     /// A request of ours told that the peer has no such dialog, or got no answer (RFC 5057 §5.1).
     DialogLost {
-        /// 408 or 481.
+        /// 408, 481, or 503 if the peer cannot be reached.
         status: u16,
     },
     /// The stream closed and no other came.

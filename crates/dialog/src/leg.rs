@@ -41,7 +41,8 @@ pub(crate) use response::refuse_writer;
 ///
 /// Sans-I/O: after every call, poll [`poll_action`](Self::poll_action) and
 /// [`poll_event`](Self::poll_event) until `None`, then read [`poll_timeout`](Self::poll_timeout).
-/// After [`Event::Ended`] nothing is left to do and the leg can be dropped.
+/// After [`Event::Ended`] keep it until [`is_finished`](Self::is_finished): a late 2xx of a fork has
+/// to be acknowledged, and a BYE answered.
 pub struct Leg {
     state: State,
     offer_answer: OfferAnswer,

@@ -162,9 +162,8 @@ impl Leg {
     }
 
     fn fail_offering(&mut self, status: u16, now: Instant) {
-        if self.offering.as_ref().is_some_and(|offering| offering.is_refresh) {
-            self.retry_refresh(now);
-        }
+        // An offer stands for a refresh that became due meanwhile.
+        self.retry_missed_refresh(now);
         self.end_offering(status, None);
     }
 

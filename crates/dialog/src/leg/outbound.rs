@@ -21,6 +21,8 @@ pub(super) struct Session {
     refresh: Option<Instant>,
     /// When the session counts as dead.
     expiry: Instant,
+    /// The peer wanted a longer interval since the last refresh.
+    is_raised: bool,
 }
 
 impl Session {
@@ -225,10 +227,11 @@ impl Leg {
                 self.take_refreshed(response, now);
             }
             408 | 481 => self.lose(status, now),
-            422 => {
-                if self.raise_interval(response) {
-                    self.send_update();
-                }
+            // One that asks for more each time is asked again later, like any other that refuses.
+            422 if self.session.as_ref().is_some_and(|session| !session.is_raised)
+                && self.raise_interval(response) =>
+            {
+                self.send_update();
             }
             405 | 501 => {
                 self.peer_has_update = Some(false);
@@ -260,6 +263,7 @@ impl Leg {
         let is_longer = asked > session.interval.seconds && asked <= SECONDS_MAX;
         if is_longer {
             session.interval.seconds = asked;
+            session.is_raised = true;
             self.peer_min_se = Some(asked);
         }
         is_longer
@@ -269,6 +273,14 @@ impl Leg {
         let Some(session) = &mut self.session else { return };
         let left = session.expiry.saturating_duration_since(now) / 2;
         session.refresh = (left >= RETRY_MIN).then(|| now + left);
+    }
+
+    /// Refreshes later if it is our part and was tried, or left to something else that failed.
+    pub(super) fn retry_missed_refresh(&mut self, now: Instant) {
+        if self.session.as_ref().is_some_and(|session| session.is_ours && session.refresh.is_none())
+        {
+            self.retry_refresh(now);
+        }
     }
 
     pub(super) fn lose(&mut self, status: u16, now: Instant) {
@@ -293,6 +305,7 @@ fn new_session(interval: SessionInterval, is_ours: bool, now: Instant) -> Sessio
         is_ours,
         refresh: is_ours.then(|| now + interval.refresh()),
         expiry: now + interval.expiry(),
+        is_raised: false,
         interval,
     }
 }
