@@ -145,10 +145,10 @@ impl Registrar {
         live(&bindings, now).into_iter().map(Binding::contact).collect()
     }
 
-    /// Whether a binding came on this flow.
+    /// Whether who registered is at the other end of this flow, and no proxy.
     #[must_use]
     pub fn is_registered_on(&self, flow: &Flow) -> bool {
-        self.index().has_flow(flow)
+        self.index().has_direct(flow)
     }
 
     /// How many bindings there are of each transport.
@@ -327,12 +327,15 @@ impl Registrar {
         drop(index);
         self.counts[held.kind as usize].fetch_sub(1, Ordering::Relaxed);
         self.counts[binding.kind as usize].fetch_add(1, Ordering::Relaxed);
-        let was_lasting = held.is_lasting();
+        let stored = held.is_lasting().then(|| held.key());
         *held = binding;
-        if held.is_lasting() {
+        let is_lasting = held.is_lasting();
+        if is_lasting {
             self.persist(name, held, now);
-        } else if was_lasting {
-            self.store.remove(name.to_string(), held.key());
+        }
+        // Another way to write a URI is another key.
+        if let Some(key) = stored.filter(|key| !is_lasting || *key != held.key()) {
+            self.store.remove(name.to_string(), key);
         }
     }
 

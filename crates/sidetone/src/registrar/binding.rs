@@ -208,6 +208,7 @@ impl Binding {
             is_by_instance: matches!(self.key, Key::Instance { .. }),
             is_outbound: self.is_outbound,
             is_behind_nat: self.is_behind_nat,
+            is_by_token: self.is_by_token,
             user_agent: self.user_agent.clone(),
             call_id: self.call_id.clone(),
             cseq: self.cseq,
@@ -241,12 +242,12 @@ impl Binding {
             reg_id: stored.reg_id,
             is_outbound: stored.is_outbound,
             is_behind_nat: stored.is_behind_nat,
-            is_by_token: false,
+            is_by_token: stored.is_by_token,
             user_agent: stored.user_agent.clone(),
             call_id: stored.call_id.clone(),
             cseq: stored.cseq,
             expires_at,
-            deadline: expires_at + SLACK,
+            deadline: expires_at + if stored.is_by_token { Duration::ZERO } else { SLACK },
             registered_at: now,
         };
         if let (TransportKind::Udp, Some(local), Some(remote)) = (kind, stored.local, stored.remote)

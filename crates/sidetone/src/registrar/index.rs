@@ -14,10 +14,17 @@ use super::binding::{Binding, Way};
 pub(super) struct Index {
     owners: HashMap<u64, Arc<str>>,
     kept_alive: HashMap<u64, Instant>,
-    by_flow: HashMap<(FlowId, SocketAddr), Vec<u64>>,
+    by_flow: HashMap<(FlowId, SocketAddr), Vec<Held>>,
     deadlines: BTreeSet<(Instant, u64)>,
     keep_alives: BTreeSet<(Instant, u64)>,
     next: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    id: u64,
+    /// Without a proxy between.
+    is_direct: bool,
 }
 
 impl Index {
@@ -30,7 +37,8 @@ impl Index {
         self.owners.insert(binding.id, Arc::clone(owner));
         self.deadlines.insert((binding.deadline, binding.id));
         if let Way::Flow(flow) = &binding.way {
-            self.by_flow.entry((flow.id, flow.remote)).or_default().push(binding.id);
+            let held = Held { id: binding.id, is_direct: binding.path.is_empty() };
+            self.by_flow.entry((flow.id, flow.remote)).or_default().push(held);
         }
     }
 
@@ -43,21 +51,25 @@ impl Index {
         let Way::Flow(flow) = &binding.way else { return };
         let key = (flow.id, flow.remote);
         if let Some(ids) = self.by_flow.get_mut(&key) {
-            ids.retain(|id| *id != binding.id);
+            ids.retain(|held| held.id != binding.id);
             if ids.is_empty() {
                 self.by_flow.remove(&key);
             }
         }
     }
 
-    pub(super) fn has_flow(&self, flow: &Flow) -> bool {
-        self.by_flow.contains_key(&(flow.id, flow.remote))
+    /// Whether there is a binding on the flow whose path is none but the flow: one that leads to a
+    /// proxy serves others, too.
+    pub(super) fn has_direct(&self, flow: &Flow) -> bool {
+        let held = self.by_flow.get(&(flow.id, flow.remote));
+        held.is_some_and(|held| held.iter().any(|held| held.is_direct))
     }
 
     /// The bindings of a flow that is gone, with their owners.
     pub(super) fn take_flow(&mut self, flow: &Flow) -> Vec<(u64, Arc<str>)> {
         let ids = self.by_flow.remove(&(flow.id, flow.remote)).unwrap_or_default();
-        ids.into_iter().filter_map(|id| Some((id, Arc::clone(self.owners.get(&id)?)))).collect()
+        let owned = |held: Held| Some((held.id, Arc::clone(self.owners.get(&held.id)?)));
+        ids.into_iter().filter_map(owned).collect()
     }
 
     /// A binding that has run out, with its owner.

@@ -71,6 +71,9 @@ pub struct StoredBinding {
     pub is_outbound: bool,
     /// Whether it is kept alive.
     pub is_behind_nat: bool,
+    /// Whether a token made it, which nothing outlasts.
+    #[serde(default)]
+    pub is_by_token: bool,
     /// What the contact calls itself.
     pub user_agent: String,
     /// Call-ID of the REGISTER.
