@@ -31,22 +31,26 @@ pub fn router(numbers: watch::Receiver<Vec<Number>>, has_phone: bool) -> Router 
             (StatusCode::NOT_FOUND, "SIP over WebSocket is served here; the web phone is off.\n")
         });
     }
-    Router::new().route("/numbers.json", get(numbers_json)).with_state(numbers).fallback(get(file))
+    Router::new().fallback(get(file)).with_state(numbers)
 }
 
 #[derive(rust_embed::RustEmbed)]
 #[folder = "web/dist/"]
 struct Files;
 
-async fn numbers_json(State(numbers): State<watch::Receiver<Vec<Number>>>) -> impl IntoResponse {
-    let numbers = numbers.borrow().clone();
-    ([(CACHE_CONTROL, "no-store")], axum::Json(numbers))
-}
-
-async fn file(uri: Uri, request: HeaderMap) -> Response {
-    let asked = uri.path().trim_start_matches('/');
+/// The page and what it loads. It asks for them beside itself, wherever that is: whoever opens the
+/// address of the WebSocket in a browser, whatever its path, sees the phone.
+async fn file(
+    State(numbers): State<watch::Receiver<Vec<Number>>>,
+    uri: Uri,
+    request: HeaderMap,
+) -> Response {
+    let asked = uri.path().rsplit('/').next().unwrap_or_default();
+    if asked == "numbers.json" {
+        let numbers = numbers.borrow().clone();
+        return ([(CACHE_CONTROL, "no-store")], axum::Json(numbers)).into_response();
+    }
     let accept = request.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    // Whoever opens the address of the WebSocket in a browser, whatever its path, sees the phone.
     let is_page = !asked.contains('.') && accept.contains("text/html");
     let path = if asked.is_empty() || is_page { "index.html" } else { asked };
     let Some(file) = Files::get(path) else {
