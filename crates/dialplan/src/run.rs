@@ -66,7 +66,7 @@ impl Route {
         })
     }
 
-    /// The extension that ended the search, for logs.
+    /// Whether an extension ended the search.
     fn is_complete(&self) -> bool {
         self.extension.is_some()
     }

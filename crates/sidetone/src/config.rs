@@ -246,7 +246,8 @@ pub struct Control {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Calls at once; more are answered 503. Lowered at start to what the open-file limit allows.
+    /// Calls at once, each one called by a call counting as another; more are answered 503. Lowered
+    /// at start to what the open-file limit allows.
     pub calls_max: usize,
     /// SIP transactions in memory; more requests are answered 503.
     pub transactions_max: usize,

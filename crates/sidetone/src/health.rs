@@ -118,7 +118,7 @@ impl Health {
     }
 }
 
-/// The signalling loop beats every second even when nothing happens.
+/// The signalling loop beats several times a second even when nothing happens.
 const BEAT_MAX: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ impl Metrics {
                 &["direction", "state"],
             )?,
             calls_limit: f
-                .gauge("sidetone_calls_limit", "Configured ceiling for calls in progress.")?,
+                .gauge("sidetone_calls_limit", "Ceiling for calls in progress, each one called by a call counting as another.")?,
             calls_started: f.counters(
                 "sidetone_calls_started_total",
                 "Calls started.",
