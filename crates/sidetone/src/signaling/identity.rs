@@ -218,10 +218,14 @@ fn facts(invite: &Message, flow: &Flow, users: &Users) -> Facts {
         network_addr: Some(flow.remote.ip()),
         transport: flow.kind.label().to_owned(),
         sip_call_id: invite.call_id().to_owned(),
-        further: Further::later({
-            let (invite, flow) = (invite.clone(), *flow);
-            move || further(&invite, &flow)
-        }),
+        further: match invite.bytes().len() {
+            // What is kept for as long as the call must not keep a long message.
+            KEPT_BYTES_MAX.. => further(invite, flow).into(),
+            _ => Further::later({
+                let (invite, flow) = (invite.clone(), *flow);
+                move || further(&invite, &flow)
+            }),
+        },
         ..Facts::default()
     }
 }
@@ -263,6 +267,9 @@ pub(super) fn may_register(method: &Method, users: &Users) -> bool {
 fn unix_now_s() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
+
+/// Messages that are kept to be asked about later are shorter.
+const KEPT_BYTES_MAX: usize = 8_192;
 
 #[cfg(test)]
 mod tests {
