@@ -14,8 +14,8 @@ use crate::link::PERFECT;
 use crate::mock::{MockMedia, Mode};
 use crate::simulation::{self, SERVER, Simulation};
 
-/// An office whose users `one` and `two` have a phone each, 1 and 2, `both` has 3 and 4, and
-/// `device` has 5 and 6, which are flows of one device.
+/// An office whose users `one` and `two` have a phone each, 1 and 2, `both` has 3 and 4, `device` has
+/// 5 and 6, which are flows of one device, and `alike` has 7 and 8, which name the same contact.
 struct Office {
     simulation: Simulation,
     mock: Arc<MockMedia>,
@@ -30,6 +30,7 @@ impl Office {
             ("two", vec![2]),
             ("both", vec![3, 4]),
             ("device", vec![5, 6]),
+            ("alike", vec![7, 8]),
             ("away", vec![]),
         ];
         let users: Vec<_> =
@@ -188,6 +189,20 @@ fn rfc5626_7_a_device_rings_on_one_flow_and_on_another_where_that_failed() {
             assert_eq!(status_of(&caller.await.unwrap()), expected, "{status}");
         });
     }
+}
+
+#[test]
+fn devices_that_name_the_same_contact_all_ring() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let _caller = office.caller("alike");
+        let first = office.phone(7, answers(10));
+        let _second = office.phone(8, Script { hang_up: seconds(5), ..answers(2) });
+        office.pass(4).await;
+        assert!(office.is_joined(0, 8));
+        office.close().await;
+        assert_eq!(first.await.unwrap().invites, 1);
+    });
 }
 
 #[test]

@@ -84,8 +84,28 @@ fn rfc3261_8_1_3_1_nobody_there_is_408_and_nowhere_to_send_is_478() {
             assert_eq!(events_until(&mut port, is_end).await, refused(478), "{uri}");
         }
         let browser = Dial { uri: "sip:x@y.invalid;transport=ws".to_owned(), ..dial() };
-        let mut port = SipPort::dial(&simulation.dialer, browser);
-        assert_eq!(events_until(&mut port, is_end).await, refused(480));
+        let page = Dial { transport: TransportKind::Wss, ..dial() };
+        for dial in [browser, page] {
+            let mut port = SipPort::dial(&simulation.dialer, dial);
+            assert_eq!(events_until(&mut port, is_end).await, refused(480));
+        }
+    });
+}
+
+#[test]
+fn rfc4568_7_an_offer_that_was_made_for_tls_never_leaves_in_the_clear() {
+    simulation::run(1, |seed| async move {
+        let mut simulation = Simulation::new(seed, PERFECT);
+        let peer = Callee::start(&mut simulation, Plan { answers: vec![1], ..Plan::default() });
+        for transport in ["udp", "tcp"] {
+            let uri = format!("sip:bob@{PEER};transport={transport}");
+            let dial = Dial { transport: TransportKind::Tls, uri, ..dial() };
+            let mut port = SipPort::dial(&simulation.dialer, dial);
+            let cause = Cause::Refused { status: 480, contacts: Vec::new() };
+            let end = Event::Ended { by: Party::Local, cause, reason: None };
+            assert_eq!(events_until(&mut port, is_end).await, [end]);
+        }
+        assert!(peer.end().await.answered.is_empty());
     });
 }
 
@@ -173,6 +193,7 @@ fn dial() -> Dial {
         uri: format!("sip:bob@{PEER}"),
         routes: Vec::new(),
         flow: None,
+        transport: TransportKind::Udp,
         from_user: "3001".to_owned(),
         from_name: None,
         to_user: None,

@@ -142,6 +142,7 @@ impl Simulation {
             plan,
             public_context: context.to_owned(),
             users: Arc::new(Users::new(&config).unwrap()),
+            hosts: vec![SERVER.ip()],
             registrar: registrar.clone(),
             prompts: Arc::new(prompts),
             hold_music: config.sounds.hold_music.clone(),
@@ -266,25 +267,33 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/calls")
 }
 
-/// What `device` has are flows of one and the same (RFC 5626).
+/// What `device` has are flows of one and the same (RFC 5626); what `alike` has are two devices that
+/// have the same address behind different address translators.
 fn contact(user: &str, phone: u16, rank: u16) -> StoredBinding {
     let address = agent::address(phone);
     let is_device = user == "device";
+    let instance = match user {
+        "device" => Some("<urn:uuid:device>".to_owned()),
+        "alike" => Some(format!("<urn:uuid:{phone}>")),
+        _ => None,
+    };
+    let own = if user == "alike" { "192.168.1.10:5060".to_owned() } else { address.to_string() };
     StoredBinding {
         user: user.to_owned(),
         key: format!("{phone}"),
         expires_unix_s: u64::from(u32::MAX),
-        uri: format!("sip:{user}@{address}"),
+        uri: format!("sip:{user}@{own}"),
         transport: "udp".to_owned(),
         local: Some(SERVER),
         remote: Some(address),
         path: Vec::new(),
         q_milli: 1000 - rank,
-        instance: is_device.then(|| "<urn:uuid:device>".to_owned()),
+        is_by_instance: instance.is_some(),
+        instance,
         reg_id: is_device.then(|| u32::from(rank) + 1),
-        is_by_instance: is_device,
         is_outbound: is_device,
         is_behind_nat: false,
+        is_by_token: false,
         user_agent: String::new(),
         call_id: format!("{phone}@phone"),
         cseq: 1,

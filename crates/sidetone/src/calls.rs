@@ -15,6 +15,7 @@ mod report;
 mod terms;
 mod trail;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub struct Shared {
     pub public_context: String,
     /// Users by name.
     pub users: Arc<Users>,
+    /// Addresses that this server is reached at, as they are bound and as they are known outside.
+    pub hosts: Vec<IpAddr>,
     /// Where users are reached.
     pub registrar: Arc<Registrar>,
     /// Sounds and tones.

@@ -187,6 +187,7 @@ impl Server {
             plan: loaded.plan,
             public_context: loaded.public_context,
             users: loaded.users,
+            hosts: media_addresses.iter().flat_map(|a| [a.bound, a.advertised]).collect(),
             registrar,
             prompts: loaded.prompts,
             hold_music: loaded.hold_music,

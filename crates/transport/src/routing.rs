@@ -87,23 +87,30 @@ pub struct NextHop {
     pub transport: TransportKind,
 }
 
-/// Reads the next hop out of a URI.
+/// The transport that a URI asks for; `None` if it leaves that open.
+///
+/// # Errors
+/// [`Error::UnknownTransport`] for a `transport` that we do not have.
+pub fn named_transport(uri: &Uri) -> Result<Option<TransportKind>, Error> {
+    let named = match uri.param("transport") {
+        Some(token) => Some(TransportKind::from_token(&token).ok_or(Error::UnknownTransport)?),
+        None => None,
+    };
+    Ok(match (uri.scheme(), named) {
+        (Scheme::Sips, Some(TransportKind::Ws | TransportKind::Wss)) => Some(TransportKind::Wss),
+        (Scheme::Sips, _) => Some(TransportKind::Tls),
+        (_, named) => named,
+    })
+}
+
+/// Reads the next hop out of a URI: UDP if it names no transport.
 ///
 /// # Errors
 /// [`Error::NoHost`] for a `tel` or unknown URI, [`Error::UnknownTransport`] for a `transport`
 /// that we do not have.
 pub fn next_hop(uri: &Uri) -> Result<NextHop, Error> {
     let host = uri.host().ok_or(Error::NoHost)?;
-    let named = match uri.param("transport") {
-        Some(token) => Some(TransportKind::from_token(&token).ok_or(Error::UnknownTransport)?),
-        None => None,
-    };
-    let transport = match (uri.scheme(), named) {
-        (Scheme::Sips, Some(TransportKind::Ws | TransportKind::Wss)) => TransportKind::Wss,
-        (Scheme::Sips, _) => TransportKind::Tls,
-        (_, Some(kind)) => kind,
-        (_, None) => TransportKind::Udp,
-    };
+    let transport = named_transport(uri)?.unwrap_or(TransportKind::Udp);
     let host = match uri.host_ip() {
         Some(ip) => Host::Ip(ip),
         None => Host::Name(host.to_owned()),

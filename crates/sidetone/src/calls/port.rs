@@ -1,13 +1,13 @@
 //! The bounded queues between calls and the signalling loop.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dialog::{Body, OfferNumber, Party};
 use dialplan::Cause;
 use tokio::sync::{mpsc, oneshot};
 use transport::net::NetError;
-use transport::{Flow, Name};
+use transport::{Flow, Name, TransportKind};
 
 use crate::loaded::Loaded;
 use crate::signaling::{LegKey, Unsent};
@@ -50,12 +50,6 @@ pub enum SipCommand {
         /// Further headers, such as Warning.
         headers: Vec<(Name, String)>,
     },
-    /// Offer a new description in a re-INVITE, as soon as no other exchange is under way. Its
-    /// outcome is one [`dialog::Event::OfferAnswered`], unless the leg ends first.
-    Offer {
-        /// The offer.
-        description: String,
-    },
     /// Send an INFO, such as a digit.
     Info {
         /// What it carries.
@@ -84,6 +78,9 @@ pub struct Dial {
     /// The flow of a registered contact. Once it is closed, or without one, the first route or the
     /// URI says where the INVITE goes.
     pub flow: Option<Flow>,
+    /// The transport that the offer was made for: the INVITE takes it if nothing names another one,
+    /// and never leaves in the clear if this one is secure (RFC 4568 §7).
+    pub transport: TransportKind,
     /// User part of From, unescaped.
     pub from_user: String,
     /// Display name of From.
@@ -139,6 +136,8 @@ pub(crate) enum Order {
 pub struct Dialer {
     orders: mpsc::Sender<Order>,
     keys: Arc<AtomicU64>,
+    /// A call has left a leg of its behind, and could not say so.
+    has_left: Arc<AtomicBool>,
 }
 
 /// The signalling loop's end of a [`Dialer`].
@@ -150,7 +149,7 @@ impl Dialer {
     #[must_use]
     pub fn new() -> (Self, Inbox) {
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
-        (Dialer { orders, keys: Arc::default() }, Inbox(inbox))
+        (Dialer { orders, keys: Arc::default(), has_left: Arc::default() }, Inbox(inbox))
     }
 
     /// Lets every new call run on what was loaded; returns once that is so.
@@ -159,6 +158,11 @@ impl Dialer {
         self.order(Order::Renew(Box::new(loaded), done)).await;
         // An error means that the loop has ended with the process.
         let _ = renewed.await;
+    }
+
+    /// Whether a leg may have been left behind since this was asked last.
+    pub(crate) fn take_left(&self) -> bool {
+        self.has_left.swap(false, Ordering::Relaxed)
     }
 
     /// A key no other leg has.
@@ -223,8 +227,9 @@ impl Drop for SipPort {
     fn drop(&mut self) {
         if !self.is_over {
             let command = SipCommand::HangUp { cause: Cause::NORMAL_CLEARING, reason: None };
-            // At the bound the leg finds out when it has something to tell.
-            let _ = self.dialer.orders.try_send(Order::Command(self.key, command));
+            if self.dialer.orders.try_send(Order::Command(self.key, command)).is_err() {
+                self.dialer.has_left.store(true, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use dialog::{Body, Invite, Leg};
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 use transport::net::NetError;
-use transport::routing::{NextHop, request_target};
+use transport::routing::{NextHop, named_transport, request_target};
 use transport::{Error as AddressError, Flow, NameAddr, TransportKind, Uri};
 
 use super::{LegKey, Signaling, Unsent, Wire};
@@ -74,8 +74,9 @@ impl<W: Wire> Signaling<W> {
                 return dialing.fail(UNRESOLVABLE);
             }
         };
-        if matches!(hop.transport, TransportKind::Ws | TransportKind::Wss) {
-            // RFC 7118 §5: nobody can connect to a browser.
+        let is_exposed = dialing.dial.transport.is_secure() && !hop.transport.is_secure();
+        // RFC 7118 §5: nobody can connect to a browser.
+        if is_exposed || matches!(hop.transport, TransportKind::Ws | TransportKind::Wss) {
             return dialing.fail(UNAVAILABLE);
         }
         self.dialing.insert(key, dialing);
@@ -126,6 +127,11 @@ impl<W: Wire> Signaling<W> {
 }
 
 impl Dialing {
+    /// Whether nobody waits for it any more.
+    pub(super) fn is_left(&self) -> bool {
+        self.events.is_closed()
+    }
+
     fn fail(self, status: u16) {
         // A new queue has room for its first event.
         let _ = self.events.try_send(SipEvent::unreachable(status));
@@ -144,7 +150,9 @@ fn next_hop(dial: &Dial) -> Result<NextHop, AddressError> {
     let routes = dial.routes.iter();
     let routes: Result<Vec<NameAddr>, AddressError> =
         routes.map(|route| NameAddr::parse(Bytes::copy_from_slice(route.as_bytes()))).collect();
-    Ok(request_target(&routes?, &uri)?.next_hop)
+    let hop = request_target(&routes?, &uri)?.next_hop;
+    let is_open = dial.routes.is_empty() && named_transport(&uri)?.is_none();
+    Ok(if is_open { NextHop { transport: dial.transport, ..hop } } else { hop })
 }
 
 fn status_of(error: &NetError) -> u16 {

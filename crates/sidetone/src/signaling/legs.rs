@@ -11,6 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use dialog::state::State;
 use dialog::{Body, Failure, Leg, Purpose, Settings};
+use dialplan::Cause;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use transaction::{ClientId, Peak, ServerId, TransactionLayer};
@@ -165,10 +166,6 @@ impl Legs {
             SipCommand::RejectOffer { number, status, headers } => {
                 leg.reject_offer(number, status, headers, now)
             }
-            SipCommand::Offer { description } => {
-                leg.offer(Body::sdp(description), now);
-                Ok(())
-            }
             SipCommand::Info { body } => {
                 leg.info(&body);
                 Ok(())
@@ -188,6 +185,16 @@ impl Legs {
             debug!(%error, "command to a leg came too late");
         }
         self.changed.push(key);
+    }
+
+    /// Hangs up the legs whose calls are gone.
+    pub(super) fn hang_up_left(&mut self, now: Instant) {
+        let is_left = |entry: &Entry| entry.events.as_ref().is_some_and(mpsc::Sender::is_closed);
+        let left = self.table.iter().filter(|(_, entry)| is_left(entry));
+        for key in left.map(|(key, _)| *key).collect::<Vec<_>>() {
+            let cause = Cause::NORMAL_CLEARING;
+            self.command(key, SipCommand::HangUp { cause, reason: None }, now);
+        }
     }
 
     /// Hands a request to the leg of its dialog; `false` if there is none.

@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use dialplan::{Cause, Destination, Target};
 use tracing::{debug, info};
-use transport::{Flow, Name, TransportKind, Uri};
+use transport::routing::named_transport;
+use transport::{Flow, Name, NameAddr, TransportKind, Uri};
 
 use super::failure::Failure;
 use crate::calls::leg::Peer;
@@ -22,6 +24,7 @@ pub(super) struct Place {
     flow: Option<Flow>,
     /// Who is called there, if it is a user of ours.
     pub user: Option<Arc<User>>,
+    /// The transport that leads there.
     kind: TransportKind,
     /// It has refused media that may be in the clear: it is offered SRTP and nothing else.
     pub is_srtp_only: bool,
@@ -33,12 +36,16 @@ pub(super) struct Place {
 
 impl Place {
     fn of_contact(user: &Arc<User>, contact: Contact) -> Self {
+        let kind = match contact.flow {
+            Some(flow) => flow.kind,
+            None => way_without_flow(&contact),
+        };
         Place {
             uri: contact.uri,
             routes: contact.path,
             flow: contact.flow,
             user: Some(Arc::clone(user)),
-            kind: contact.transport,
+            kind,
             is_srtp_only: false,
             q_milli: contact.q_milli,
             instance: contact.instance,
@@ -47,10 +54,22 @@ impl Place {
 
     /// A URI whose host is to be looked up.
     fn of_uri(uri: &Uri) -> Self {
-        let kind = uri.transport().unwrap_or(TransportKind::Udp);
+        // One that we do not have is told when it is dialled.
+        let named = named_transport(uri).ok().flatten();
+        let kind = named.unwrap_or(TransportKind::Udp);
         let uri = uri.as_str().to_owned();
         let (routes, is_srtp_only, instance) = (Vec::new(), false, None);
         Place { uri, routes, flow: None, user: None, kind, is_srtp_only, q_milli: 1000, instance }
+    }
+
+    /// What is called only once: a device, at its contact.
+    pub(super) fn identity(&self) -> String {
+        let srtp = if self.is_srtp_only { "srtp" } else { "" };
+        match (&self.instance, self.flow) {
+            (Some(instance), _) => format!("{srtp} {} {instance}", self.uri),
+            (None, Some(flow)) => format!("{srtp} {} {}", self.uri, flow.remote),
+            (None, None) => format!("{srtp} {}", self.uri),
+        }
     }
 
     pub(super) fn peer(&self) -> Peer {
@@ -79,6 +98,22 @@ impl Place {
             MediaProfile::Auto => self.peer().is_browser(),
             MediaProfile::WebRtc => true,
             MediaProfile::Rtp | MediaProfile::Srtp => false,
+        }
+    }
+}
+
+/// The transport to a contact without a connection: as its path or its URI says, else the one it
+/// registered over.
+fn way_without_flow(contact: &Contact) -> TransportKind {
+    let named = |uri: &Uri| named_transport(uri).ok().flatten();
+    match contact.path.first() {
+        Some(hop) => {
+            let hop = NameAddr::parse(Bytes::copy_from_slice(hop.as_bytes()));
+            hop.ok().and_then(|hop| named(hop.uri())).unwrap_or(TransportKind::Udp)
+        }
+        None => {
+            let uri = Uri::parse(contact.uri.clone().into());
+            uri.ok().and_then(|uri| named(&uri)).unwrap_or(contact.transport)
         }
     }
 }
@@ -119,10 +154,14 @@ impl LiveCall {
         Ok(Place::of_uri(&uri))
     }
 
-    /// Whether a host is this server, as its peers know it.
+    /// Whether a host is this server, as its peers know it: one of its addresses, or what the caller
+    /// called it.
     pub(super) fn is_ours(&self, host: &str) -> bool {
-        let ip: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-        ip.is_some() && ip == self.caller.peer().local
+        let called = self.facts.further.get("sip_req_host");
+        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(ip) => self.caller.peer().local == Some(ip) || self.shared.hosts.contains(&ip),
+            Err(_) => called.is_some_and(|called| called.eq_ignore_ascii_case(host)),
+        }
     }
 
     /// The INVITE to a place, without our offer.
@@ -135,6 +174,7 @@ impl LiveCall {
             uri: place.uri.clone(),
             routes: place.routes.clone(),
             flow: place.flow,
+            transport: place.kind,
             from_user: number.unwrap_or(&self.facts.caller_id_number).clone(),
             from_name: Some(name.clone()).filter(|name| !name.is_empty()),
             to_user: place.user.as_ref().map(|user| user.name.clone()),

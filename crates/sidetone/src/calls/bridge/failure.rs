@@ -18,7 +18,7 @@ pub(super) struct Failure {
 impl Failure {
     /// Without a response of the other side.
     pub(super) fn ours(cause: Cause) -> Self {
-        Failure { cause, status: None, reason: None, is_of_flow: true }
+        Failure { cause, status: None, reason: None, is_of_flow: false }
     }
 
     /// A final response: of the other side, or of ours in its place (RFC 3261 §8.1.3.1).

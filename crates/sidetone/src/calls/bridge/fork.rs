@@ -26,7 +26,7 @@ pub(super) struct Fork<'a> {
     /// When all that rings is given up.
     deadline: Instant,
     /// What was called in this attempt, so that a redirection leads nowhere twice.
-    pub visited: HashSet<String>,
+    visited: HashSet<(usize, String)>,
     pub redirects: usize,
     /// Branches there may be, redirections included.
     pub branches_max: usize,
@@ -167,8 +167,7 @@ impl<'a> Fork<'a> {
         starts_at: Instant,
         call: &LiveCall,
     ) {
-        let srtp = if place.is_srtp_only { "srtp" } else { "" };
-        if !self.visited.insert(format!("{destination} {srtp} {}", place.uri)) {
+        if !self.visited.insert((destination, place.identity())) {
             return;
         }
         if self.branches.len() >= self.branches_max {
@@ -235,7 +234,8 @@ impl<'a> Fork<'a> {
         std::future::poll_fn(|context| {
             for (index, branch) in self.branches.iter_mut().enumerate() {
                 let State::Ringing(leg) = &mut branch.state else { continue };
-                // Such a future keeps nothing between polls, so that it can be made anew.
+                // Such a future keeps nothing between polls, since a leg that rings has no timers of
+                // its own: it can be made anew.
                 if let Poll::Ready(input) = pin!(leg.input()).poll(context) {
                     return Poll::Ready((index, input));
                 }

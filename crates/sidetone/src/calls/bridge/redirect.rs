@@ -1,4 +1,4 @@
-//! Redirections (3xx): followed within bounds, and never to where the caller could not call.
+//! Redirections (3xx): followed within bounds, and for the public to nobody whom it could not call.
 
 use dialog::Redirection;
 use tracing::info;
