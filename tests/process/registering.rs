@@ -66,6 +66,46 @@ fn test_numbers_need_no_password_and_everything_else_does() {
 }
 
 #[test]
+fn a_user_comes_over_the_transports_that_are_allowed_and_over_no_other() {
+    let server = Server::start("[users.199]\npassword = '199pass'\ntransports = ['tcp']\n");
+    let mut over_udp = Client::udp(server.address("udp"), "199", "199pass");
+    assert_eq!(status(&over_udp.register_with_password()), 403);
+    let challenge = over_udp.invite("12345", None);
+    assert_eq!(status(&over_udp.invite("12345", Some(&challenge))), 403);
+    let mut over_tcp = Client::tcp(server.address("tcp"), "199", "199pass");
+    assert_eq!(status(&over_tcp.register_with_password()), 200);
+    let challenge = over_tcp.invite("9196", None);
+    assert_eq!(status(&over_tcp.invite("9196", Some(&challenge))), 200);
+}
+
+#[test]
+fn a_user_is_offered_the_codecs_and_the_digits_that_are_configured() {
+    let server = Server::start(
+        "[users.199]\npassword = '199pass'\n[users.3001]\npassword = '3001pass'\n\
+         codecs = ['pcma', 'g722']\ndtmf = 'inband'\n",
+    );
+    let mut caller = Client::udp(server.address("udp"), "199", "199pass");
+    let mut callee = Client::udp(server.address("udp"), "3001", "3001pass");
+    assert_eq!(status(&callee.register_with_password()), 200);
+    let offered = std::thread::spawn(move || callee.refuse_call());
+    let challenge = caller.invite("3001", None);
+    assert_eq!(status(&caller.invite("3001", Some(&challenge))), 486);
+    let invite = offered.join().unwrap();
+    assert!(invite.contains("RTP/AVP 8 9\r\n"), "no tones as events, no other codec: {invite}");
+}
+
+#[test]
+fn guests_behind_a_proxy_reach_the_public_numbers_whoever_registers_through_it() {
+    let server = Server::start(OFFICE);
+    let mut proxy = Client::udp(server.address("udp"), "3001", "3001pass");
+    let path = format!("Path: <sip:{};lr>\r\n", proxy.contact().rsplit('@').next().unwrap());
+    let challenge = proxy.register(&path, None);
+    assert_eq!(status(&proxy.register(&path, Some(&challenge))), 200);
+    assert_eq!(status(&proxy.invite("9196", None)), 200);
+    assert_eq!(status(&proxy.invite("199", None)), 401);
+}
+
+#[test]
 fn a_replayed_password_is_stale_and_a_repeated_request_is_not_replayed() {
     let server = Server::start(OFFICE);
     let mut phone = Client::udp(server.address("udp"), "3001", "3001pass");

@@ -237,6 +237,10 @@ impl<W: Wire> Signaling<W> {
         if !self.shared.media.is_alive() {
             health.media_died();
         }
+        if self.shared.dialer.take_left() {
+            self.legs.hang_up_left(now());
+            self.dialing.retain(|_, dialing| !dialing.is_left());
+        }
         let metrics = &self.shared.metrics;
         metrics.transactions(self.transactions.len());
         let have_left = self.connections.has_passed(self.wire.connections());

@@ -1,7 +1,7 @@
 //! On which terms a leg may carry media: what its user may use, and what its transport allows.
 
 use media::codec::Codec;
-use media::sdp::{Capabilities, Negotiated, Security};
+use media::sdp::{Capabilities, Security};
 use transport::TransportKind;
 
 use super::Shared;
@@ -19,6 +19,7 @@ impl Terms {
     /// What may come from, or go to, a user over a transport; without a user, what anyone may.
     pub(super) fn new(shared: &Shared, user: Option<&User>, kind: TransportKind) -> Self {
         let profile = user.map_or(MediaProfile::Auto, |user| user.media);
+        let dtmf = user.map_or(DtmfMode::Auto, |user| user.dtmf);
         let is_confidential = kind.is_secure();
         let capabilities = Capabilities {
             codecs: codecs(shared, user),
@@ -29,10 +30,11 @@ impl Terms {
                 MediaProfile::Auto => Security::Optional,
                 MediaProfile::Rtp | MediaProfile::WebRtc => Security::None,
             },
+            telephone_events: dtmf != DtmfMode::Inband,
             is_confidential,
             ..shared.capabilities.clone()
         };
-        Terms { capabilities, dtmf: user.map_or(DtmfMode::Auto, |user| user.dtmf) }
+        Terms { capabilities, dtmf }
     }
 
     /// The same terms for an offer of ours: as WebRTC or as plain RTP, and with the codecs of the
@@ -44,17 +46,6 @@ impl Terms {
         let rank = |codec: &Codec| others.iter().position(|other| other == codec);
         capabilities.codecs.sort_by_key(|codec| rank(codec).unwrap_or(usize::MAX));
         self
-    }
-}
-
-impl Terms {
-    /// What was agreed on, without DTMF events for who wants tones.
-    pub(super) fn limit(&self, mut negotiated: Negotiated) -> Negotiated {
-        if self.dtmf == DtmfMode::Inband {
-            negotiated.dtmf = None;
-            negotiated.local_dtmf = None;
-        }
-        negotiated
     }
 }
 

@@ -20,7 +20,7 @@ impl Leg {
     pub(in crate::calls) fn agree(&mut self, offer: Body) -> Result<(), Refused> {
         let description = offer::read(&offer)?;
         let agreed = offer::agree(&description, &self.terms.capabilities, None)?;
-        self.negotiated = Some(self.terms.limit(agreed));
+        self.negotiated = Some(agreed);
         self.offered_codecs = sdp::offered_codecs(&description, &self.terms.capabilities);
         self.offer = Some(offer);
         Ok(())
@@ -39,10 +39,7 @@ impl Leg {
         let Some(offer) = self.offer.as_ref().filter(|_| is_open) else { return Ok(()) };
         let agree = |offer| offer::agree(&offer, &self.terms.capabilities, Some(codec));
         match offer::read(offer).and_then(agree) {
-            Ok(negotiated) if negotiated.codec == codec => {
-                let negotiated = self.terms.limit(negotiated);
-                self.update_media(negotiated)
-            }
+            Ok(negotiated) if negotiated.codec == codec => self.update_media(negotiated),
             Ok(_) | Err(_) => Ok(()),
         }
     }
@@ -189,7 +186,6 @@ impl Leg {
         let agree = |offer| offer::agree(&offer, &self.capabilities(), self.codec());
         match offer::read(&offer).and_then(agree).and_then(|agreed| self.within_reach(agreed)) {
             Ok(negotiated) => {
-                let negotiated = self.terms.limit(negotiated);
                 self.update_media(negotiated)?;
                 self.session_version += 1;
                 let description = self.describe();
@@ -247,7 +243,7 @@ impl Leg {
         if let Err(Refused { reason, .. }) = &agreed {
             info!(call_id = self.call_id, side = ?self.side, reason, "answer refused");
         }
-        agreed.map(|negotiated| self.terms.limit(negotiated))
+        agreed
     }
 
     /// A plain leg keeps the sockets that it was opened with, and reaches nothing of the other

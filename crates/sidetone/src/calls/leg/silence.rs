@@ -57,8 +57,8 @@ impl Silence {
             );
         }
         let may_be_silent = match leg.kind() {
-            // Its connection tells more than its packets.
-            LegKind::WebRtc => !self.is_flow_closed,
+            // Its connection tells more than its packets, unless a proxy stands before it.
+            LegKind::WebRtc => !self.is_flow_closed && leg.peer.is_browser(),
             LegKind::Plain => self.is_excused(leg),
         };
         let since = self.since.filter(|_| !may_be_silent)?;
