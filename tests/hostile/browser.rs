@@ -108,6 +108,12 @@ impl Browser {
         self.packets() - before
     }
 
+    /// Goes without a word; its signalling is still there.
+    pub fn vanish(self) -> Agent {
+        self.runtime.shutdown_background();
+        self.agent
+    }
+
     pub fn hang_up(mut self) {
         let (branch, to_tag) = (fresh("z9hG4bK"), to_tag(&self.answer));
         let bye = Request { to_tag, cseq: 2, branch, ..self.invite.same_transaction("BYE") };

@@ -222,6 +222,19 @@ fn cve_2023_49786_client_hellos_of_strangers_fail_no_setup() {
 }
 
 #[test]
+fn a_browser_behind_a_proxy_lives_on_its_checks_and_ends_when_they_stop() {
+    let server = start("[calls]\nplain_silence_s = 4\n");
+    let browser = Browser::call(&server, "9197");
+    // It says nothing; only its consent is fresh (RFC 7675).
+    assert!(browser.hear(Duration::from_secs(7)) > 300);
+    let mut agent = browser.vanish();
+    let bye = agent.next_request(Duration::from_secs(8)).expect("the call goes on for ever");
+    assert!(bye.starts_with("BYE "), "{bye}");
+    agent.answer(&bye, "200 OK", "");
+    wait_for_calls(&server, 0);
+}
+
+#[test]
 fn cve_2021_41105_srtp_that_is_not_authentic_ends_no_call() {
     let server = start("");
     let browser = Browser::call(&server, "9197");

@@ -24,6 +24,11 @@ enum Wire {
 impl Client {
     pub fn udp(server: SocketAddr, user: &str, password: &str) -> Self {
         let socket = UdpSocket::bind((server.ip(), 0)).unwrap();
+        Client::udp_on(socket, server, user, password)
+    }
+
+    /// On the socket of a phone.
+    pub fn udp_on(socket: UdpSocket, server: SocketAddr, user: &str, password: &str) -> Self {
         Client::new(Wire::Udp { socket, server }, user, password)
     }
 

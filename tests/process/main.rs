@@ -10,6 +10,7 @@ mod recordings;
 mod registering;
 mod reloading;
 mod server;
+mod two_legs;
 mod webhooks;
 
 use std::time::{Duration, Instant};

@@ -57,14 +57,90 @@ impl Phone {
 
     /// Calls and takes the answer.
     pub fn call(&mut self, number: &str) {
-        let answer = self.invite(number, "0 8 101");
+        self.begin(number, "0 8 101");
+        self.take_answer();
+    }
+
+    /// Takes the answer to the INVITE.
+    pub fn take_answer(&mut self) {
+        let answer = self.final_response();
         assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
         let to = header(&answer, "To");
         self.remote_tag = to.split("tag=").nth(1).unwrap().to_owned();
-        let port = answer.split("m=audio ").nth(1).unwrap().split(' ').next().unwrap();
-        let ip = header_like(&answer, "c=IN IP").split(' ').nth(1).unwrap();
-        self.peer_media = Some(SocketAddr::new(ip.parse().unwrap(), port.parse().unwrap()));
+        self.peer_media = Some(media_of(&answer));
         self.send("ACK", self.cseq, "");
+    }
+
+    /// Waits for a provisional response that brings media.
+    pub fn take_early_media(&mut self) {
+        loop {
+            let message = self.receive(Duration::from_secs(5)).expect("no early media");
+            assert!(message.starts_with("SIP/2.0 1"), "{message}");
+            if message.contains("\r\nm=audio ") {
+                self.peer_media = Some(media_of(&message));
+                return;
+            }
+        }
+    }
+
+    /// Offers its media once more, in this direction; the answer.
+    pub fn change(&mut self, direction: &str) -> String {
+        self.cseq += 1;
+        let sdp = format!("{}a={direction}\r\n", self.description("0"));
+        self.send("INVITE", self.cseq, &sdp);
+        let answer = self.final_response();
+        assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+        self.send("ACK", self.cseq, "");
+        answer
+    }
+
+    fn contact(&self) -> String {
+        let (_, local) = self.own_end();
+        format!("sip:phone@{local}")
+    }
+
+    /// Its signalling, for one that is over UDP.
+    pub fn socket(&self) -> UdpSocket {
+        match &self.wire {
+            Wire::Udp { socket, .. } => socket.try_clone().unwrap(),
+            Wire::Tcp { .. } => panic!("not over UDP"),
+        }
+    }
+
+    /// Waits for a call; the INVITE.
+    pub fn take_call(&mut self) -> String {
+        let invite = self.take_request("INVITE ");
+        self.peer_media = Some(media_of(&invite));
+        invite
+    }
+
+    /// Waits for a request that begins like this.
+    pub fn take_request(&mut self, start: &str) -> String {
+        loop {
+            let message = self.receive(Duration::from_secs(5)).expect(start);
+            if message.starts_with(start) {
+                if start == "BYE " {
+                    self.respond(&message, "200 OK", false);
+                }
+                return message;
+            }
+        }
+    }
+
+    /// Answers a request, perhaps with what it says and hears.
+    pub fn respond(&mut self, request: &str, status: &str, has_media: bool) {
+        let mut response = format!("SIP/2.0 {status}\r\nContact: <{}>\r\n", self.contact());
+        for name in ["Via", "From", "Call-ID", "CSeq"] {
+            response += &format!("{name}: {}\r\n", header(request, name));
+        }
+        let to = header(request, "To");
+        let tag = if to.contains(";tag=") { "" } else { ";tag=called" };
+        response += &format!("To: {to}{tag}\r\n");
+        let body = if has_media { self.description("0") } else { String::new() };
+        if has_media {
+            response += "Content-Type: application/sdp\r\n";
+        }
+        self.transmit(&format!("{response}Content-Length: {}\r\n\r\n{body}", body.len()));
     }
 
     /// Calls and takes the refusal.
@@ -91,22 +167,26 @@ impl Phone {
         self.final_response()
     }
 
-    fn begin(&mut self, number: &str, formats: &str) {
+    /// Calls, and does not wait for anything.
+    pub fn begin(&mut self, number: &str, formats: &str) {
         self.number = number.to_owned();
         self.cseq += 1;
+        self.send("INVITE", self.cseq, &self.description(formats));
+    }
+
+    fn description(&self, formats: &str) -> String {
         let local = self.media.local_addr().unwrap();
         let family = if local.is_ipv4() { "IP4" } else { "IP6" };
         let (ip, port) = (local.ip(), local.port());
-        let sdp = format!(
+        format!(
             "v=0\r\no=- 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n\
              m=audio {port} RTP/AVP {formats}\r\na=rtpmap:18 G729/8000\r\n\
              a=rtpmap:101 telephone-event/8000\r\n"
-        );
-        self.send("INVITE", self.cseq, &sdp);
+        )
     }
 
     /// The final response to the INVITE.
-    fn final_response(&mut self) -> String {
+    pub fn final_response(&mut self) -> String {
         let is_final = |message: &str| {
             message.starts_with("SIP/2.0 ")
                 && !message.starts_with("SIP/2.0 1")
@@ -159,7 +239,7 @@ impl Phone {
             if let Some(message) = self.receive(Duration::from_millis(1))
                 && message.starts_with("BYE ")
             {
-                self.answer(&message);
+                self.respond(&message, "200 OK", false);
                 return heard;
             }
         }
@@ -203,10 +283,7 @@ impl Phone {
     }
 
     fn send(&mut self, method: &str, cseq: u32, body: &str) {
-        let (token, local) = match &self.wire {
-            Wire::Udp { socket, .. } => ("UDP", socket.local_addr().unwrap()),
-            Wire::Tcp { stream, .. } => ("TCP", stream.local_addr().unwrap()),
-        };
+        let (token, local) = self.own_end();
         let tag = if self.remote_tag.is_empty() {
             String::new()
         } else {
@@ -227,12 +304,12 @@ impl Phone {
         self.transmit(&message);
     }
 
-    fn answer(&mut self, request: &str) {
-        let mut response = "SIP/2.0 200 OK\r\n".to_owned();
-        for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
-            response += &format!("{name}: {}\r\n", header(request, name));
+    /// Its transport as a Via names it, and its address.
+    fn own_end(&self) -> (&'static str, SocketAddr) {
+        match &self.wire {
+            Wire::Udp { socket, .. } => ("UDP", socket.local_addr().unwrap()),
+            Wire::Tcp { stream, .. } => ("TCP", stream.local_addr().unwrap()),
         }
-        self.transmit(&(response + "Content-Length: 0\r\n\r\n"));
     }
 
     fn transmit(&mut self, message: &str) {
@@ -287,6 +364,13 @@ fn framed(pending: &mut Vec<u8>) -> Option<String> {
     })
 }
 
+/// Where a description says that media is to be sent.
+fn media_of(message: &str) -> SocketAddr {
+    let port = message.split("m=audio ").nth(1).unwrap().split(' ').next().unwrap();
+    let ip = header_like(message, "c=IN IP").split(' ').nth(1).unwrap();
+    SocketAddr::new(ip.parse().unwrap(), port.parse().unwrap())
+}
+
 fn header<'a>(message: &'a str, name: &str) -> &'a str {
     header_like(message, &format!("{name}: "))
 }
@@ -318,9 +402,12 @@ impl Heard {
 
     /// Root mean square of the first 20 ms.
     pub fn level_of_first_frame(&self) -> f64 {
-        let frame = &self.samples[..160];
-        let energy: f64 = frame.iter().map(|sample| f64::from(*sample).powi(2)).sum();
-        (energy / 160.0).sqrt()
+        level(&self.samples[..160])
+    }
+
+    /// Root mean square of all of it.
+    pub fn level(&self) -> f64 {
+        level(&self.samples)
     }
 
     /// The strongest frequency, found on a grid of 1 Hz.
@@ -338,4 +425,9 @@ impl Heard {
         let best = (100..3900).step_by(2).max_by(|a, b| power(*a).total_cmp(&power(*b)));
         f64::from(best.unwrap())
     }
+}
+
+fn level(samples: &[i16]) -> f64 {
+    let energy: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
+    (energy / samples.len() as f64).sqrt()
 }
