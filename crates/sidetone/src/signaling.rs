@@ -197,12 +197,13 @@ impl<W: Wire> Signaling<W> {
                 break;
             }
             let deadline = self.deadline(is_stopping).map(|due| due.max(ran_at + TIMER_GRAIN));
+            let mut is_full = false;
             tokio::select! {
                 event = inbound.recv() => match event {
-                    Some(event) => self.on_events(event, &mut inbound),
+                    Some(event) => is_full = self.on_events(event, &mut inbound),
                     None => break,
                 },
-                Some(order) = self.inbox.recv() => self.on_orders(order),
+                Some(order) = self.inbox.recv() => is_full = self.on_orders(order),
                 () = sleep_until(deadline) => {}
                 _ = beat.tick() => self.beat(),
                 changed = stop.changed(), if !is_stopping => {
@@ -219,6 +220,11 @@ impl<W: Wire> Signaling<W> {
             self.pump(now);
             wake_shards(SHARDS_WAIT);
             ran_at = now;
+            if is_full {
+                // Whoever sends that much keeps neither the calls waiting nor the UDP sockets, which
+                // are read on this thread.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -261,14 +267,16 @@ impl<W: Wire> Signaling<W> {
         metrics.retransmissions(Direction::Out, sent(&counters) - sent(&before));
     }
 
-    /// Takes what has arrived, a bounded number of messages at a time so that timers run.
-    fn on_events(&mut self, first: NetEvent, inbound: &mut mpsc::Receiver<NetEvent>) {
+    /// Takes what has arrived, a bounded number of messages at a time so that timers run; whether
+    /// there may be more.
+    fn on_events(&mut self, first: NetEvent, inbound: &mut mpsc::Receiver<NetEvent>) -> bool {
         let now = now();
         self.on_event(first, now);
         for _ in 1..BATCH {
-            let Ok(event) = inbound.try_recv() else { break };
+            let Ok(event) = inbound.try_recv() else { return false };
             self.on_event(event, now);
         }
+        true
     }
 
     fn on_event(&mut self, event: NetEvent, now: Instant) {
@@ -335,13 +343,14 @@ impl<W: Wire> Signaling<W> {
         }
     }
 
-    fn on_orders(&mut self, first: Order) {
+    fn on_orders(&mut self, first: Order) -> bool {
         let now = now();
         self.on_order(first, now);
         for _ in 1..BATCH {
-            let Ok(order) = self.inbox.try_recv() else { break };
+            let Ok(order) = self.inbox.try_recv() else { return false };
             self.on_order(order, now);
         }
+        true
     }
 
     /// Carries everything the machines have to say to one another and to the network.
