@@ -20,12 +20,11 @@ pub(super) struct Undelivered<'a> {
 /// otherwise. Each of them then also fails one call that sends or receives, in place of what that
 /// was for.
 pub(super) fn prepare(socket: &impl AsRawFd, is_ipv6: bool) -> io::Result<()> {
-    let socket = socket.as_raw_fd();
-    if is_ipv6 {
-        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)
-    } else {
-        set_option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1)
-    }
+    let (level, option) = match is_ipv6 {
+        true => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+        false => (libc::IPPROTO_IP, libc::IP_RECVERR),
+    };
+    set_option(socket.as_raw_fd(), level, option, 1)
 }
 
 /// The buffer that the errors of a socket are read into, one after the other.
