@@ -65,7 +65,8 @@ fn everybody_in_a_crowd_is_heard_in_time() {
                 phone.socket = UdpSocket::bind((LOOPBACK, 0)).unwrap();
                 phone.socket.set_nonblocking(true).unwrap();
             }
-            // Each has its own phase.
+            // Each has its own phase. Sockets and shards run on the system's clock here, so that
+            // speech comes in real time.
             let due = start + FRAME * u32::from(frame) + FRAME * at as u32 / PHONES as u32;
             thread::sleep(due.saturating_duration_since(Instant::now()));
             for _ in 0..manner.packets(frame) {
@@ -75,6 +76,7 @@ fn everybody_in_a_crowd_is_heard_in_time() {
         }
         listen(&phones, &mut heard);
     }
+    // The last echoes are on their way; nothing tells that no more will come.
     thread::sleep(Duration::from_millis(100));
     listen(&phones, &mut heard);
     for (at, (said, heard)) in said.iter().zip(&heard).enumerate() {
