@@ -31,6 +31,15 @@ fn office() -> (Server, Phone, Phone) {
     (server, caller, callee)
 }
 
+/// Calls until the caller can hear something; the INVITE that the callee got.
+fn ring(caller: &mut Phone, callee: &mut Phone, status: &str, has_media: bool) -> String {
+    caller.begin("3001", "0");
+    let invite = callee.take_call();
+    callee.respond(&invite, status, has_media);
+    caller.take_early_media();
+    invite
+}
+
 /// Both say their tone for a second; what each one heard of it.
 fn talk(caller: &mut Phone, callee: &mut Phone) -> (Heard, Heard) {
     let second = Duration::from_secs(1);
@@ -57,10 +66,7 @@ fn assert_tone(heard: &Heard, frequency_hz: f64) {
 #[test]
 fn ringback_then_each_other_then_music_on_hold_and_each_other_again() {
     let (_server, mut caller, mut callee) = office();
-    caller.begin("3001", "0");
-    let invite = callee.take_call();
-    callee.respond(&invite, "180 Ringing", false);
-    caller.take_early_media();
+    let invite = ring(&mut caller, &mut callee, "180 Ringing", false);
     // What it is, is found out later: it plays on meanwhile.
     let ringback = caller.listen(Duration::from_secs(1));
     callee.respond(&invite, "200 OK", true);
@@ -96,10 +102,7 @@ fn ringback_then_each_other_then_music_on_hold_and_each_other_again() {
 #[test]
 fn what_a_phone_says_before_it_answers_is_heard_instead_of_ringback() {
     let (_server, mut caller, mut callee) = office();
-    caller.begin("3001", "0");
-    let invite = callee.take_call();
-    callee.respond(&invite, "183 Session Progress", true);
-    caller.take_early_media();
+    let invite = ring(&mut caller, &mut callee, "183 Session Progress", true);
     let early = thread::scope(|scope| {
         scope.spawn(|| callee.say_tone(800.0, Duration::from_millis(1_500)));
         caller.listen(Duration::from_millis(300));
