@@ -1,103 +1,14 @@
-//! Calls of two legs, one behaviour at a time: the server's signalling and calls are the real ones,
-//! its media remembers what it was told.
+//! Calls of two legs, one behaviour at a time.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use sidetone::config::{Config, DtmfMode, RingContacts};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use sidetone::config::{DtmfMode, RingContacts};
 use transport::Name;
 
-use crate::agent::{self, Part, Script, Seen, address, rtp_port};
-use crate::link::PERFECT;
-use crate::mock::{MockMedia, Mode};
-use crate::simulation::{self, SERVER, Simulation};
-
-/// An office whose users `one` and `two` have a phone each, 1 and 2, `both` has 3 and 4, `device` has
-/// 5 and 6, which are flows of one device, and `alike` has 7 and 8, which name the same contact.
-struct Office {
-    simulation: Simulation,
-    mock: Arc<MockMedia>,
-    end: Instant,
-}
-
-impl Office {
-    fn new(seed: u64, change: impl FnOnce(&mut Config)) -> Self {
-        let mock = MockMedia::new(seed, SERVER.ip(), 0);
-        let users = [
-            ("one", vec![1]),
-            ("two", vec![2]),
-            ("both", vec![3, 4]),
-            ("device", vec![5, 6]),
-            ("alike", vec![7, 8]),
-            ("away", vec![]),
-        ];
-        let users: Vec<_> =
-            users.into_iter().map(|(name, phones)| (name.to_owned(), phones)).collect();
-        let simulation = Simulation::office(seed, PERFECT, &users, &mock, change);
-        Office { simulation, mock, end: Instant::now() + Duration::from_secs(300) }
-    }
-
-    fn phone(&mut self, index: u16, script: Script) -> JoinHandle<Seen> {
-        agent::start(&mut self.simulation, index, script, self.end)
-    }
-
-    fn caller(&mut self, number: &str) -> JoinHandle<Seen> {
-        self.phone(0, calls(number))
-    }
-
-    async fn pass(&self, seconds: u64) {
-        sleep(Duration::from_secs(seconds)).await;
-    }
-
-    /// Waits for the end of everything; fails if anything of a call is left.
-    async fn close(self) {
-        sleep(self.end - Instant::now() + Duration::from_secs(1)).await;
-        assert!(self.simulation.is_idle(), "something of a call is left");
-    }
-
-    fn modes(&self, one: u16, other: u16) -> (Option<Mode>, Option<Mode>) {
-        let mode = |index| self.mock.mode_of(rtp_port(index)).map(|(mode, _)| mode);
-        (mode(one), mode(other))
-    }
-
-    fn is_joined(&self, one: u16, other: u16) -> bool {
-        let goes = |from, to| {
-            let mode = self.mock.mode_of(rtp_port(from));
-            mode.is_some_and(|(_, whom)| whom == Some(rtp_port(to)))
-        };
-        goes(one, other) && goes(other, one)
-    }
-}
-
-fn calls(number: &str) -> Script {
-    Script::of(Part::Calls { number: number.to_owned(), at: Duration::ZERO, patience: None })
-}
-
-fn answers(after_s: u64) -> Script {
-    let after = Duration::from_secs(after_s);
-    Script::of(Part::Answers { after, has_early_media: false })
-}
-
-fn refuses(status: u16) -> Script {
-    Script::of(Part::Refuses { after: Duration::from_secs(1), status, contact: None })
-}
-
-fn seconds(seconds: u64) -> Option<Duration> {
-    Some(Duration::from_secs(seconds))
-}
-
-fn status_of(seen: &Seen) -> Option<u16> {
-    match seen.end {
-        Some(dialog::Cause::Refused { status, .. }) => Some(status),
-        _ => None,
-    }
-}
-
-fn run<F: Future<Output = ()>>(test: impl FnOnce(u64) -> F) {
-    simulation::run(1, test);
-}
+use crate::agent::{Part, Script, address, rtp_port};
+use crate::mock::Mode;
+use crate::office::{Office, answers, calls, refuses, run, seconds, status_of};
+use crate::simulation::SERVER;
 
 #[test]
 fn two_phones_are_joined_and_the_end_of_one_ends_the_other() {
@@ -422,109 +333,6 @@ fn the_public_reaches_by_a_transfer_only_whom_it_reaches_without() {
             let (caller, phone) = (caller.await.unwrap(), phone.await.unwrap());
             assert_eq!((caller.answered, phone.invites), if is_public { (1, 1) } else { (0, 0) });
             assert_eq!(status_of(&caller), (!is_public).then_some(404));
-        });
-    }
-}
-
-#[test]
-fn rfc3261_8_1_3_4_a_redirection_is_followed() {
-    run(|seed| async move {
-        let mut office = Office::new(seed, |config| config.dialplan.context = "public".to_owned());
-        let caller = office.caller("one");
-        let part = |contact: String| Part::Refuses {
-            after: Duration::from_secs(1),
-            status: 302,
-            contact: Some(contact),
-        };
-        let _first = office.phone(1, Script::of(part(format!("sip:two@{}", SERVER.ip()))));
-        let _second = office.phone(2, Script { hang_up: seconds(5), ..answers(1) });
-        office.pass(4).await;
-        assert!(office.is_joined(0, 2));
-        office.close().await;
-        assert_eq!(caller.await.unwrap().answered, 1);
-    });
-}
-
-#[test]
-fn rfc3261_8_1_3_4_the_targets_of_a_redirection_are_called_in_the_order_of_q() {
-    run(|seed| async move {
-        let mut office = Office::new(seed, |config| config.calls.ring_step_s = 10);
-        let caller = office.caller("one");
-        let to = |name: &str, q: &str| format!("<sip:{name}@{}>;q={q}", SERVER.ip());
-        let contact = Some([to("both", "0.2"), to("two", "0.7")].join(", "));
-        let redirects = Part::Refuses { after: Duration::from_secs(1), status: 302, contact };
-        let is_busy = Part::Refuses { after: Duration::from_secs(4), status: 486, contact: None };
-        let _first = office.phone(1, Script::of(redirects));
-        let second = office.phone(2, Script::of(is_busy));
-        let _third = office.phone(3, Script { hang_up: seconds(9), ..answers(1) });
-        let fourth = office.phone(4, answers(20));
-        office.pass(4).await;
-        assert!(!office.is_joined(0, 3), "it waits for the second");
-        office.pass(4).await;
-        assert!(office.is_joined(0, 3));
-        office.close().await;
-        assert_eq!((second.await.unwrap().invites, fourth.await.unwrap().invites), (1, 1));
-        assert_eq!(caller.await.unwrap().answered, 1);
-    });
-}
-
-#[test]
-fn the_targets_of_a_redirection_have_their_turn_before_the_next_contact_of_a_user() {
-    run(|seed| async move {
-        let mut office = Office::new(seed, |config| {
-            config.calls.ring_contacts = RingContacts::InOrder;
-            config.calls.ring_step_s = 5;
-        });
-        let caller = office.caller("both");
-        let to = |name: &str, q: &str| format!("<sip:{name}@{}>;q={q}", SERVER.ip());
-        let contact = Some([to("one", "0.2"), to("two", "0.7")].join(", "));
-        let redirects = Part::Refuses { after: Duration::from_secs(1), status: 302, contact };
-        let _third = office.phone(3, Script::of(redirects));
-        let second = office.phone(2, answers(60));
-        let _first = office.phone(1, Script { hang_up: seconds(9), ..answers(2) });
-        let fourth = office.phone(4, answers(1));
-        office.pass(10).await;
-        assert!(
-            office.is_joined(0, 1),
-            "5 s after the redirection it was called, 2 s later it answered"
-        );
-        office.close().await;
-        assert_eq!((second.await.unwrap().invites, fourth.await.unwrap().invites), (1, 0));
-        assert_eq!(caller.await.unwrap().answered, 1);
-    });
-}
-
-#[test]
-fn a_redirection_in_a_circle_or_to_the_outside_is_not_followed() {
-    for contact in [format!("sip:one@{}", SERVER.ip()), format!("sip:x@{}", address(2))] {
-        run(|seed| async move {
-            let mut office = Office::new(seed, |_| {});
-            let caller = office.caller("one");
-            let contact = Some(contact);
-            let part = Part::Refuses { after: Duration::from_secs(1), status: 302, contact };
-            let first = office.phone(1, Script::of(part));
-            let outside = office.phone(2, answers(1));
-            office.close().await;
-            assert_eq!(status_of(&caller.await.unwrap()), Some(480));
-            assert_eq!((first.await.unwrap().invites, outside.await.unwrap().invites), (1, 0));
-        });
-    }
-}
-
-#[test]
-fn rfc3261_8_1_3_4_a_redirection_that_cannot_be_read_leads_nowhere() {
-    for contact in ["<>", "<garbage>", "*"] {
-        run(|seed| async move {
-            let mut office = Office::new(seed, |_| {});
-            let caller = office.caller("one");
-            let contact = Some(contact.to_owned());
-            let part = Part::Refuses { after: Duration::from_secs(1), status: 302, contact };
-            let phone = office.phone(1, Script::of(part));
-            office.pass(2).await;
-            assert!(office.simulation.is_idle());
-            office.close().await;
-            assert_eq!(status_of(&caller.await.unwrap()), Some(480));
-            assert_eq!(phone.await.unwrap().invites, 1);
         });
     }
 }

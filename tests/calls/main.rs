@@ -12,6 +12,8 @@ mod link;
 mod lossy;
 mod media;
 mod mock;
+mod office;
 mod orderly;
 mod phone;
+mod redirected;
 mod simulation;
