@@ -52,6 +52,8 @@ pub(super) struct ShardLink {
     pub(super) is_pending: AtomicBool,
     /// The shard was woken for it, or is to be as soon as the commanding thread has nothing else to do.
     pub(super) is_called: AtomicBool,
+    /// The shard sleeps for a frame at most, and looks at its queue then.
+    pub(super) is_up_soon: AtomicBool,
     /// A leg was dropped while the queue was full.
     pub(super) must_sweep: AtomicBool,
     pub(super) is_alive: AtomicBool,
@@ -66,11 +68,10 @@ impl ShardLink {
             TrySendError::Full(_) => CommandError::Full,
             TrySendError::Disconnected(_) => CommandError::Gone,
         });
-        // For these a frame is soon enough, and by then the shard is up as a rule.
         match &result {
             Err(_) => self.waker.wake(),
             Ok(()) if is_urgent => self.wake(),
-            Ok(()) => self.wake_later(),
+            Ok(()) => self.wake_unless_up_soon(),
         }
         result
     }
@@ -83,14 +84,21 @@ impl ShardLink {
         }
     }
 
-    /// Wakes the shard within a frame, unless it is up before.
-    fn wake_later(self: &Arc<Self>) {
-        self.is_pending.store(true, Ordering::Release);
-        // Not a mere load: a shard that resets it after this sees the command.
-        let is_called = self.is_called.fetch_or(false, Ordering::AcqRel);
-        if !is_called && !wakes::put_off_for_a_frame(self) {
+    /// Wakes the shard for what can wait for a frame, which one that plays something need not be
+    /// woken for.
+    fn wake_unless_up_soon(self: &Arc<Self>) {
+        // In this order, as in `may_sleep` in the other one: either sees what the other does.
+        self.is_pending.store(true, Ordering::SeqCst);
+        if !self.is_up_soon.load(Ordering::SeqCst) {
             self.wake();
         }
+    }
+
+    /// Whether the shard, which is going to sleep, may: not beyond a frame with something in its
+    /// queue that nobody wakes it for.
+    pub(super) fn may_sleep(&self, is_up_soon: bool) -> bool {
+        self.is_up_soon.store(is_up_soon, Ordering::SeqCst);
+        is_up_soon || !self.is_pending.load(Ordering::SeqCst)
     }
 
     /// The shard looks at its queue next.

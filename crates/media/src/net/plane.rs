@@ -453,6 +453,7 @@ impl Starting {
             waker: self.waker,
             is_pending: AtomicBool::new(false),
             is_called: AtomicBool::new(false),
+            is_up_soon: AtomicBool::new(false),
             must_sweep: AtomicBool::new(false),
             is_alive: AtomicBool::new(true),
             legs: AtomicUsize::new(0),

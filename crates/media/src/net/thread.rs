@@ -139,7 +139,9 @@ impl ShardThread {
         let now = Instant::now();
         let gather = self.gather(now);
         self.watch(gather.is_zero())?;
-        let block = self.unread.is_empty() && !self.has_more && self.set_timer(now, gather);
+        let block = self.unread.is_empty() && !self.has_more && self.set_timer(now, gather) && {
+            self.link.may_sleep(self.timer_set.is_some_and(|next| next <= now + FRAME))
+        };
         self.tokens.clear();
         self.tokens.append(&mut self.unread);
         self.tokens.extend(self.control.wait(block)?);

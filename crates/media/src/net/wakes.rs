@@ -9,16 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{control::ShardLink, pace::FRAME};
+use super::control::ShardLink;
 
 /// The shards that are still to be woken by this thread.
 #[derive(Default)]
 struct PutOff {
     links: Vec<Arc<ShardLink>>,
     since: Option<Instant>,
-    /// Those for whom it is enough to be up within a frame.
-    later: Vec<Arc<ShardLink>>,
-    later_since: Option<Instant>,
 }
 
 impl PutOff {
@@ -31,24 +28,12 @@ impl PutOff {
             }
         }
     }
-
-    fn wake_later(&mut self) {
-        self.later_since = None;
-        for link in self.later.drain(..) {
-            if link.is_pending.load(Ordering::Acquire)
-                && !link.is_called.swap(true, Ordering::AcqRel)
-            {
-                link.waker.wake();
-            }
-        }
-    }
 }
 
 /// A thread that ends wakes whom it has not woken yet.
 impl Drop for PutOff {
     fn drop(&mut self) {
         self.wake();
-        self.wake_later();
     }
 }
 
@@ -66,47 +51,27 @@ pub fn put_off_wakes() {
 
 /// Wakes the shards that the current thread has commanded, if the first of these commands waits for
 /// so long. Costs next to nothing when there are none.
-///
-/// The end of a leg waits for a frame, for a shard that is up for something else. Returns how much
-/// of that is left, if there is such: this is to be called again by then.
-pub fn wake_shards(waiting: Duration) -> Option<Duration> {
+pub fn wake_shards(waiting: Duration) {
     PUT_OFF.with_borrow_mut(|put_off| {
-        let put_off = put_off.as_mut()?;
+        let Some(put_off) = put_off else { return };
         let is_time = |since: Instant| waiting.is_zero() || since.elapsed() >= waiting;
         if put_off.since.is_some_and(is_time) {
             put_off.wake();
         }
-        let left = FRAME.saturating_sub(put_off.later_since?.elapsed());
-        if left.is_zero() {
-            put_off.wake_later();
-        }
-        (!left.is_zero()).then_some(left)
-    })
+    });
 }
 
 /// Remembers a shard that is to be woken; `false` when the current thread does not put wakes off.
 pub(super) fn put_off(link: &Arc<ShardLink>) -> bool {
-    remember(|put_off| {
+    // A thread that is ending has no such place any more.
+    let remembered = PUT_OFF.try_with(|put_off| {
+        let mut put_off = put_off.borrow_mut();
+        let put_off = put_off.as_mut()?;
         put_off.since.get_or_insert_with(Instant::now);
         put_off.links.push(Arc::clone(link));
-    })
-}
-
-/// Remembers a shard that is to be woken unless it is up within a frame; `false` when the current
-/// thread does not put wakes off.
-pub(super) fn put_off_for_a_frame(link: &Arc<ShardLink>) -> bool {
-    remember(|put_off| {
-        put_off.later_since.get_or_insert_with(Instant::now);
-        if !put_off.later.iter().any(|known| Arc::ptr_eq(known, link)) {
-            put_off.later.push(Arc::clone(link));
-        }
-    })
-}
-
-fn remember(how: impl FnOnce(&mut PutOff)) -> bool {
-    // A thread that is ending has no such place any more.
-    let is_done = PUT_OFF.try_with(|put_off| put_off.borrow_mut().as_mut().map(how).is_some());
-    is_done.unwrap_or(false)
+        Some(())
+    });
+    matches!(remembered, Ok(Some(())))
 }
 
 #[cfg(test)]
@@ -140,6 +105,7 @@ mod tests {
             waker,
             is_pending: AtomicBool::new(false),
             is_called: AtomicBool::new(false),
+            is_up_soon: AtomicBool::new(false),
             must_sweep: AtomicBool::new(false),
             is_alive: AtomicBool::new(true),
             legs: AtomicUsize::new(0),
@@ -189,34 +155,32 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_leg_waits_for_a_frame() {
+    fn the_end_of_a_leg_wakes_only_a_shard_that_sleeps_long() {
         std::thread::spawn(|| {
             let close = |link: &Arc<ShardLink>| {
                 let _ = link.send(Control::Command(1, Command::Close));
             };
             let (link, mut epoll, _queue) = shard_with_queue();
+            assert!(link.may_sleep(false));
             close(&link);
             assert!(is_woken(&mut epoll), "this thread puts nothing off");
             put_off_wakes();
             link.looks();
-            assert_eq!(wake_shards(Duration::ZERO), None);
+            assert!(link.may_sleep(false));
             close(&link);
-            close(&link);
-            let left = wake_shards(Duration::ZERO).expect("a frame has not passed");
-            assert!(left <= FRAME && !is_woken(&mut epoll));
-            std::thread::sleep(left);
-            assert_eq!(wake_shards(Duration::ZERO), None);
+            assert!(!is_woken(&mut epoll));
+            wake_shards(Duration::ZERO);
             assert!(is_woken(&mut epoll));
 
             link.looks();
+            assert!(link.may_sleep(true));
             close(&link);
+            wake_shards(Duration::ZERO);
+            assert!(!is_woken(&mut epoll), "it is up soon");
+            assert!(!link.may_sleep(false), "it was told something that nobody wakes it for");
             link.wake();
             wake_shards(Duration::ZERO);
             assert!(is_woken(&mut epoll), "something else was urgent");
-            link.looks();
-            std::thread::sleep(FRAME);
-            assert_eq!(wake_shards(Duration::ZERO), None);
-            assert!(!is_woken(&mut epoll), "it was up meanwhile");
         })
         .join()
         .unwrap();

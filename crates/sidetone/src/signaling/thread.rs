@@ -5,7 +5,6 @@
 //! them together; and the media shards are woken once for all that their calls have told them when
 //! nothing is left to do. Connections are served elsewhere: their ciphers keep no call waiting.
 
-use std::cell::Cell;
 use std::io;
 use std::thread;
 use std::time::Duration;
@@ -29,7 +28,8 @@ impl SignalingThread {
     /// When the system refuses it.
     pub fn start() -> io::Result<Self> {
         let mut builder = Builder::new_current_thread();
-        let runtime = builder.enable_all().on_thread_park(wake_or_rise).build()?;
+        let runtime =
+            builder.enable_all().on_thread_park(|| wake_shards(Duration::ZERO)).build()?;
         let handle = runtime.handle().clone();
         let (lives, ended) = oneshot::channel::<()>();
         thread::Builder::new().name("signaling".to_owned()).spawn(move || {
@@ -48,23 +48,5 @@ impl SignalingThread {
     /// While the guard lives, what the current thread spawns runs there.
     pub fn enter(&self) -> EnterGuard<'_> {
         self.handle.enter()
-    }
-}
-
-thread_local! {
-    /// Whether the thread will be up by the time that a shard is to be woken.
-    static RISES: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Wakes the shards before the thread sleeps, and sees to it that it is up again for those that
-/// can wait.
-fn wake_or_rise() {
-    if let Some(left) = wake_shards(Duration::ZERO)
-        && !RISES.replace(true)
-    {
-        tokio::spawn(async move {
-            tokio::time::sleep(left).await;
-            RISES.set(false);
-        });
     }
 }
