@@ -169,7 +169,7 @@ async fn call_and_give_up(mut port: SipPort, patience: Duration, callee: Callee)
     while !told.last().is_some_and(is_end) {
         tokio::select! {
             event = port.event() => match event {
-                Some(SipEvent::Leg(event)) => told.push(event),
+                Some(SipEvent::Leg(event)) => told.push(*event),
                 other => panic!("{other:?} after {told:?}"),
             },
             () = sleep_until(given_up), if !has_given_up => {
@@ -216,7 +216,7 @@ async fn events_until(port: &mut SipPort, wanted: impl Fn(&Event) -> bool) -> Ve
     let waiting = async {
         while !told.last().is_some_and(&wanted) {
             match port.event().await {
-                Some(SipEvent::Leg(event)) => told.push(event),
+                Some(SipEvent::Leg(event)) => told.push(*event),
                 other => panic!("{other:?} after {told:?}"),
             }
         }

@@ -98,8 +98,8 @@ pub struct Dial {
 /// What a SIP leg tells its call.
 #[derive(Debug)]
 pub enum SipEvent {
-    /// Something happened on the dialog.
-    Leg(dialog::Event),
+    /// Something happened on the dialog. Boxed, since a queue keeps room for many.
+    Leg(Box<dialog::Event>),
     /// The connection the peer was heard on last was closed.
     FlowClosed,
     /// The peer is heard on another connection.
@@ -110,11 +110,12 @@ impl SipEvent {
     /// The end of a leg that never came to send anything.
     pub(crate) fn unreachable(status: u16) -> SipEvent {
         let cause = dialog::Cause::Refused { status, contacts: Vec::new() };
-        SipEvent::Leg(dialog::Event::Ended { by: Party::Local, cause, reason: None })
+        let end = dialog::Event::Ended { by: Party::Local, cause, reason: None };
+        SipEvent::Leg(Box::new(end))
     }
 
     fn is_end(&self) -> bool {
-        matches!(self, SipEvent::Leg(dialog::Event::Ended { .. }))
+        matches!(self, SipEvent::Leg(event) if matches!(**event, dialog::Event::Ended { .. }))
     }
 }
 

@@ -101,7 +101,7 @@ impl<W: Wire> Signaling<W> {
         let (port, key, events) = SipPort::new(&dialer);
         let user = invitation.facts.user.as_deref().map(Box::from);
         self.legs.insert(key, leg, user, Some(id), events);
-        let call = calls::run(Arc::clone(&self.shared), invitation, port, place);
+        let call = Box::pin(calls::run(Arc::clone(&self.shared), invitation, port, place));
         tokio::spawn(async move {
             if AssertUnwindSafe(call).catch_unwind().await.is_err() {
                 error!("a call failed; this is a fault of Sidetone");

@@ -140,7 +140,7 @@ impl Dialing {
     fn end(self, cause: dialog::Cause) {
         let event = dialog::Event::Ended { by: dialog::Party::Local, cause, reason: None };
         // A new queue has room for its first event.
-        let _ = self.events.try_send(SipEvent::Leg(event));
+        let _ = self.events.try_send(SipEvent::Leg(Box::new(event)));
     }
 }
 

@@ -27,7 +27,7 @@ impl Leg {
 
     async fn on_sip(&mut self, event: Option<SipEvent>) -> Result<Notice, LegEnd> {
         match event {
-            Some(SipEvent::Leg(event)) => return self.on_dialog(event).await,
+            Some(SipEvent::Leg(event)) => return self.on_dialog(*event).await,
             Some(SipEvent::FlowClosed) => {
                 self.silence.is_flow_closed = true;
                 if self.media.is_none() {

@@ -51,7 +51,7 @@ impl Legs {
                 self.act(key, action, transactions, metrics, now);
             } else if let Some(event) = entry.leg.poll_event() {
                 let is_over = matches!(event, Event::Ended { .. });
-                entry.tell(SipEvent::Leg(event), now);
+                entry.tell(SipEvent::Leg(Box::new(event)), now);
                 if is_over && entry.events.take().is_some() {
                     self.live -= 1;
                 }
