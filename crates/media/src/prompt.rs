@@ -239,7 +239,7 @@ impl PromptStore {
     /// # Errors
     /// The script cannot be played.
     pub fn tone(&self, script: &ToneScript, codec: Codec) -> Result<Arc<Track>, Error> {
-        let key = (format!("{script:?}"), codec);
+        let key = (script.bits(), codec);
         if let Some(track) = lock(&self.tones).find(&key) {
             return Ok(track);
         }
@@ -310,8 +310,8 @@ impl PromptStore {
     }
 }
 
-/// The script as it is written, and the codec.
-type ToneKey = (String, Codec);
+/// The script as [`ToneScript::bits`] has it, and the codec.
+type ToneKey = (Vec<u32>, Codec);
 
 /// A prompt, the codec, and dB.
 type VolumeKey = (String, Codec, i8);

@@ -31,6 +31,7 @@ use dialog::{Failure, Settings, outside};
 use media::net::{PortMap, wake_shards};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
@@ -116,7 +117,7 @@ pub struct Signaling<W> {
     transactions: TransactionLayer,
     legs: Legs,
     /// Calls that have no flow yet.
-    dialing: HashMap<LegKey, Dialing>,
+    dialing: FxHashMap<LegKey, Dialing>,
     inbox: mpsc::Receiver<Order>,
     counted: transaction::Counters,
     advertised: BTreeMap<IpAddr, IpAddr>,
@@ -163,7 +164,7 @@ impl<W: Wire> Signaling<W> {
             legs: Legs::new(Arc::new(settings)),
             rng,
             stateless_tag,
-            dialing: HashMap::new(),
+            dialing: FxHashMap::default(),
             inbox: inbox.0,
             counted: transaction::Counters::default(),
             advertised: config.advertised,

@@ -28,9 +28,19 @@ fn request_key(request: &Message, method: &Method) -> Option<Key> {
     let via = request.via()?;
     match via.unique_branch() {
         Some(branch) => {
-            let host = via.host().to_ascii_lowercase();
-            let port = via.port().unwrap_or(0);
-            Some(format!("{method} {branch} {host}:{port}").into())
+            let (method, host) = (method.as_str(), via.host());
+            let mut key = String::with_capacity(method.len() + branch.len() + host.len() + 8);
+            for part in [method, " ", &branch, " "] {
+                key.push_str(part);
+            }
+            let host_start = key.len();
+            key.push_str(host);
+            key[host_start..].make_ascii_lowercase();
+            if let Some(port) = via.port() {
+                key.push(':');
+                key.push_str(&port.to_string());
+            }
+            Some(key.into())
         }
         None => key_without_cookie(request, method, &via),
     }

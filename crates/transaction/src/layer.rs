@@ -10,6 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use rustc_hash::FxHashMap;
 use slab::Slab;
 use transport::{Flow, FlowId, Message};
 
@@ -51,7 +52,7 @@ pub struct TransactionLayer {
     client_keys: HashMap<Key, u32>,
     server_keys: HashMap<Key, u32>,
     /// Requests outside dialogs, by what the copies of a forked one share.
-    merges: HashMap<u64, u32>,
+    merges: FxHashMap<u64, u32>,
     /// The client transactions of each stream, for when it closes.
     streams: HashMap<FlowId, BTreeSet<u32>>,
     /// Requests in datagrams that nothing has come back to, by socket and peer, for when the network
@@ -77,7 +78,7 @@ impl TransactionLayer {
             servers: Slab::new(),
             client_keys: HashMap::new(),
             server_keys: HashMap::new(),
-            merges: HashMap::new(),
+            merges: FxHashMap::default(),
             streams: HashMap::new(),
             unanswered: BTreeSet::new(),
             schedule: Schedule::default(),

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::memchr;
+
 use crate::method::is_token;
 use crate::{Fault, Method, Name, split};
 
@@ -211,13 +213,17 @@ fn rescue(bytes: &[u8], mut position: usize, index: &mut Index) {
 /// noted: some readers end a line at it, others do not, so it is refused.
 fn next_line(bytes: &[u8], start: usize) -> Option<RawLine> {
     let rest = bytes.get(start..)?;
-    let feed = start + rest.iter().position(|&byte| byte == b'\n')?;
+    let feed = start + memchr(b'\n', rest)?;
     let line = bytes.get(start..feed)?;
     let (end, body) = match line.split_last() {
         Some((b'\r', body)) => (feed - 1, body),
         _ => (feed, line),
     };
-    Some(RawLine { content: start..end, next: feed + 1, has_bare_cr: body.contains(&b'\r') })
+    Some(RawLine {
+        content: start..end,
+        next: feed + 1,
+        has_bare_cr: memchr(b'\r', body).is_some(),
+    })
 }
 
 /// Reads a request line or a status line. `None` if it is neither, not even a broken request line.
@@ -267,7 +273,7 @@ fn status_line(line: &[u8], offset: usize) -> Option<Start> {
 /// Splits `name: value`. Blanks before the colon are allowed (RFC 3261 §7.3.1).
 fn header_line(bytes: &[u8], content: Range<usize>) -> Option<Line> {
     let line = bytes.get(content.clone())?;
-    let colon = line.iter().position(|&byte| byte == b':')?;
+    let colon = memchr(b':', line)?;
     let before = line.get(..colon)?;
     let name_length = before.iter().rposition(|byte| !matches!(byte, b' ' | b'\t'))? + 1;
     let name = before.get(..name_length)?;
@@ -276,16 +282,10 @@ fn header_line(bytes: &[u8], content: Range<usize>) -> Option<Line> {
     }
     let after = line.get(colon + 1..)?;
     let value = split::trim(after);
-    let value_start = match value.is_empty() {
-        true => content.end,
-        false => {
-            let blanks = after.iter().position(|byte| !b" \t\r\n".contains(byte))?;
-            content.start + colon + 1 + blanks
-        }
+    let value = match value.is_empty() {
+        true => Span::new(content.end, content.end),
+        false => Span::of_part(bytes, value),
     };
-    Some(Line {
-        name: Name::parse(name),
-        name_text: Span::new(content.start, content.start + name_length),
-        value: Span::new(value_start, value_start + value.len()),
-    })
+    let name_text = Span::new(content.start, content.start + name_length);
+    Some(Line { name: Name::parse(name), name_text, value })
 }

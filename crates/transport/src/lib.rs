@@ -41,7 +41,7 @@ pub use index::{Framing, Limits};
 pub use message::{CSeq, HeaderLine, Message};
 pub use method::{Method, Token};
 pub use name::Name;
-pub use name_addr::NameAddr;
+pub use name_addr::{NameAddr, tag_of};
 pub use split::Param;
 pub use uri::{Host, Scheme, Uri};
 pub use validate::{Policy, Rejection, next_max_forwards, validate};

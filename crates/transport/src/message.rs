@@ -373,12 +373,12 @@ fn cseq_words(value: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn has_fold(bytes: &[u8]) -> bool {
-    bytes.contains(&b'\n')
+    memchr::memchr(b'\n', bytes).is_some()
 }
 
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     match has_fold(bytes) {
         true => Cow::Owned(String::from_utf8_lossy(&split::unfold(bytes)).into_owned()),
-        false => String::from_utf8_lossy(bytes),
+        false => split::text(bytes),
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
+use memchr::memchr;
 
 use crate::split::{self, Param};
 use crate::{Error, Uri};
@@ -75,9 +76,9 @@ impl fmt::Debug for NameAddr {
     }
 }
 
-/// The tag of an address that is not built, as it was written: what a dialog or transaction is
-/// looked up by.
-pub(crate) fn tag_of(text: &[u8]) -> Option<&[u8]> {
+/// The tag in a From or To of which nothing else is wanted, as it was written: what a dialog or
+/// transaction is looked up by.
+pub fn tag_of(text: &[u8]) -> Option<&[u8]> {
     let ranges = Ranges::of(text)?;
     split::find_param(text.get(ranges.params)?, "tag")?.value
 }
@@ -95,10 +96,10 @@ impl Ranges {
             b'"' => {
                 let end = start + split::quoted_end(text.get(start..)?)?;
                 let after = text.get(end..)?;
-                let bracket = end + after.iter().position(|&byte| byte == b'<')?;
+                let bracket = end + memchr(b'<', after)?;
                 split::trim(text.get(end..bracket)?).is_empty().then_some((end, bracket))?
             }
-            _ => match text.iter().position(|&byte| byte == b'<') {
+            _ => match memchr(b'<', text) {
                 Some(bracket) => {
                     let display = split::trim(text.get(start..bracket)?);
                     display.iter().all(|&byte| is_display(byte)).then_some(())?;
@@ -108,7 +109,7 @@ impl Ranges {
             },
         };
         let (display_end, open) = bracket;
-        let close = open + text.get(open..)?.iter().position(|&byte| byte == b'>')?;
+        let close = open + memchr(b'>', text.get(open..)?)?;
         split::are_params(text.get(close + 1..)?).then_some(Ranges {
             display: start..display_end,
             uri: open + 1..close,
@@ -119,7 +120,7 @@ impl Ranges {
     /// RFC 3261 §20.10: without brackets all parameters are the header's, and the URI may have
     /// no comma, question mark or semicolon.
     fn without_brackets(text: &[u8], start: usize) -> Option<Ranges> {
-        let end = text.iter().position(|&byte| byte == b';').unwrap_or(text.len());
+        let end = memchr(b';', text).unwrap_or(text.len());
         let uri = split::trim(text.get(start..end)?);
         let params = end..text.len();
         let is_plain = !uri.iter().any(|byte| b",?\"".contains(byte));
@@ -134,7 +135,8 @@ impl Ranges {
 /// What an unquoted display name may hold. The grammar wants tokens; phones also send brackets,
 /// slashes and Latin-1, none of which can be mistaken for anything else here.
 fn is_display(byte: u8) -> bool {
-    !byte.is_ascii_control() && !b"\"<>,;\\".contains(&byte) || byte == b'\t'
+    !byte.is_ascii_control() && !matches!(byte, b'"' | b'<' | b'>' | b',' | b';' | b'\\')
+        || byte == b'\t'
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use memchr::{memchr, memchr3};
+
 /// One `;name=value`. The value keeps its quotes; see [`Param::text`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Param<'a> {
@@ -69,7 +71,9 @@ pub(crate) fn are_params(bytes: &[u8]) -> bool {
 fn is_param_value(value: &[u8]) -> bool {
     match value {
         [b'"', ..] => quoted_end(value) == Some(value.len()),
-        _ => !value.iter().any(|byte| b"\"<>, \t\r\n".contains(byte)),
+        _ => !value
+            .iter()
+            .any(|byte| matches!(byte, b'"' | b'<' | b'>' | b',' | b' ' | b'\t' | b'\r' | b'\n')),
     }
 }
 
@@ -92,10 +96,10 @@ pub(crate) fn quoted_end(bytes: &[u8]) -> Option<usize> {
 pub fn unquote(bytes: &[u8]) -> Cow<'_, str> {
     let inner = match bytes {
         [b'"', inner @ .., b'"'] => inner,
-        other => return String::from_utf8_lossy(other),
+        other => return text(other),
     };
-    if !inner.contains(&b'\\') {
-        return String::from_utf8_lossy(inner);
+    if memchr(b'\\', inner).is_none() {
+        return text(inner);
     }
     let mut plain = Vec::with_capacity(inner.len());
     let mut escaped = false;
@@ -108,6 +112,15 @@ pub fn unquote(bytes: &[u8]) -> Cow<'_, str> {
         }
     }
     Cow::Owned(String::from_utf8_lossy(&plain).into_owned())
+}
+
+/// Bytes that came as text: the replacement character stands for what is not UTF-8. They hardly
+/// ever are anything but ASCII, which is found out faster than where it ends.
+pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
 }
 
 /// Writes `text` as a quoted string, with its quotes and backslashes escaped. Control characters
@@ -173,7 +186,7 @@ pub(crate) fn ip(text: &str) -> Option<IpAddr> {
 }
 
 fn param(text: &[u8]) -> Param<'_> {
-    match text.iter().position(|&byte| byte == b'=') {
+    match memchr(b'=', text) {
         Some(equals) => Param {
             name: trim(text.get(..equals).unwrap_or_default()),
             value: Some(trim(text.get(equals + 1..).unwrap_or_default())),
@@ -195,8 +208,7 @@ impl<'a> Iterator for Split<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.rest?;
         // Most values have neither quotes nor brackets before the next separator.
-        let first =
-            rest.iter().position(|&byte| matches!(byte, b'"' | b'<') || byte == self.separator);
+        let first = memchr3(self.separator, b'"', b'<', rest);
         let is_plain = first.is_none_or(|first| rest.get(first) == Some(&self.separator));
         let end = match is_plain {
             true => first,

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use memchr::{memchr, memrchr};
 
 use crate::split::{self, Param};
 use crate::{Error, TransportKind};
@@ -64,16 +65,16 @@ impl Uri {
     /// is not UTF-8, a missing scheme, and for `sip` and `sips` a host or port that is none.
     pub fn parse(text: Bytes) -> Result<Uri, Error> {
         let plain = std::str::from_utf8(&text).map_err(|_| Error::MalformedUri)?;
-        if plain.bytes().any(|byte| byte <= b' ' || matches!(byte, b'<' | b'>' | b'"' | 0x7f)) {
+        if text.iter().any(|byte| matches!(byte, 0..=b' ' | b'<' | b'>' | b'"' | 0x7f)) {
             return Err(Error::MalformedUri);
         }
-        let colon = plain.find(':').ok_or(Error::MalformedUri)?;
+        let colon = memchr(b':', &text).ok_or(Error::MalformedUri)?;
         let (scheme_text, rest) = (&plain[..colon], colon + 1);
         let end = plain.len();
         let (scheme, parts) = if scheme_text.eq_ignore_ascii_case("sip") {
-            (Scheme::Sip, sip_parts(plain, rest)?)
+            (Scheme::Sip, sip_parts(&text, rest)?)
         } else if scheme_text.eq_ignore_ascii_case("sips") {
-            (Scheme::Sips, sip_parts(plain, rest)?)
+            (Scheme::Sips, sip_parts(&text, rest)?)
         } else if scheme_text.eq_ignore_ascii_case("tel") {
             (Scheme::Tel, tel_parts(plain, rest)?)
         } else if is_scheme(scheme_text) {
@@ -242,12 +243,12 @@ struct Parts {
 
 /// The parts of `sip:` and `sips:`. The userinfo goes up to the last `@`: before it `;`, `?` and
 /// `/` are plain characters.
-fn sip_parts(text: &str, start: usize) -> Result<Parts, Error> {
+fn sip_parts(text: &[u8], start: usize) -> Result<Parts, Error> {
     let mut parts = Parts::default();
     let mut host_start = start;
-    if let Some(at) = text.rfind('@').filter(|&at| at >= start) {
+    if let Some(at) = memrchr(b'@', text).filter(|&at| at >= start) {
         host_start = at + 1;
-        let colon = text[start..at].find(':').map(|offset| start + offset);
+        let colon = memchr(b':', &text[start..at]).map(|offset| start + offset);
         let user = start..colon.unwrap_or(at);
         if user.is_empty() {
             return Err(Error::MalformedUri);
@@ -255,13 +256,12 @@ fn sip_parts(text: &str, start: usize) -> Result<Parts, Error> {
         parts.user = Some(user);
         parts.password = colon.map(|colon| colon + 1..at);
     }
-    let rest = &text[host_start..];
-    let question = rest.find('?').map(|offset| host_start + offset);
+    let question = memchr(b'?', &text[host_start..]).map(|offset| host_start + offset);
     let params_end = question.unwrap_or(text.len());
-    let params_start = text[host_start..params_end].find(';').map(|offset| host_start + offset);
+    let params_start =
+        memchr(b';', &text[host_start..params_end]).map(|offset| host_start + offset);
     let params_start = params_start.unwrap_or(params_end);
-    let (host, port) =
-        host_and_port(&text.as_bytes()[host_start..params_start]).ok_or(Error::MalformedUri)?;
+    let (host, port) = host_and_port(&text[host_start..params_start]).ok_or(Error::MalformedUri)?;
     parts.host = host_start + host.start..host_start + host.end;
     parts.port = port;
     parts.params = params_start..params_end;
@@ -290,7 +290,8 @@ pub(crate) fn host_and_port(bytes: &[u8]) -> Option<(Range<usize>, Option<u16>)>
             close + 1
         }
         _ => {
-            let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
+            let is_host =
+                |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
             let end = bytes.iter().position(|byte| !is_host(byte)).unwrap_or(bytes.len());
             (end > 0).then_some(end)?
         }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use super::{
@@ -95,7 +96,7 @@ pub struct Shard {
     pub(super) random: StdRng,
     pub(super) legs: Slab<Leg>,
     generation: u32,
-    pub(super) by_serial: HashMap<u64, LegKey>,
+    pub(super) by_serial: FxHashMap<u64, LegKey>,
     pub(super) by_address: HashMap<SocketAddr, LegKey>,
     pub(super) by_ufrag: HashMap<String, LegKey>,
     pub(super) slots: Slots,
@@ -121,7 +122,7 @@ impl Shard {
             random: StdRng::seed_from_u64(seed),
             legs: Slab::new(),
             generation: 0,
-            by_serial: HashMap::new(),
+            by_serial: FxHashMap::default(),
             by_address: HashMap::new(),
             by_ufrag: HashMap::new(),
             slots: Slots::new(),

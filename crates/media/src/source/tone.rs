@@ -29,6 +29,16 @@ pub struct ToneStep {
 }
 
 impl ToneScript {
+    /// All of it in numbers, which no other script has: to be found by.
+    pub(crate) fn bits(&self) -> Vec<u32> {
+        let mut bits = Vec::with_capacity(8 * self.steps.len());
+        for ToneStep { on_ms, off_ms, frequencies_hz, level_dbm0 } in &self.steps {
+            bits.extend([*on_ms, *off_ms, level_dbm0.to_bits(), frequencies_hz.len() as u32]);
+            bits.extend(frequencies_hz.iter().map(|frequency| frequency.to_bits()));
+        }
+        bits
+    }
+
     /// A single frequency without end.
     pub fn continuous(frequency_hz: f32, level_dbm0: f32) -> Self {
         let frequencies_hz = vec![frequency_hz];

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use dialog::state::State;
 use dialog::{Body, Failure, Leg, Purpose, Settings};
 use dialplan::Cause;
+use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 use transaction::{ClientId, Peak, ServerId, TransactionLayer};
@@ -38,12 +39,12 @@ impl LegKey {
 pub(super) struct Legs {
     settings: Arc<Settings>,
     /// Boxed, since the table keeps room for more than there are.
-    table: HashMap<LegKey, Box<Entry>>,
+    table: FxHashMap<LegKey, Box<Entry>>,
     /// By our tag, which no other leg has, whatever tags its peers have.
     by_tag: HashMap<Box<str>, LegKey>,
     /// Requests of the peers within dialogs, and what began the legs.
-    by_server: HashMap<ServerId, (LegKey, Method)>,
-    by_client: HashMap<ClientId, (LegKey, Purpose)>,
+    by_server: FxHashMap<ServerId, (LegKey, Method)>,
+    by_client: FxHashMap<ClientId, (LegKey, Purpose)>,
     /// Legs whose peer was heard last on a connection.
     by_flow: BTreeSet<(FlowId, LegKey)>,
     deadlines: BTreeSet<(Instant, LegKey)>,
@@ -81,10 +82,10 @@ impl Legs {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
         Legs {
             settings,
-            table: HashMap::new(),
+            table: FxHashMap::default(),
             by_tag: HashMap::new(),
-            by_server: HashMap::new(),
-            by_client: HashMap::new(),
+            by_server: FxHashMap::default(),
+            by_client: FxHashMap::default(),
             by_flow: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             lost: BTreeSet::new(),

@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use memchr::{memchr, memmem};
 use rand::Rng as _;
 use tracing::debug;
-use transport::{Flow, Message, Method, NameAddr, ResponseWriter, routing};
+use transport::{Flow, Message, Method, ResponseWriter, routing, tag_of};
 
 use super::{Event, Key, Owner, TransactionLayer, slot_of};
 use crate::action::ServerAction;
@@ -127,7 +128,7 @@ impl TransactionLayer {
         let invite = invite.and_then(|slot| Some((slot, self.servers.get(slot as usize)?)));
         let tag = invite.and_then(|(_, server)| match &server.accepted_tag {
             Some(tag) => Some(tag.to_string()),
-            None => local_tag(server.response.as_ref()?),
+            None => local_tag(server.response.as_ref()?).map(str::to_owned),
         });
         let cancelled = invite
             .filter(|(_, server)| server.machine.is_cancellable())
@@ -323,12 +324,11 @@ fn write_response(request: &Message, flow: &Flow, status: u16, tag: Option<&str>
 
 /// The tag that the user gave the INVITE; a CANCEL is answered with the same (RFC 3261 §9.2).
 /// `response` is of our own writer, which begins each field on a line of its own.
-fn local_tag(response: &Bytes) -> Option<String> {
+fn local_tag(response: &[u8]) -> Option<&str> {
     const TO: &[u8] = b"\r\nTo: ";
-    let start = response.windows(TO.len()).position(|bytes| bytes == TO)? + TO.len();
-    let length = response.get(start..)?.iter().position(|byte| *byte == b'\r')?;
-    let to = NameAddr::parse(response.slice(start..start + length)).ok()?;
-    to.tag().map(|tag| tag.into_owned())
+    let value = response.get(memmem::find(response, TO)? + TO.len()..)?;
+    let tag = tag_of(value.get(..memchr(b'\r', value)?)?)?;
+    std::str::from_utf8(tag).ok()
 }
 
 #[cfg(test)]
