@@ -26,6 +26,7 @@ pub mod called;
 mod description;
 pub mod digest;
 pub mod error;
+pub mod exchange;
 pub mod forwarder;
 pub mod micro;
 pub mod net;

@@ -46,6 +46,19 @@ fn the_prompt_is_heard_from_its_first_frame_and_the_server_hangs_up() {
 }
 
 #[test]
+fn a_caller_hears_something_as_soon_as_the_call_is_answered() {
+    let server = Server::start("");
+    for number in ["9197", "07010002000"] {
+        let mut phone = Phone::udp(server.address("udp"));
+        let began = Instant::now();
+        phone.call(number);
+        let waited = phone.first_packet(Duration::from_secs(2)) - began;
+        phone.hang_up();
+        assert!(waited < Duration::from_millis(500), "{waited:?} for {number}");
+    }
+}
+
+#[test]
 fn what_is_said_to_9196_comes_back_unchanged() {
     let server = Server::start("");
     for mut phone in [Phone::udp(server.address("udp")), Phone::tcp(server.address("tcp"))] {

@@ -12,6 +12,7 @@ use super::{Plan, SETTLE, TONE, end, json, lost_calls};
 use crate::baseline;
 use crate::called::Called;
 use crate::error::Error;
+use crate::exchange;
 use crate::report::{Report, Row, Section};
 use crate::server::Server;
 use crate::setups::{Progress, SetUpLoad, SetUpOptions, SetUpReport};
@@ -75,8 +76,11 @@ fn cost(plan: &Plan, report: &mut Report, is_bridged: bool) -> Result<(), Error>
     let mut rows = vec![
         Row::new("server CPU per call", measured.cost_us(), "µs").target(site.target_us()),
         Row::new("the same", measured.cost_us(), "µs").times(baseline.tight_ns / 1e3),
-        Row::new("calls set up and ended", measured.rate(), "1/s"),
     ];
+    if !is_bridged {
+        rows.push(bare(plan.setup_rate)?.times(baseline.tight_ns / 1e3));
+    }
+    rows.push(Row::new("calls set up and ended", measured.rate(), "1/s"));
     measured.details(&mut rows, "call");
     latency_rows(&mut rows, &load);
     lost_calls(&mut report.failures, &title, load.calls, load.ended, load.bad());
@@ -122,6 +126,9 @@ pub fn flood(
         Row::new("server CPU per call", cpu_s * 1e6 / load.ended as f64, "µs")
             .target(site.target_us()),
     ];
+    if !is_bridged {
+        rows.push(bare(rate)?);
+    }
     latency_rows(&mut rows, &load);
     rows.push(Row::new("server memory before", before_kb, "kB"));
     if at_end >= 10 {
@@ -221,6 +228,12 @@ impl Watch<'_> {
         }
         Ok(())
     }
+}
+
+/// What the system calls of a set-up cost here, in this rhythm.
+fn bare(rate: f64) -> Result<Row, Error> {
+    let name = "its datagrams and ports, and nothing else";
+    Ok(Row::new(name, exchange::measure(rate)? / 1e3, "µs"))
 }
 
 fn latency_rows(rows: &mut Vec<Row>, load: &SetUpReport) {
