@@ -22,8 +22,9 @@ impl PutOff {
     fn wake(&mut self) {
         self.since = None;
         for link in self.links.drain(..) {
-            // A shard that was up meanwhile has taken its commands.
-            if link.is_pending.load(Ordering::Acquire) {
+            // A shard that was up since it was called has taken its commands. Not so one that took
+            // them right before: it has to be woken, or would be taken for called from then on.
+            if link.is_called.load(Ordering::Acquire) {
                 link.waker.wake();
             }
         }
@@ -181,6 +182,23 @@ mod tests {
             link.wake();
             wake_shards(Duration::ZERO);
             assert!(is_woken(&mut epoll), "something else was urgent");
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn a_shard_that_took_its_command_before_it_was_called_is_woken_all_the_same() {
+        std::thread::spawn(|| {
+            put_off_wakes();
+            let (link, mut epoll) = shard();
+            // What `wake` does, with the shard at work in the middle of it.
+            link.is_pending.store(true, Ordering::Release);
+            link.looks();
+            link.is_called.swap(true, Ordering::AcqRel);
+            put_off(&link);
+            wake_shards(Duration::ZERO);
+            assert!(is_woken(&mut epoll), "it would be taken for called from then on");
         })
         .join()
         .unwrap();
