@@ -250,7 +250,8 @@ pub enum LegEvent {
         /// How long.
         since: Duration,
     },
-    /// The peer is heard again after [`LegEvent::Quiet`].
+    /// The peer is heard again after [`LegEvent::Quiet`] or [`LegFailure::PeerClosed`], or what it was
+    /// to send before is over.
     Heard,
     /// The leg cannot carry media; it stays open until it is closed.
     Failed {

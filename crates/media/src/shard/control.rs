@@ -7,9 +7,7 @@ use std::{
 };
 
 use super::{
-    command::{
-        Command, ECHO_DELAY_MAX, LegEvent, LegFailure, LegId, PlayEnd, PlayToken, Repeat, Update,
-    },
+    command::{Command, ECHO_DELAY_MAX, LegEvent, LegId, PlayEnd, PlayToken, Repeat, Update},
     core::Shard,
     delay::DelayRing,
     leg::{Bridge, FAREWELL_WAIT, Format, Leg, Mode, Play, Transport},
@@ -184,10 +182,12 @@ impl Shard {
         if !sent || before != Some(format.codec) {
             leg.outbound.forget_source();
         }
+        let mut is_forgiven = false;
         if !std::mem::replace(&mut leg.receives, negotiated.direction.receives()) {
             leg.passages = leg.passages.wrapping_add(1);
             leg.last_heard = now;
-            leg.is_quiet = false;
+            // Who was told of the silence before counts on from there otherwise.
+            is_forgiven = std::mem::take(&mut leg.is_quiet);
         }
         let mut starts = false;
         match (&mut leg.transport, negotiated.remote) {
@@ -224,6 +224,9 @@ impl Shard {
             // A leg stays what it was opened as.
             (Transport::Plain(_), RemoteMedia::WebRtc(_))
             | (Transport::WebRtc(_), RemoteMedia::Plain { .. }) => {}
+        }
+        if is_forgiven {
+            self.event(key, LegEvent::Heard);
         }
         if starts {
             self.start_sending(key, now);
@@ -294,11 +297,11 @@ impl Shard {
         let digits = [(event, leg.cold.passes_event), (tones, false)];
         let said = leg.cold.farewell.take_if(|at| *at + FAREWELL_WAIT <= now);
         let has_left = said.is_some_and(|at| leg.last_heard <= at);
-        if has_left {
-            self.event(key, LegEvent::Failed { reason: LegFailure::PeerClosed });
-        }
         if falls_quiet {
             self.event(key, LegEvent::Quiet { since: silence });
+        }
+        if has_left {
+            self.peer_closed(key, None);
         }
         for (event, is_passed_on) in digits {
             if let Some(event) = event {

@@ -191,6 +191,7 @@ impl Shard {
                 quiet_after: open.parameters.quiet_after,
                 starts_at: None,
                 farewell: None,
+                closed_at: None,
                 rtcp_at: None,
                 dtmf: DtmfReceiver::default(),
                 passes_event: false,

@@ -92,6 +92,15 @@ impl Shard {
         }
     }
 
+    /// The peer has closed its media, as far as anyone can tell. What is heard of it later than what
+    /// was on its way when it said so, at `said_at`, is the end of that silence.
+    pub(super) fn peer_closed(&mut self, key: LegKey, said_at: Option<Instant>) {
+        let Some(leg) = self.leg(key) else { return };
+        leg.cold.closed_at = said_at;
+        leg.is_quiet = true;
+        self.event(key, LegEvent::Failed { reason: LegFailure::PeerClosed });
+    }
+
     /// Handles datagrams that had to wait, as many as a tick has room for.
     pub(super) fn run_waiting_handshakes(&mut self, now: Instant, transmits: &mut impl Transmits) {
         let tick = self.clock.tick(now);
@@ -171,9 +180,7 @@ impl Shard {
                 };
                 self.event(key, LegEvent::Failed { reason });
             }
-            Some(AssociationEvent::PeerClosed) => {
-                self.event(key, LegEvent::Failed { reason: LegFailure::PeerClosed });
-            }
+            Some(AssociationEvent::PeerClosed) => self.peer_closed(key, Some(now)),
         }
         self.arm(key);
     }

@@ -171,6 +171,8 @@ pub(crate) struct Cold {
     pub(crate) starts_at: Option<Instant>,
     /// The peer may have said that it closes: when it said so.
     pub(crate) farewell: Option<Instant>,
+    /// When it certainly said so.
+    pub(crate) closed_at: Option<Instant>,
     pub(crate) rtcp_at: Option<Instant>,
     pub(crate) dtmf: DtmfReceiver,
     /// Whether the event that comes is passed on.

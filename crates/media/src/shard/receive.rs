@@ -6,7 +6,7 @@ use super::{
     command::LegEvent,
     core::Shard,
     counters::{Discard, MediaStage, StunResult},
-    leg::{Bridge, Mode, Transport},
+    leg::{Bridge, FAREWELL_WAIT, Mode, Transport},
     meaning::{Meta, kind_of, meaning},
     send::{self, Context},
     source::Verdict,
@@ -498,6 +498,10 @@ impl Shard {
     pub(super) fn heard(&mut self, key: LegKey, now: Instant) {
         let Some(leg) = self.leg(key) else { return };
         leg.last_heard = now;
+        if leg.cold.closed_at.is_some_and(|at| now < at + FAREWELL_WAIT) {
+            return;
+        }
+        leg.cold.closed_at = None;
         if std::mem::take(&mut leg.is_quiet) {
             self.event(key, LegEvent::Heard);
             self.arm(key);

@@ -285,6 +285,24 @@ fn silence_and_its_end_are_reported() {
 }
 
 #[test]
+fn silence_before_a_hold_is_over_with_it() {
+    let mut world = World::new();
+    let mut parameters = LegParameters::answering(plain(PEER));
+    parameters.quiet_after = Duration::from_secs(7);
+    let (key, _) = world.open(parameters, None);
+    world.advance(Duration::from_secs(8));
+    let is_quiet = |event: &LegEvent| matches!(event, LegEvent::Quiet { .. });
+    assert!(world.events_of(key).iter().any(is_quiet));
+    for direction in [Direction::SendOnly, Direction::SendRecv] {
+        let mut negotiated = plain(PEER);
+        negotiated.direction = direction;
+        world.command(key, Command::Update(Box::new(Update { negotiated, ice: None })));
+        let is_over = world.events_of(key).contains(&LegEvent::Heard);
+        assert_eq!(is_over, direction == Direction::SendRecv);
+    }
+}
+
+#[test]
 fn a_held_peer_may_be_silent() {
     let mut world = World::new();
     let (key, _) = world.open_plain(PEER, "192.0.2.1");

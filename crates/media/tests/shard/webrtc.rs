@@ -273,6 +273,21 @@ fn a_page_that_closes_late_is_noticed_and_a_forged_farewell_is_not_believed() {
 }
 
 #[test]
+fn a_page_that_is_heard_after_its_farewell_is_there() {
+    for (silent_ms, is_there) in [(500, false), (1500, true)] {
+        let mut world = World::new();
+        let mut browser = Browser::new(&world, BROWSER);
+        let (key, _) = browser.open(&mut world);
+        browser.connect(&mut world);
+        browser.association.close(world.now);
+        browser.read(&mut world);
+        world.advance_ms(silent_ms);
+        browser.say(&mut world, &[1; 160]);
+        assert_eq!(world.events_of(key).contains(&LegEvent::Heard), is_there, "{silent_ms} ms");
+    }
+}
+
+#[test]
 fn many_handshakes_at_once_are_spread_over_ticks_and_all_complete() {
     let mut world = World::new();
     let mut browsers: Vec<_> =

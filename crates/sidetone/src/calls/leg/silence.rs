@@ -34,8 +34,11 @@ impl Silence {
         self.since.get_or_insert(since);
     }
 
+    /// The peer is heard again, or has never been gone: an alert can be forged, and a page may come
+    /// back with another connection.
     pub(super) fn ended(&mut self) {
         self.since = None;
+        self.closed_at = None;
     }
 
     /// A page that hangs up closes its media before its BYE arrives.
