@@ -82,6 +82,27 @@ fn contacts_are_called_in_order_of_their_q_where_that_is_wanted() {
 }
 
 #[test]
+fn who_heard_one_that_was_called_hears_a_ringback_when_the_next_one_is() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |config| {
+            config.calls.ring_contacts = RingContacts::InOrder;
+            config.calls.ring_step_s = 5;
+        });
+        let _caller = office.caller("both");
+        let part = Part::Answers { after: Duration::from_secs(60), has_early_media: true };
+        let _first = office.phone(3, Script::of(part));
+        let _second = office.phone(4, Script { hang_up: seconds(5), ..answers(10) });
+        office.pass(3).await;
+        assert!(office.is_joined(0, 3));
+        office.pass(5).await;
+        assert_eq!(office.modes(0, 4).0, Some(Mode::Plays), "the second one rings");
+        office.pass(10).await;
+        assert!(office.is_joined(0, 4));
+        office.close().await;
+    });
+}
+
+#[test]
 fn rfc5626_7_a_device_rings_on_one_flow_and_on_another_where_that_failed() {
     for (status, reaches_other) in [(430, true), (408, true), (486, false)] {
         run(|seed| async move {

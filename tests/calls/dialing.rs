@@ -69,6 +69,20 @@ fn a_port_that_is_dropped_hangs_up() {
 }
 
 #[test]
+fn rfc3261_8_1_3_1_a_connection_that_closed_before_its_first_request_is_503_at_once() {
+    simulation::run(1, |seed| async move {
+        let simulation = Simulation::new(seed, PERFECT);
+        let began = Instant::now();
+        let dial = Dial { uri: format!("sip:bob@{PEER};transport=tcp"), ..dial() };
+        let mut port = SipPort::dial(&simulation.dialer, dial);
+        let cause = Cause::Refused { status: 503, contacts: Vec::new() };
+        let end = [Event::Ended { by: Party::Local, cause, reason: None }];
+        assert_eq!(events_until(&mut port, is_end).await, end);
+        assert!(began.elapsed() < Duration::from_secs(1));
+    });
+}
+
+#[test]
 fn rfc3261_8_1_3_1_nobody_there_is_408_and_nowhere_to_send_is_478() {
     simulation::run(1, |seed| async move {
         let simulation = Simulation::new(seed, PERFECT);

@@ -84,7 +84,9 @@ impl Wire for SimulatedWire {
     fn route(&self, hop: NextHop) -> impl Future<Output = Result<Flow, NetError>> + Send + 'static {
         let Host::Ip(ip) = hop.host else { panic!("no names are simulated") };
         let remote = SocketAddr::new(ip, hop.port.unwrap_or(5060));
-        async move { Ok(Flow { id: FlowId(7), kind: TransportKind::Udp, local: SERVER, remote }) }
+        let kind = hop.transport;
+        let id = FlowId(if kind.is_reliable() { 8 } else { 7 });
+        async move { Ok(Flow { id, kind, local: SERVER, remote }) }
     }
 }
 

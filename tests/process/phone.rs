@@ -94,6 +94,19 @@ impl Phone {
         answer
     }
 
+    /// Offers its media once more, in this direction, and cancels that; both are sent before `goes_on`
+    /// lets the server read them.
+    pub fn change_and_cancel(&mut self, direction: &str, goes_on: impl FnOnce()) {
+        self.cseq += 1;
+        let sdp = format!("{}a={direction}\r\n", self.description("0"));
+        self.send("INVITE", self.cseq, &sdp);
+        self.send("CANCEL", self.cseq, "");
+        goes_on();
+        let answer = self.final_response();
+        assert!(answer.starts_with("SIP/2.0 487 "), "{answer}");
+        self.send("ACK", self.cseq, "");
+    }
+
     fn contact(&self) -> String {
         let (_, local) = self.own_end();
         format!("sip:phone@{local}")

@@ -36,7 +36,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 use transaction::{Event, Peak, ServerId, TransactionLayer, Transmit};
-use transport::net::{NetEvent, give_back_heap};
+use transport::net::{NetEvent, SendError, give_back_heap};
 use transport::{Flow, FlowId, Message, Method, ResponseWriter, TransportKind};
 
 use crate::auth::{Authenticator, TokenKey};
@@ -339,8 +339,13 @@ impl<W: Wire> Signaling<W> {
         let Transmit { flow, bytes } = transmit;
         let Err(error) = self.wire.send(&flow, bytes.clone()) else { return };
         debug!(%error, remote = %flow.remote, "not sent");
-        if error.is_unreachable() {
-            self.transactions.handle_undelivered(flow.id, flow.remote, &bytes, now);
+        match error {
+            // It was closed before anything waited on it.
+            SendError::NoFlow => self.transactions.handle_flow_closed(flow.id, now),
+            error if error.is_unreachable() => {
+                self.transactions.handle_undelivered(flow.id, flow.remote, &bytes, now);
+            }
+            _ => {}
         }
     }
 

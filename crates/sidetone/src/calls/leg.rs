@@ -47,6 +47,8 @@ pub(super) struct Leg {
     /// A recording that begins with the media.
     tap: Option<Tap>,
     negotiated: Option<Negotiated>,
+    /// The session before the peer's last offer, for when that is cancelled before our answer is out.
+    before_offer: Option<Box<Negotiated>>,
     /// The offer of the INVITE, until it is answered for good.
     offer: Option<Body>,
     /// The codecs in it that may be used, in its order.
@@ -180,6 +182,7 @@ impl Leg {
             media: None,
             tap: None,
             negotiated: None,
+            before_offer: None,
             offer: None,
             offered_codecs: Vec::new(),
             session_id: random_session_id(),

@@ -39,6 +39,7 @@ impl LiveCall {
         }
         loop {
             self.start_due(fork, Instant::now()).await;
+            self.check_early(fork).await?;
             if fork.is_over() {
                 return Ok(None);
             }
@@ -56,10 +57,7 @@ impl LiveCall {
                         Err(end) => self.on_branch_ended(fork, index, end).await?,
                     }
                 }
-                Step::Deadline => {
-                    fork.handle_timeout(Instant::now()).await;
-                    self.check_early(fork).await?;
-                }
+                Step::Deadline => fork.handle_timeout(Instant::now()).await,
             }
         }
     }

@@ -51,10 +51,10 @@ impl Leg {
             Event::Accepted { answer } => self.on_accepted(answer.as_ref()),
             Event::Offer { number, offer, .. } => self.on_offer(number, offer).await,
             Event::Answer { answer: Some(answer) } => self.on_answer(&answer),
+            Event::OfferCancelled => self.on_offer_cancelled(),
             Event::Info { body: Some(body) } => Ok(self.on_info(&body)),
             Event::Answer { answer: None }
             | Event::Info { body: None }
-            | Event::OfferCancelled
             // No offer of ours changes a session.
             | Event::OfferAnswered { .. } => Ok(Notice::Other),
             // The leg says BYE by itself.
@@ -137,6 +137,7 @@ impl Leg {
                 let (call_id, side) = (&self.call_id, self.side);
                 debug!(call_id, ?side, ?ice, ?dtls, ?profile, "media connected");
                 self.is_connected = true;
+                self.silence.ended();
                 return Ok(Notice::Connected);
             }
             Some(LegEvent::PlayDone { token, end }) => return Ok(Notice::PlayDone(token, end)),

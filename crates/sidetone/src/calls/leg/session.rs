@@ -179,6 +179,7 @@ impl Leg {
         number: OfferNumber,
         offer: Option<Body>,
     ) -> Result<Notice, LegEnd> {
+        self.before_offer = None;
         let Some(offer) = offer else {
             self.offer_again(number).await;
             return Ok(Notice::Other);
@@ -186,7 +187,9 @@ impl Leg {
         let agree = |offer| offer::agree(&offer, &self.capabilities(), self.codec());
         match offer::read(&offer).and_then(agree).and_then(|agreed| self.within_reach(agreed)) {
             Ok(negotiated) => {
+                let before = self.negotiated.clone();
                 self.update_media(negotiated)?;
+                self.before_offer = before.map(Box::new);
                 self.session_version += 1;
                 let description = self.describe();
                 self.sip.command(SipCommand::AnswerOffer { number, description }).await;
@@ -197,6 +200,18 @@ impl Leg {
                 self.sip.command(SipCommand::RejectOffer { number, status, headers }).await;
                 Ok(Notice::Other)
             }
+        }
+    }
+
+    /// The peer has taken its last offer back, or gave it up. If we took it over already, our answer
+    /// came too late: the session is as it was.
+    pub(super) fn on_offer_cancelled(&mut self) -> Result<Notice, LegEnd> {
+        match self.before_offer.take() {
+            Some(before) => {
+                self.session_version -= 1;
+                self.update_media(*before).map(|()| Notice::Renegotiated)
+            }
+            None => Ok(Notice::Other),
         }
     }
 
