@@ -72,6 +72,21 @@ fn what_is_said_to_9196_comes_back_unchanged() {
 }
 
 #[test]
+fn rfc3261_14_2_who_asks_for_an_offer_is_offered_all_codecs() {
+    let server = Server::start("");
+    let mut phone = Phone::udp(server.address("udp"));
+    phone.call("9196");
+    let media = phone.ask_for_offer("0");
+    let formats = media.split("RTP/AVP ").nth(1).unwrap();
+    assert!(formats.starts_with("0 "), "the one in use first: {media}");
+    assert!(formats.split(' ').any(|format| format == "8"), "{media}");
+    let sent = phone.say_tone(700.0, Duration::from_millis(500));
+    let heard = phone.listen(Duration::from_millis(300));
+    phone.hang_up();
+    assert_eq!(heard.packets, sent);
+}
+
+#[test]
 fn rfc3261_14_2_a_change_that_is_cancelled_leaves_the_call_as_it_was() {
     let server = Server::start("");
     let mut phone = Phone::udp(server.address("udp"));

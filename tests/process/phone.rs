@@ -94,6 +94,16 @@ impl Phone {
         answer
     }
 
+    /// Asks for an offer and answers it with these formats; the media line of that offer.
+    pub fn ask_for_offer(&mut self, formats: &str) -> String {
+        self.cseq += 1;
+        self.send("INVITE", self.cseq, "");
+        let offer = self.final_response();
+        assert!(offer.starts_with("SIP/2.0 200 "), "{offer}");
+        self.send("ACK", self.cseq, &self.description(formats));
+        offer.lines().find(|line| line.starts_with("m=audio ")).unwrap().to_owned()
+    }
+
     /// Offers its media once more, in this direction, and cancels that; both are sent before `goes_on`
     /// lets the server read them.
     pub fn change_and_cancel(&mut self, direction: &str, goes_on: impl FnOnce()) {

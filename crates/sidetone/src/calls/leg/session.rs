@@ -215,14 +215,14 @@ impl Leg {
         }
     }
 
-    /// A re-INVITE without an offer asks for ours (RFC 3261 §14.2): the codec in use, so that the
-    /// answer changes nothing that plays.
+    /// A re-INVITE without an offer asks for ours (RFC 3261 §14.2): all that we have, since who
+    /// answers may be somebody else by now, and the codec in use first.
     async fn offer_again(&mut self, number: OfferNumber) {
         self.session_version += 1;
         let description = match (&self.media, &self.negotiated) {
             (Some(leg), Some(negotiated)) => {
-                let codecs = vec![negotiated.codec];
-                let capabilities = Capabilities { codecs, ..self.capabilities() };
+                let preferred = Some(negotiated.codec);
+                let capabilities = Capabilities { preferred, ..self.capabilities() };
                 negotiated.offer(&self.local_description(leg.as_ref()), &capabilities)
             }
             _ => {
