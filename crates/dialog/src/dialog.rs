@@ -1,6 +1,6 @@
 //! A dialog: its identifiers, route set, sequence numbers and remote target (RFC 3261 §12).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use transport::routing::{self, NextHop, Target};
@@ -54,6 +54,8 @@ pub struct Dialog {
     local_cseq: u32,
     /// Of the peer's last request; `None` before its first (RFC 3261 §12.2.2).
     remote_cseq: Option<u32>,
+    /// We called a URI of our own choice: its server says where the dialog goes on.
+    is_routed: bool,
 }
 
 impl Dialog {
@@ -84,17 +86,20 @@ impl Dialog {
             remote_target,
             local_cseq: 0,
             remote_cseq: Some(cseq.number),
+            is_routed: false,
         })
     }
 
     /// What an INVITE of ours knows of its dialogs before any response: no tag of the peer, the
-    /// route set and the target that we chose ourselves (RFC 3261 §8.1.2).
+    /// route set and the target that we chose ourselves (RFC 3261 §8.1.2), or that a user registered
+    /// unless `is_routed`.
     pub(crate) fn of_invite(
         id: DialogId,
         local: String,
         remote: String,
         routes: Vec<String>,
         target: &Uri,
+        is_routed: bool,
     ) -> Dialog {
         Dialog {
             id,
@@ -104,6 +109,7 @@ impl Dialog {
             remote_target: target.as_str().into(),
             local_cseq: 0,
             remote_cseq: None,
+            is_routed,
         }
     }
 
@@ -233,19 +239,24 @@ impl Dialog {
     /// The flow of our next request, given the one on which the peer was heard last.
     ///
     /// On streams it is that flow (RFC 5626 §5.3). On UDP the first route or else the remote target
-    /// gives the port, if it names the address that the peer was heard from: what names another
-    /// one cannot be reached behind NAT, or aims us at a third party.
+    /// gives the port, if it names the address that the peer was heard from. What names another one
+    /// cannot be reached behind NAT, or aims us at a third party: it is followed for a URI of our
+    /// own choice alone (RFC 3261 §12.2.1.1), which may lead to a server that hands the call on.
     pub fn next_hop(&self, heard: &Flow) -> Flow {
         if heard.kind != TransportKind::Udp {
             return *heard;
         }
         let named = self.next_uri().and_then(|uri| socket_address(&uri));
-        let is_reachable =
-            |hop: &SocketAddr| hop.ip() == heard.remote.ip().to_canonical() && hop.port() != 0;
-        let mut hop = *heard;
-        if let Some(named) = named.filter(is_reachable) {
+        let Some(named) = named.filter(|hop| hop.port() != 0) else { return *heard };
+        let (from, mut hop) = (heard.remote.ip().to_canonical(), *heard);
+        if named.ip() == from {
             // The rest of a link-local address is no part of a URI.
             hop.remote.set_port(named.port());
+        } else if self.is_routed
+            && heard.remote.is_ipv4() == named.is_ipv4()
+            && is_meant_for_us(named.ip(), from)
+        {
+            hop.remote = named;
         }
         hop
     }
@@ -282,6 +293,29 @@ fn text_of(address: &NameAddr) -> Box<str> {
 
 /// RFC 3261 §8.1.1.6.
 const MAX_FORWARDS: u8 = 70;
+
+/// Whether an address that a peer names is one that we can reach, as far as it shows: a private one
+/// says something in its own network only, which the peer then was heard from as well.
+fn is_meant_for_us(named: IpAddr, heard: IpAddr) -> bool {
+    match (named, heard) {
+        (IpAddr::V4(named), IpAddr::V4(heard)) => {
+            let is_local = named.is_private() || named.is_loopback() || named.is_link_local();
+            let is_near = named.octets()[..2] == heard.octets()[..2];
+            !named.is_unspecified()
+                && !named.is_multicast()
+                && !named.is_broadcast()
+                && (!is_local || is_near)
+        }
+        (IpAddr::V6(named), IpAddr::V6(heard)) => {
+            let is_near = named.segments()[..3] == heard.segments()[..3];
+            !named.is_unspecified()
+                && !named.is_multicast()
+                && !named.is_unicast_link_local()
+                && (!named.is_unique_local() && !named.is_loopback() || is_near)
+        }
+        _ => false,
+    }
+}
 
 fn socket_address(uri: &Uri) -> Option<SocketAddr> {
     let port = uri.port().unwrap_or(TransportKind::Udp.default_port());

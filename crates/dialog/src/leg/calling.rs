@@ -379,7 +379,8 @@ fn half_dialog(invite: &Invite, id: DialogId, contact: &str) -> Result<Dialog, A
         Some(user) => format!("<{}>", at(user)),
         None => format!("<{}>", uri.for_request()),
     };
-    Ok(Dialog::of_invite(id, local, remote, invite.routes.clone(), &uri))
+    let is_routed = invite.to_user.is_none();
+    Ok(Dialog::of_invite(id, local, remote, invite.routes.clone(), &uri, is_routed))
 }
 
 /// A display name as a quoted string (RFC 3261 §25.1).

@@ -52,6 +52,27 @@ fn rfc3261_13_2_2_4_a_2xx_is_acknowledged_as_often_as_it_comes() {
 }
 
 #[test]
+fn rfc3261_12_2_1_1_the_server_of_a_uri_says_where_the_dialog_goes_on() {
+    let contact = "Contact: <sip:bob@198.51.100.7:5070>\r\n";
+    for (to_user, headers, expected) in [
+        (None, contact, "198.51.100.7:5070"),
+        (None, "Record-Route: <sip:198.51.100.9:5099;lr>\r\n", "198.51.100.9:5099"),
+        (None, "Record-Route: <sip:10.1.2.3:5099;lr>\r\n", "192.0.2.2:5062"),
+        (None, "Record-Route: <sip:0.0.0.0:5099;lr>\r\n", "192.0.2.2:5062"),
+        (None, "Record-Route: <sip:[2001:db8::1]:5099;lr>\r\n", "192.0.2.2:5062"),
+        (Some("bob"), "Record-Route: <sip:198.51.100.9:5099;lr>\r\n", "192.0.2.2:5062"),
+    ] {
+        let invite = dialog::Invite { to_user: to_user.map(str::to_owned), ..outgoing() };
+        let mut rig = Rig::calling_with(invite, TransportKind::Udp, settings());
+        let invite = rig.actions().remove(0);
+        let contact = if headers.starts_with("Contact") { "" } else { CONTACT };
+        rig.respond_tagged(&invite, 200, "b1", &format!("{contact}{SDP}{headers}"), "v=0");
+        let Action::Acknowledge { flow, .. } = &rig.actions()[0] else { panic!("no ACK") };
+        assert_eq!(flow.remote, expected.parse().unwrap(), "{headers}");
+    }
+}
+
+#[test]
 fn rfc3261_13_2_2_4_later_forks_are_acknowledged_and_ended() {
     let mut rig = Rig::calling(TransportKind::Udp, settings());
     let invite = rig.actions().remove(0);

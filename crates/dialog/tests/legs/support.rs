@@ -54,11 +54,15 @@ impl Rig {
 
     /// A leg that calls; its INVITE is the first action.
     pub fn calling(kind: TransportKind, settings: Settings) -> Rig {
+        Rig::calling_with(outgoing(), kind, settings)
+    }
+
+    pub fn calling_with(invite: dialog::Invite, kind: TransportKind, settings: Settings) -> Rig {
         let start = Instant::now();
         let mut rng = StdRng::seed_from_u64(7);
         let settings = Arc::new(settings);
         let leg =
-            Leg::call(outgoing(), flow(kind), "192.0.2.1:5060", settings, &mut rng, start).unwrap();
+            Leg::call(invite, flow(kind), "192.0.2.1:5060", settings, &mut rng, start).unwrap();
         let ids = TransactionLayer::new(Config::default(), 1);
         let offer = OfferNumber(0);
         Rig { leg, start, now: start, kind, ids, branches: 0, cseq: 1, offer }
