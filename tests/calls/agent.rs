@@ -40,6 +40,8 @@ pub enum Part {
     Answers { after: Duration, has_early_media: bool },
     /// Refuses, or sends to what its Contact says.
     Refuses { after: Duration, status: u16, contact: Option<String> },
+    /// Says something, and then that it is busy.
+    Announces { after: Duration },
     /// Rings and rings.
     Rings,
 }
@@ -214,6 +216,11 @@ impl Agent {
                     let _ = leg.reject(status, headers, now());
                 }
             }
+            (Deed::Refuse, Part::Announces { .. }) => {
+                if let Some(leg) = &mut self.leg {
+                    let _ = leg.reject(486, Vec::new(), now());
+                }
+            }
             (Deed::Hold | Deed::Resume, _) => {
                 self.sdp_version += 1;
                 if let Some(leg) = &mut self.leg {
@@ -348,6 +355,10 @@ impl Agent {
                 };
                 told.unwrap();
                 self.do_after(after, Deed::Answer);
+            }
+            Part::Announces { after } => {
+                leg.progress(Some(&self.description("sendrecv")), now()).unwrap();
+                self.do_after(after, Deed::Refuse);
             }
             Part::Refuses { after, .. } => self.do_after(after, Deed::Refuse),
             Part::Rings | Part::Calls { .. } => leg.ring(now()).unwrap(),

@@ -307,6 +307,23 @@ fn sound_before_the_answer_reaches_the_caller() {
 }
 
 #[test]
+fn who_hears_one_of_two_that_sound_hears_the_other_once_that_one_is_gone() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let _caller = office.caller("both");
+        let _first = office.phone(3, Script::of(Part::Announces { after: Duration::from_secs(5) }));
+        let part = Part::Answers { after: Duration::from_secs(20), has_early_media: true };
+        let _second = office.phone(4, Script { hang_up: seconds(5), ..Script::of(part) });
+        let heard = |office: &Office| [3, 4].map(|phone| office.is_joined(0, phone));
+        office.pass(3).await;
+        assert_eq!(heard(&office), [true, false]);
+        office.pass(5).await;
+        assert_eq!(heard(&office), [false, true]);
+        office.close().await;
+    });
+}
+
+#[test]
 fn a_phone_that_dies_ends_the_call_after_its_silence() {
     run(|seed| async move {
         let mut office = Office::new(seed, |_| {});

@@ -16,6 +16,7 @@ const TITLES: &[(u32, &str)] = &[
     (3263, "Locating SIP servers"),
     (3264, "Offer and answer"),
     (3311, "UPDATE"),
+    (3323, "Privacy"),
     (3326, "The Reason header field"),
     (3327, "The Path header field"),
     (3389, "Comfort noise"),

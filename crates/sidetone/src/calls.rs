@@ -140,6 +140,8 @@ pub struct Invitation {
     pub max_forwards: u8,
     /// The marks of our own INVITEs that it descends from.
     pub trail: Vec<String>,
+    /// Whoever is called may not learn who calls.
+    pub is_anonymous: bool,
 }
 
 /// A place among the calls that may be up; given back when the call's task ends, however it ends.

@@ -56,6 +56,8 @@ pub(super) struct LiveCall {
     pub(super) max_forwards: u8,
     /// The marks of our own INVITEs that the caller's descends from.
     pub(super) trail: Vec<String>,
+    /// Whoever is called may not learn who calls.
+    pub(super) is_anonymous: bool,
     /// What the caller hears while others ring.
     pub(super) hears: Hears,
     /// How the last bridge ended, until the dialplan does something else.
@@ -66,7 +68,7 @@ pub(super) struct LiveCall {
 
 impl LiveCall {
     pub(super) fn new(shared: Arc<Shared>, invitation: Invitation, sip: SipPort) -> Self {
-        let Invitation { facts, offer, flow, at, max_forwards, trail } = invitation;
+        let Invitation { facts, offer, flow, at, max_forwards, trail, is_anonymous } = invitation;
         let peer =
             Peer { kind: flow.kind, local: Some(flow.local.ip()), remote: Some(flow.remote.ip()) };
         let user = facts.user.as_deref().and_then(|user| shared.users.get(user));
@@ -90,6 +92,7 @@ impl LiveCall {
             caller_reason: None,
             max_forwards,
             trail,
+            is_anonymous,
             hears: Hears::default(),
             bridged: None,
             callee: None,

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use rand::RngExt;
 use tracing::error;
 use transaction::ServerId;
-use transport::{Flow, Message, Name};
+use transport::{Flow, Message, Name, TransportKind};
 
 use super::identity::Admitted;
 use super::stateless::OVERLOADED;
@@ -44,6 +44,7 @@ impl<W: Wire> Signaling<W> {
                     at: tokio::time::Instant::from_std(now),
                     max_forwards: max_forwards(&invite),
                     trail: Trail::read(&invite.header(Name::SidetoneTrail).unwrap_or_default()),
+                    is_anonymous: is_anonymous(&invite),
                 };
                 self.start_call(leg, id, invitation, place);
             }
@@ -58,22 +59,11 @@ impl<W: Wire> Signaling<W> {
 
     /// Where the peer reaches us: the address and port it reached, as they are known outside, without the zone
     /// of a link-local address, which means nothing to the peer. A connection that we made has a
-    /// port that nobody listens on: the one of a listener of its kind is named instead.
+    /// port that nobody listens on, and perhaps an address: a listener of its kind is named instead.
     pub(super) fn contact(&self, flow: &Flow) -> String {
-        let local = flow.local;
+        let local = listener_of(&self.listeners, flow).unwrap_or(flow.local);
         let ip = self.advertised.get(&local.ip()).copied().unwrap_or(local.ip());
-        let is_listened_on = |address: &SocketAddr| {
-            address.is_ipv4() == local.is_ipv4()
-                && (address.ip().is_unspecified() || address.ip() == local.ip())
-        };
-        let mut ports = self
-            .listeners
-            .iter()
-            .filter(|(kind, address)| *kind == flow.kind && is_listened_on(address))
-            .map(|(_, address)| address.port());
-        let first = ports.clone().next();
-        let port = if ports.any(|port| port == local.port()) { None } else { first };
-        let port = port.unwrap_or(local.port());
+        let port = local.port();
         let port = if ip == local.ip() { port } else { self.external_ports.outside(port) };
         SocketAddr::new(ip, port).to_string()
     }
@@ -113,7 +103,90 @@ impl<W: Wire> Signaling<W> {
     }
 }
 
+/// Where a listener of the flow's kind is reached: at the flow's own address and port if one listens
+/// there, else at its address, else wherever one of its family listens.
+fn listener_of(listeners: &[(TransportKind, SocketAddr)], flow: &Flow) -> Option<SocketAddr> {
+    let local = flow.local;
+    let reached = || {
+        let alike = listeners
+            .iter()
+            .filter(|(kind, address)| *kind == flow.kind && address.is_ipv4() == local.is_ipv4());
+        alike.map(|(_, address)| match address.ip().is_unspecified() {
+            true => SocketAddr::new(local.ip(), address.port()),
+            false => *address,
+        })
+    };
+    let own = SocketAddr::new(local.ip(), local.port());
+    reached()
+        .find(|address| *address == own)
+        .or_else(|| reached().find(|address| address.ip() == own.ip()))
+        .or_else(|| reached().next())
+}
+
+/// Whether the caller does not want to be known to whom it calls (RFC 3323 §4, RFC 3325 §7).
+fn is_anonymous(invite: &Message) -> bool {
+    let hides = |value: &str| {
+        let is = |wanted: &str| value.trim().eq_ignore_ascii_case(wanted);
+        ["id", "user", "header"].into_iter().any(is)
+    };
+    let mut values = invite.headers(Name::Privacy);
+    let from = invite.from();
+    let host = from.as_ref().and_then(|from| from.uri().host());
+    values.any(|line| line.split([';', ',']).any(hides))
+        || host.is_some_and(|host| host.eq_ignore_ascii_case("anonymous.invalid"))
+}
+
 /// What it came with, or what RFC 3261 §8.1.1.6 has a caller write.
 fn max_forwards(invite: &Message) -> u8 {
     invite.number(Name::MaxForwards).and_then(|hops| u8::try_from(hops).ok()).unwrap_or(70)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
+    use bytes::Bytes;
+    use transport::{FlowId, Framing, Limits};
+
+    use super::*;
+
+    #[test]
+    fn rfc3261_8_1_1_8_a_contact_is_where_somebody_listens() {
+        let listeners = [
+            (TransportKind::Udp, "192.0.2.1:5060".parse().unwrap()),
+            (TransportKind::Tcp, "192.0.2.1:5061".parse().unwrap()),
+            (TransportKind::Tcp, "192.0.2.2:5062".parse().unwrap()),
+            (TransportKind::Ws, "0.0.0.0:8088".parse().unwrap()),
+        ];
+        for (kind, local, expected) in [
+            (TransportKind::Udp, "192.0.2.1:5060", Some("192.0.2.1:5060")),
+            (TransportKind::Tcp, "192.0.2.2:5062", Some("192.0.2.2:5062")),
+            (TransportKind::Tcp, "192.0.2.2:40000", Some("192.0.2.2:5062")),
+            (TransportKind::Tcp, "198.51.100.1:40000", Some("192.0.2.1:5061")),
+            (TransportKind::Tcp, "[2001:db8::1]:40000", None),
+            (TransportKind::Ws, "192.0.2.9:8088", Some("192.0.2.9:8088")),
+            (TransportKind::Tls, "192.0.2.1:5061", None),
+        ] {
+            let local = local.parse().unwrap();
+            let flow = Flow { id: FlowId(1), kind, local, remote: local };
+            let expected = expected.map(|address| address.parse().unwrap());
+            assert_eq!(listener_of(&listeners, &flow), expected, "{kind:?} {local}");
+        }
+    }
+
+    #[test]
+    fn rfc3323_4_who_wants_to_be_unknown_says_so() {
+        for (headers, expected) in [
+            ("From: <sip:198@a>\r\n", false),
+            ("From: <sip:198@a>\r\nPrivacy: none\r\n", false),
+            ("From: <sip:198@a>\r\nPrivacy: session; ID ;critical\r\n", true),
+            ("From: <sip:198@a>\r\nPrivacy: header\r\nPrivacy: none\r\n", true),
+            ("From: \"Anonymous\" <sip:anonymous@Anonymous.invalid>;tag=1\r\n", true),
+        ] {
+            let text = format!("INVITE sip:a@b SIP/2.0\r\n{headers}\r\n");
+            let message =
+                Message::parse(Bytes::from(text), Framing::Datagram, &Limits::default()).unwrap();
+            assert_eq!(is_anonymous(&message), expected, "{headers}");
+        }
+    }
 }

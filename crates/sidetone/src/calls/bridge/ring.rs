@@ -253,7 +253,8 @@ impl LiveCall {
         again.is_some_and(|place| fork.add_instead(index, vec![(place.q_milli, place)], self))
     }
 
-    /// A caller who heard a branch that is over hears a ringback tone, if somebody still rings.
+    /// A caller who heard a branch that is over hears another one, or a ringback tone if nobody else
+    /// who rings has sound.
     async fn check_early(&mut self, fork: &mut Fork<'_>) -> Result<(), Ended> {
         let Hears::Branch(index) = self.hears else { return Ok(()) };
         let is_there = |branch: &super::fork::Branch| matches!(branch.state, State::Ringing(_));
@@ -261,7 +262,15 @@ impl LiveCall {
             return Ok(());
         }
         self.silence_caller()?;
-        if fork.is_over() { Ok(()) } else { self.play_ringback(fork).await }
+        let has_sound = |branch: &super::fork::Branch| matches!(&branch.state, State::Ringing(leg) if leg.codec().is_some());
+        let other = fork.branches.iter().position(has_sound);
+        match other {
+            _ if fork.is_over() => Ok(()),
+            Some(index) if !fork.request.ignore_early_media => {
+                Box::pin(self.pass_on_early_media(fork, index)).await
+            }
+            _ => self.play_ringback(fork).await,
+        }
     }
 
     /// Ends whatever the caller hears while others ring.
