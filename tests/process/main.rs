@@ -63,12 +63,17 @@ fn what_is_said_to_9196_comes_back_unchanged() {
     let server = Server::start("");
     for mut phone in [Phone::udp(server.address("udp")), Phone::tcp(server.address("tcp"))] {
         phone.call("9196");
-        let sent = phone.say_tone(700.0, Duration::from_secs(1));
-        let heard = phone.listen(Duration::from_millis(300));
-        phone.hang_up();
-        assert_eq!(heard.packets, sent, "every packet comes back");
-        assert!((heard.frequency_hz() - 700.0).abs() < 4.0, "{} Hz", heard.frequency_hz());
+        assert_echoed(&mut phone);
     }
+}
+
+/// Whether what is said comes back for a second; hangs up.
+fn assert_echoed(phone: &mut Phone) {
+    let sent = phone.say_tone(700.0, Duration::from_secs(1));
+    let heard = phone.listen(Duration::from_millis(300));
+    phone.hang_up();
+    assert_eq!(heard.packets, sent, "every packet comes back");
+    assert!((heard.frequency_hz() - 700.0).abs() < 4.0, "{} Hz", heard.frequency_hz());
 }
 
 #[test]
@@ -80,10 +85,7 @@ fn rfc3261_14_2_who_asks_for_an_offer_is_offered_all_codecs() {
     let formats = media.split("RTP/AVP ").nth(1).unwrap();
     assert!(formats.starts_with("0 "), "the one in use first: {media}");
     assert!(formats.split(' ').any(|format| format == "8"), "{media}");
-    let sent = phone.say_tone(700.0, Duration::from_millis(500));
-    let heard = phone.listen(Duration::from_millis(300));
-    phone.hang_up();
-    assert_eq!(heard.packets, sent);
+    assert_echoed(&mut phone);
 }
 
 #[test]
@@ -93,10 +95,7 @@ fn rfc3261_14_2_a_change_that_is_cancelled_leaves_the_call_as_it_was() {
     phone.call("9196");
     server.signal("STOP");
     phone.change_and_cancel("inactive", || server.signal("CONT"));
-    let sent = phone.say_tone(700.0, Duration::from_millis(500));
-    let heard = phone.listen(Duration::from_millis(300));
-    phone.hang_up();
-    assert_eq!(heard.packets, sent);
+    assert_echoed(&mut phone);
 }
 
 #[test]

@@ -167,7 +167,6 @@ impl LiveCall {
     /// The INVITE to a place, without our offer.
     pub(super) fn dial(&self, place: &Place, destination: &Destination) -> Dial {
         let mark = self.shared.trail.mark(&self.facts.context, &self.facts.destination_number);
-        let number = destination.caller_id_number.as_ref();
         let mut headers = vec![(Name::SidetoneTrail, Trail::write(&self.trail, &mark))];
         if self.is_anonymous {
             // Whoever calls on proves nothing of the caller (RFC 3325 §9.3), and what the dialplan
@@ -179,13 +178,14 @@ impl LiveCall {
             false => (&*self.facts.caller_id_name, &*self.facts.caller_id_number),
         };
         let name = destination.caller_id_name.as_deref().unwrap_or(caller_name);
+        let number = destination.caller_id_number.as_deref().unwrap_or(caller_number);
         Dial {
             call_id: self.facts.uuid.clone(),
             uri: place.uri.clone(),
             routes: place.routes.clone(),
             flow: place.flow,
             transport: place.kind,
-            from_user: number.map_or(caller_number, |number| number).to_owned(),
+            from_user: number.to_owned(),
             from_name: Some(name.to_owned()).filter(|name| !name.is_empty()),
             to_user: place.user.as_ref().map(|user| user.name.clone()),
             max_forwards: self.max_forwards.saturating_sub(1),

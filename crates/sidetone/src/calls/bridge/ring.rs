@@ -257,13 +257,12 @@ impl LiveCall {
     /// who rings has sound.
     async fn check_early(&mut self, fork: &mut Fork<'_>) -> Result<(), Ended> {
         let Hears::Branch(index) = self.hears else { return Ok(()) };
-        let is_there = |branch: &super::fork::Branch| matches!(branch.state, State::Ringing(_));
-        if fork.branches.get(index).is_some_and(is_there) {
+        if ringing(fork, index).is_some() {
             return Ok(());
         }
         self.silence_caller()?;
-        let has_sound = |branch: &super::fork::Branch| matches!(&branch.state, State::Ringing(leg) if leg.codec().is_some());
-        let other = fork.branches.iter().position(has_sound);
+        let other = (0..fork.branches.len())
+            .find(|index| ringing(fork, *index).is_some_and(|leg| leg.codec().is_some()));
         match other {
             _ if fork.is_over() => Ok(()),
             Some(index) if !fork.request.ignore_early_media => {
