@@ -17,7 +17,7 @@ const OTHER = { jssip: "baresip", sipjs: "linphone", baresip: "sipjs", linphone:
 const GONE_MS = 5000;
 
 /** How desk phones come besides UDP, PCMU and no encryption. */
-const VARIANTS = [
+export const VARIANTS = [
   { transport: "tcp", codecs: ["pcma"] },
   { transport: "udp", codecs: ["g722"] },
   { transport: "tcp", codecs: ["opus"] },
@@ -25,10 +25,10 @@ const VARIANTS = [
   { transport: "tls", codecs: ["pcma"], encryption: "srtp" },
   { transport: "tls", codecs: ["opus"], encryption: "srtp-mand", users: SECURE_USERS },
   { transport: "tls", codecs: ["g722"], encryption: "srtp-mand" },
-];
+].map((variant) => ({ ...variant, words: `${variant.transport} ${variant.codecs} ${variant.encryption ?? ""}`.trim() }));
 
-/** Runs everything on one server. */
-export async function runMatrix(server, report, { title = "" } = {}) {
+/** Runs everything on one server, or the calls of one variant alone. */
+export async function runMatrix(server, report, { title = "", variant } = {}) {
   const { program, launch } = browsers.chromium;
   if (program === null) {
     report.note("chromium is not here: the calls between endpoints are left out");
@@ -39,11 +39,15 @@ export async function runMatrix(server, report, { title = "" } = {}) {
   const endpoints = new Endpoints(server, browser, pages);
   const scene = { server, report, endpoints, title };
   try {
-    for (const part of [refusals, endings, variants, singles]) {
-      await part(scene);
-      await endpoints.closeAll();
+    if (variant !== undefined) {
+      await variants(scene, VARIANTS.filter(({ words }) => words === variant));
+    } else {
+      for (const part of [refusals, endings, variants, singles]) {
+        await part(scene);
+        await endpoints.closeAll();
+      }
+      await firefox(scene);
     }
-    await firefox(scene);
     await report.check(`${title}nothing is left of the calls`, () => server.metricBecomes("sidetone_calls", 0, GONE_MS));
   } finally {
     await endpoints.closeAll();
@@ -177,9 +181,8 @@ async function hunt(caller, first, second) {
 }
 
 /** Desk phones over other transports, with other codecs and encryption, call and are called by browsers and phones. */
-async function variants({ report, endpoints, title }) {
-  for (const { users = USERS, ...variant } of VARIANTS) {
-    const words = `${variant.transport} ${variant.codecs} ${variant.encryption ?? ""}`.trim();
+async function variants({ report, endpoints, title }, wanted = VARIANTS) {
+  for (const { users = USERS, words, ...variant } of wanted) {
     const phones = {};
     const isReady = await report.check(`${title}${words}: everybody registers`, () => Promise.all(KINDS.map(async (kind) => {
       const options = PAGES.includes(kind) ? {} : variant;

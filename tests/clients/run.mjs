@@ -1,6 +1,9 @@
 // Real clients against the real binary.
 //
-//   lib/namespace.sh node run.mjs --binary PATH [--full] [--only PART]
+//   lib/namespace.sh node run.mjs --binary PATH [--full] [--only PART] [--place ADDRESS] [--variant WORDS]
+//
+// A full run serves its offices on each place in turn; `--place` names one. `--variant "udp g722"` leaves of the
+// matrix the calls of the desk phones that come so.
 import { constants } from "node:os";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -12,7 +15,7 @@ import { runApplications } from "./applications.mjs";
 import { runBridged } from "./bridged.mjs";
 import { runCombined, runFull } from "./browsers.mjs";
 import { runGuides } from "./guides.mjs";
-import { runMatrix } from "./matrix.mjs";
+import { runMatrix, VARIANTS } from "./matrix.mjs";
 import { runPairs } from "./pairs.mjs";
 import { runPhones } from "./phones.mjs";
 import { runPrometheus } from "./prometheus.mjs";
@@ -31,12 +34,17 @@ const { values } = parseArgs({
     binary: { type: "string" },
     full: { type: "boolean", default: false },
     only: { type: "string" },
+    place: { type: "string" },
+    variant: { type: "string" },
   },
 });
 const known = [...Object.keys(NUMBERS), ...Object.keys(OFFICE), "applications", "guides", "matrix", ...Object.keys(browsers)];
 const only = values.only ?? null;
-if (values.binary === undefined || !(only === null || known.includes(only))) {
-  console.error(`usage: run.mjs --binary PATH [--full] [--only ${known.join("|")}]`);
+const variants = VARIANTS.map(({ words }) => words);
+const isOneOf = (value, all) => value === undefined || all.includes(value);
+if (values.binary === undefined || !isOneOf(values.only, known) || !isOneOf(values.place, PLACES) || !isOneOf(values.variant, variants)) {
+  console.error(`usage: run.mjs --binary PATH [--full] [--only ${known.join("|")}]
+  [--place ${PLACES.join("|")}] [--variant "${variants.join('"|"')}"]`);
   process.exit(2);
 }
 
@@ -58,7 +66,8 @@ if ([...Object.keys(NUMBERS), ...Object.keys(browsers)].some(isWanted)) await nu
 if (isWanted("applications")) await runApplications(binary, report);
 if (isWanted("guides")) await runGuides(binary, report);
 if ([...Object.keys(OFFICE), "matrix"].some(isWanted)) {
-  for (const place of isFull ? PLACES : PLACES.slice(0, 1)) await calls(place);
+  const places = isFull ? PLACES : PLACES.slice(0, 1);
+  for (const place of values.place === undefined ? places : [values.place]) await calls(place);
 }
 process.exitCode = report.finish() ? 0 : 1;
 
@@ -83,7 +92,7 @@ async function calls(place) {
   const title = isFull ? `${place} ` : "";
   try {
     for (const [part, run] of Object.entries(OFFICE)) if (isWanted(part)) await run(server, report, { isFull, title });
-    if (isFull && isWanted("matrix")) await runMatrix(server, report, { title });
+    if (isFull && isWanted("matrix")) await runMatrix(server, report, { title, variant: values.variant });
   } finally {
     await report.check(`${title}server stops with 0 after the calls`, () => server.stop());
   }

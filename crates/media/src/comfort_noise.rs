@@ -1,5 +1,9 @@
 //! Noise for the pauses that a peer does not send (RFC 3389): silence would sound like a dead line.
 
+use std::time::Duration;
+
+use crate::codec::{Codec, Encoder, FRAME_MS};
+
 /// Makes noise as loud as the peer last said that its own is.
 #[derive(Debug)]
 pub(crate) struct ComfortNoise {
@@ -21,6 +25,11 @@ impl ComfortNoise {
         // The square mean of evenly spread samples is a third of the square of their peak.
         let peak = f64::from(i16::MAX) * 10_f64.powf(-level / 20.0) * 3_f64.sqrt();
         self.peak = peak as i32;
+    }
+
+    /// Whether there is anything but silence.
+    pub(crate) fn is_on(&self) -> bool {
+        self.peak > 0
     }
 
     /// From now on there is silence.
@@ -45,6 +54,62 @@ impl ComfortNoise {
     }
 }
 
+/// A pause in the audio of a peer that described it, made audible to who did not agree on such
+/// descriptions.
+#[derive(Debug)]
+pub(crate) struct Pause {
+    noise: ComfortNoise,
+    frames_left: u32,
+}
+
+impl Pause {
+    /// A pause that `payload` describes (RFC 3389 §3).
+    pub(crate) fn new(payload: &[u8]) -> Self {
+        let mut noise = ComfortNoise::new();
+        if let Some(level) = payload.first() {
+            noise.begin(*level);
+        }
+        Self { noise, frames_left: DESCRIBED_FOR_MAX.as_millis() as u32 / FRAME_MS }
+    }
+
+    /// Whether a pause can be made audible in a codec.
+    pub(crate) fn fits(codec: Codec) -> bool {
+        stateless(codec).is_some()
+    }
+
+    /// Whether there is a frame to come.
+    pub(crate) fn lasts(&self) -> bool {
+        self.frames_left > 0
+    }
+
+    /// Lets a frame's time pass without sending it.
+    pub(crate) fn pass_over_frame(&mut self) {
+        self.frames_left = self.frames_left.saturating_sub(1);
+    }
+
+    /// Writes the next frame of G.711 into `payload` and returns its length; `None` for other
+    /// codecs.
+    pub(crate) fn frame(&mut self, codec: Codec, payload: &mut [u8]) -> Option<usize> {
+        self.pass_over_frame();
+        let mut pcm = [0; FRAME_SAMPLES];
+        self.noise.fill(&mut pcm);
+        stateless(codec)?.encode(&pcm, payload).ok()
+    }
+}
+
+fn stateless(codec: Codec) -> Option<Encoder> {
+    match codec {
+        Codec::Pcmu => Some(Encoder::Pcmu),
+        Codec::Pcma => Some(Encoder::Pcma),
+        Codec::Opus | Codec::G722 => None,
+    }
+}
+
+/// A description holds until the next one, which a peer sends only when its noise changes; but not
+/// for ever.
+pub(crate) const DESCRIBED_FOR_MAX: Duration = Duration::from_secs(30);
+/// Of G.711.
+const FRAME_SAMPLES: usize = 8 * FRAME_MS as usize;
 /// Louder than this is no background: -30 dBov.
 const LEVEL_MIN: u8 = 30;
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     codec::{Codec, Decoder, FRAME_MS, opus},
-    comfort_noise::ComfortNoise,
+    comfort_noise::{ComfortNoise, DESCRIBED_FOR_MAX},
     concealment::WaveformConcealment,
     error::Error,
     jitter_buffer::{JitterBuffer, PAYLOAD_BYTES_MAX, Pushed, Waiting},
@@ -151,7 +151,8 @@ impl Playout {
     /// Fills `pcm` with the next frame.
     pub(crate) fn frame(&mut self, pcm: &mut [i16], now: Instant) {
         self.last_turn = Some(now);
-        self.is_awake = now.saturating_duration_since(self.last_packet) < SILENT_FOR_MAX;
+        let awake_for = if self.noise.is_on() { DESCRIBED_FOR_MAX } else { SILENT_FOR_MAX };
+        self.is_awake = now.saturating_duration_since(self.last_packet) < awake_for;
         while self.queue.len() < pcm.len() {
             self.queue_more(pcm.len());
         }

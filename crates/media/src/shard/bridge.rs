@@ -11,8 +11,11 @@ use super::{
     send::{self, Context},
     transmit::{LegKey, Media, MediaKind, PacketBuffer, StreamId, Transmits},
 };
-use crate::jitter_buffer::PAYLOAD_BYTES_MAX;
-use crate::transcoder::{Transcoder, translation};
+use crate::{
+    comfort_noise::Pause,
+    jitter_buffer::PAYLOAD_BYTES_MAX,
+    transcoder::{Transcoder, translation},
+};
 
 /// What becomes of a packet that comes to a leg from its peer in a bridge.
 enum Way {
@@ -25,6 +28,8 @@ enum Way {
     Forward(Option<&'static [u8; 256]>),
     /// It waits to be decoded.
     Transcode,
+    /// The pause that it describes is made audible.
+    Pause,
 }
 
 impl Shard {
@@ -139,6 +144,7 @@ impl Shard {
             return match kind {
                 _ if bridge.transcoder.is_some() => Way::Transcode,
                 MediaKind::ComfortNoise if takes_noise => Way::Forward(None),
+                MediaKind::ComfortNoise if is_open && codec.is_some_and(Pause::fits) => Way::Pause,
                 MediaKind::Dtmf(rate) if events.is_some_and(|to| to.clock_rate_hz == rate) => {
                     Way::Forward(None)
                 }
@@ -150,6 +156,7 @@ impl Shard {
             return Way::Transcode;
         }
         bridge.transcoder = None;
+        bridge.pause = None;
         if is_open { Way::Forward(table) } else { Way::PassOver }
     }
 
@@ -163,7 +170,19 @@ impl Shard {
                 }
             }
             Way::Transcode => self.transcode(target, media, now),
+            Way::Pause => self.pause(target, media, now),
             Way::Forward(_) => {}
+        }
+    }
+
+    /// Makes the pause that a packet describes audible.
+    fn pause(&mut self, target: LegKey, media: &Media<'_>, now: Instant) {
+        let Some(leg) = self.leg(target) else { return };
+        leg.outbound.forget_source();
+        let Mode::Bridge(bridge) = &mut leg.mode else { return };
+        bridge.pause = Some(Pause::new(media.payload));
+        if !leg.in_slot {
+            self.schedule(target, now);
         }
     }
 
@@ -173,6 +192,7 @@ impl Shard {
         leg.outbound.forget_source();
         let (Some(format), wishes) = (leg.format, leg.cold.opus) else { return };
         let Mode::Bridge(bridge) = &mut leg.mode else { return };
+        bridge.pause = None;
         if let MediaKind::Audio(from) = media.kind {
             let fits = |transcoder: &Transcoder| transcoder.is_between(from, format.codec);
             if !bridge.transcoder.as_deref().is_some_and(fits) {

@@ -85,7 +85,7 @@ impl Shard {
     fn bridge_with(&mut self, key: LegKey, peer: LegId) {
         let is_it = |leg: &mut Leg| matches!(&leg.mode, Mode::Bridge(now) if now.peer == peer);
         if !self.leg(key).is_some_and(is_it) {
-            self.set_mode(key, Mode::Bridge(Bridge { peer, transcoder: None }));
+            self.set_mode(key, Mode::Bridge(Bridge::new(peer)));
         }
     }
 

@@ -25,6 +25,7 @@ use crate::{
     rtp::{PayloadType, ReceiveStatistics, ReportBlock},
     sdp::{DtmfFormat, Fingerprint, Negotiated, OpusParameters},
     srtp::{InboundSrtcp, InboundSrtp, OutboundSrtcp, OutboundSrtp},
+    comfort_noise::Pause,
     transcoder::Transcoder,
 };
 
@@ -112,6 +113,20 @@ pub(crate) struct Bridge {
     pub(crate) peer: LegId,
     /// Made when audio of another codec comes, and gone when it is of this leg's.
     pub(crate) transcoder: Option<Box<Transcoder>>,
+    /// What the peer's pause is to sound like, until its audio goes on.
+    pub(crate) pause: Option<Pause>,
+}
+
+impl Bridge {
+    pub(crate) fn new(peer: LegId) -> Self {
+        Self { peer, transcoder: None, pause: None }
+    }
+
+    /// Whether there is or soon may be a frame to send.
+    fn is_awake(&self) -> bool {
+        let is_pausing = self.pause.as_ref().is_some_and(|pause| pause.lasts());
+        is_pausing || self.transcoder.as_ref().is_some_and(|transcoder| transcoder.is_awake())
+    }
 }
 
 #[derive(Debug)]
@@ -275,7 +290,7 @@ impl Leg {
     pub(crate) fn wants_slot(&self) -> bool {
         let has_frames = match &self.mode {
             Mode::Play(_) | Mode::DelayedEcho(_) => true,
-            Mode::Bridge(bridge) => bridge.transcoder.as_ref().is_some_and(|t| t.is_awake()),
+            Mode::Bridge(bridge) => bridge.is_awake(),
             Mode::Idle | Mode::Echo => false,
         };
         let has_digits = self.dtmf.as_ref().is_some_and(|dtmf| dtmf.is_active());

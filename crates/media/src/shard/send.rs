@@ -11,6 +11,7 @@ use super::{
     transmit::{LegKey, Media, MediaKind, PacketBuffer, StreamId, Transmits},
 };
 use crate::{
+    comfort_noise::Pause,
     dtmf::Step,
     jitter_buffer::PAYLOAD_BYTES_MAX,
     rtp::{ExtendedSequenceNumber, HEADER_BYTES, Header, PayloadType},
@@ -47,8 +48,10 @@ pub(super) fn frame(leg: &mut Leg, context: &mut Context<'_>, transmits: &mut im
             leg.mode = Mode::DelayedEcho(ring);
         }
         Mode::Bridge(mut bridge) => {
-            if let Some(transcoder) = &mut bridge.transcoder {
-                transcoded(leg, transcoder, is_muted, context, transmits);
+            match (&mut bridge.transcoder, &mut bridge.pause) {
+                (Some(transcoder), _) => transcoded(leg, transcoder, is_muted, context, transmits),
+                (None, Some(pause)) => paused(leg, pause, is_muted, context, transmits),
+                (None, None) => {}
             }
             leg.mode = Mode::Bridge(bridge);
         }
@@ -100,6 +103,23 @@ fn transcoded(
                 queue_frame(leg, len, context, transmits);
             }
         }
+    }
+}
+
+/// Sends what the peer's pause sounds like.
+fn paused(
+    leg: &mut Leg,
+    pause: &mut Pause,
+    is_muted: bool,
+    context: &mut Context<'_>,
+    transmits: &mut impl Transmits,
+) {
+    let Some(codec) = leg.codec().filter(|_| leg.sends && !is_muted) else {
+        return pause.pass_over_frame();
+    };
+    let room = transmits.buffer().get_mut(HEADER_BYTES..HEADER_BYTES + PAYLOAD_BYTES_MAX);
+    if let Some(len) = room.and_then(|room| pause.frame(codec, room)) {
+        queue_frame(leg, len, context, transmits);
     }
 }
 

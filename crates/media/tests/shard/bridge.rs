@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use media::{
-    codec::{Codec, g711::ULAW_TO_ALAW},
+    codec::{
+        Codec,
+        g711::{ULAW_TO_ALAW, decode_alaw, decode_ulaw},
+    },
     rtp::PayloadType,
     sdp::RemoteMedia,
     shard::{Command, Discard, LegEvent, LegId, LegKey, LegParameters, Path, Repeat},
@@ -65,13 +68,11 @@ fn a_digit_is_reported_and_goes_no_further_and_leaves_no_gap() {
         say(&mut world, DTMF, number, &[1, 0x8a, 3, 32]);
     }
     say(&mut world, PCMU, 5, &[2; 160]);
-    // Comfort noise (RFC 3389), which the other did not agree on.
-    say(&mut world, PayloadType(13), 6, &[40]);
-    say(&mut world, PCMU, 7, &[3; 160]);
+    say(&mut world, PCMU, 6, &[3; 160]);
     let heard = world.take_rtp(Path::Rtp(b));
     let heard: Vec<_> = heard.iter().map(|p| (p.payload[0], p.number, p.timestamp)).collect();
     let (_, number, timestamp) = heard[0];
-    let expected = [(1, 0, 0), (2, 1, 640), (3, 2, 960)]
+    let expected = [(1, 0, 0), (2, 1, 640), (3, 2, 800)]
         .map(|(said, n, ticks)| (said, number.wrapping_add(n), timestamp.wrapping_add(ticks)));
     assert_eq!(heard, expected);
     let digits = world.events_of(a);
@@ -207,6 +208,76 @@ fn rfc3389_4_comfort_noise_is_forwarded_to_who_agreed_on_it() {
     world.packet(Path::Rtp(a), address(A), &rtp(PayloadType(13), 9, 2, 160, &[40]));
     let heard = world.take_rtp(Path::Rtp(b));
     assert_eq!((heard[1].payload_type, &heard[1].payload), (PayloadType(13), &vec![40]));
+}
+
+/// What is heard of a pause in PCMU that A describes, by B in another codec; then of its voice.
+fn pause_heard_in(codec: Codec, level: u8) -> Vec<Rtp> {
+    let mut world = World::new();
+    let (a, a_id) = world.open_plain(A, "192.0.2.1");
+    let rtp_at = address(B);
+    let remote = RemoteMedia::Plain { rtp: rtp_at, rtcp: rtp_at, rtcp_mux: false };
+    let number = codec.static_payload_type().unwrap();
+    let mut parameters = LegParameters::answering(described("", &number.to_string(), remote));
+    parameters.signalling_remote = Some(rtp_at.ip());
+    let (b, b_id) = world.open(parameters, None);
+    world.command(a, Command::Bridge { peer: b_id });
+    world.command(b, Command::Bridge { peer: a_id });
+    let mut say = |number: u64, kind, at_ms: u32, payload: &[u8]| {
+        world.packet(Path::Rtp(a), address(A), &rtp(kind, 9, number, 8 * at_ms, payload));
+        world.advance_ms(20);
+    };
+    say(1, PCMU, 0, &[1; 160]);
+    say(2, PayloadType(13), 20, &[level, 3]);
+    world.advance_ms(4_980);
+    let mut say = |number: u64, at_ms: u32| {
+        let voice = rtp(PCMU, 9, number, 8 * at_ms, &[1; 160]);
+        world.packet(Path::Rtp(a), address(A), &voice);
+        world.advance_ms(20);
+    };
+    say(3, 5_020);
+    say(4, 5_040);
+    world.take_rtp(Path::Rtp(b))
+}
+
+#[test]
+fn rfc3389_4_who_did_not_agree_on_comfort_noise_hears_it_until_the_voice_is_back() {
+    for (codec, decode) in [(Codec::Pcmu, decode_ulaw as fn(u8) -> i16), (Codec::Pcma, decode_alaw)] {
+        for level in [40, 60] {
+            let heard = pause_heard_in(codec, level);
+            let (voice, noise) = (&heard[0], &heard[1..heard.len() - 2]);
+            assert!((248..=250).contains(&noise.len()), "{} frames in 5 s", noise.len());
+            let samples = noise.iter().flat_map(|packet| &packet.payload).map(|code| decode(*code));
+            let (count, squares) = samples.fold((0.0, 0.0), |(count, squares), sample| {
+                (count + 1.0, squares + f64::from(sample).powi(2))
+            });
+            let heard_level = 10.0 * (squares / count / f64::from(i16::MAX).powi(2)).log10();
+            assert!((heard_level + f64::from(level)).abs() < 1.5, "{level}: {heard_level} dBov");
+            for (n, packet) in heard.iter().enumerate() {
+                assert_eq!(packet.payload_type, voice.payload_type);
+                assert_eq!(packet.number, voice.number.wrapping_add(n as u16));
+                assert_eq!(packet.payload.len(), 160);
+            }
+            let after = &heard[heard.len() - 2..];
+            assert!(after.iter().all(|packet| packet.payload == voice.payload));
+            assert!(after[0].marker, "a talk-spurt begins");
+            let passed = after[0].timestamp.wrapping_sub(voice.timestamp);
+            assert!((8 * 4_980..=8 * 5_060).contains(&passed), "{passed} ticks");
+        }
+    }
+}
+
+#[test]
+fn a_pause_ends_when_nothing_more_is_said_of_it() {
+    let mut world = World::new();
+    let [a, b] = bridged(&mut world);
+    world.packet(Path::Rtp(a), address(A), &rtp(PayloadType(13), 9, 1, 0, &[40]));
+    world.advance_ms(29_000);
+    let frames = world.take_rtp(Path::Rtp(b)).len();
+    assert!((1_440..=1_450).contains(&frames), "{frames} frames in 29 s");
+    world.advance_ms(2_000);
+    assert!((49..=60).contains(&world.take_rtp(Path::Rtp(b)).len()));
+    world.advance_ms(2_000);
+    assert!(world.take_rtp(Path::Rtp(b)).is_empty());
 }
 
 #[test]
