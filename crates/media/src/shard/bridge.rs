@@ -55,7 +55,7 @@ impl Shard {
         let Some(target) = self.find(peer.serial) else {
             return self.counters.discard(Discard::NoPeer);
         };
-        let table = match self.way(target, meta.stream, meta.kind) {
+        let table = match self.way(target, meta.stream, meta.kind, payload) {
             Way::Forward(table) => table,
             way => return self.keep(target, &way, &meta.media(payload), now),
         };
@@ -80,7 +80,7 @@ impl Shard {
     ) {
         let Some(key) = self.find(serial) else { return self.counters.discard(Discard::NoPeer) };
         let is_event = matches!(media.kind, MediaKind::Dtmf(_));
-        let table = match self.way(key, media.stream, media.kind) {
+        let table = match self.way(key, media.stream, media.kind, media.payload) {
             // Whom it comes from has reported that it goes no further.
             Way::Forward(_) if is_event => return self.keep(key, &Way::PassOver, media, now),
             Way::Forward(table) => table,
@@ -107,7 +107,7 @@ impl Shard {
         let target = self.find(peer.serial);
         let stream = StreamId { leg: serial, ordinal: 0 };
         target.is_some_and(|target| {
-            matches!(self.way(target, stream, MediaKind::Dtmf(rate_hz)), Way::Forward(_))
+            matches!(self.way(target, stream, MediaKind::Dtmf(rate_hz), &[]), Way::Forward(_))
         })
     }
 
@@ -127,7 +127,7 @@ impl Shard {
     }
 
     /// How a packet of a stream gets out of the leg `target`.
-    fn way(&mut self, target: LegKey, stream: StreamId, kind: MediaKind) -> Way {
+    fn way(&mut self, target: LegKey, stream: StreamId, kind: MediaKind, payload: &[u8]) -> Way {
         let Some(leg) = self.legs.get_mut(target.index()).filter(|leg| leg.key == target) else {
             return Way::None;
         };
@@ -135,7 +135,7 @@ impl Shard {
         let takes_noise = is_open && leg.format.is_some_and(|format| format.comfort_noise);
         let takes_events = is_open && leg.takes_events;
         let events = leg.format.filter(|_| takes_events).and_then(|format| format.events());
-        let codec = leg.codec();
+        let (format, codec) = (leg.format, leg.codec());
         let Mode::Bridge(bridge) = &mut leg.mode else { return Way::None };
         if bridge.peer.serial != stream.leg {
             return Way::None;
@@ -153,6 +153,12 @@ impl Shard {
         };
         let table = translation(from, to);
         if from != to && table.is_none() {
+            return Way::Transcode;
+        }
+        // Who takes no long packets gets frames of our own from the first one on.
+        let is_too_long = format.is_some_and(|format| format.is_too_long(payload));
+        let is_reframed = bridge.transcoder.as_deref().is_some_and(|t| t.is_between(from, to));
+        if is_too_long || is_reframed {
             return Way::Transcode;
         }
         bridge.transcoder = None;

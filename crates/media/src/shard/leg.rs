@@ -17,7 +17,8 @@ use super::{
     transmit::{LegKey, Path},
 };
 use crate::{
-    codec::{CODECS, Codec, FRAME_MS},
+    codec::{CODECS, Codec, FRAME_MS, opus},
+    comfort_noise::Pause,
     dtls::Association,
     dtmf::{DtmfReceiver, DtmfSender},
     ice::IceLite,
@@ -25,7 +26,6 @@ use crate::{
     rtp::{PayloadType, ReceiveStatistics, ReportBlock},
     sdp::{DtmfFormat, Fingerprint, Negotiated, OpusParameters},
     srtp::{InboundSrtcp, InboundSrtp, OutboundSrtcp, OutboundSrtp},
-    comfort_noise::Pause,
     transcoder::Transcoder,
 };
 
@@ -84,6 +84,9 @@ pub(crate) struct Format {
     pub(crate) local_dtmf_other: Option<DtmfFormat>,
     /// Whether comfort noise (RFC 3389) is agreed on.
     pub(crate) comfort_noise: bool,
+    /// The longest packet that the peer takes, in milliseconds (RFC 8866 §6.4), but not less than
+    /// the frames that are made here.
+    pub(crate) packet_ms_max: Option<u32>,
     pub(crate) frame_ticks: u32,
 }
 
@@ -215,8 +218,18 @@ impl Format {
             local_dtmf: negotiated.local_dtmf,
             local_dtmf_other: negotiated.local_dtmf_other,
             comfort_noise: negotiated.comfort_noise,
+            packet_ms_max: negotiated.packet_time_ms_max.map(|most| most.max(FRAME_MS)),
             frame_ticks: negotiated.codec.samples_per_frame(),
         }
+    }
+
+    /// Whether a payload of the codec lasts longer than the peer takes.
+    pub(crate) fn is_too_long(&self, payload: &[u8]) -> bool {
+        let is_longer = |most: u32| match self.codec {
+            Codec::Opus => opus::duration_ticks(payload).is_some_and(|ticks| ticks > 48 * most),
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => payload.len() > 8 * most as usize,
+        };
+        self.packet_ms_max.is_some_and(is_longer)
     }
 
     pub(crate) fn ticks_per_ms(&self) -> u32 {

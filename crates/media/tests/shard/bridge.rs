@@ -241,7 +241,8 @@ fn pause_heard_in(codec: Codec, level: u8) -> Vec<Rtp> {
 
 #[test]
 fn rfc3389_4_who_did_not_agree_on_comfort_noise_hears_it_until_the_voice_is_back() {
-    for (codec, decode) in [(Codec::Pcmu, decode_ulaw as fn(u8) -> i16), (Codec::Pcma, decode_alaw)] {
+    for (codec, decode) in [(Codec::Pcmu, decode_ulaw as fn(u8) -> i16), (Codec::Pcma, decode_alaw)]
+    {
         for level in [40, 60] {
             let heard = pause_heard_in(codec, level);
             let (voice, noise) = (&heard[0], &heard[1..heard.len() - 2]);

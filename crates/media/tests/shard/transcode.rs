@@ -521,6 +521,49 @@ fn legs_on_two_shards_are_transcoded_where_they_are_heard() {
 }
 
 #[test]
+fn rfc8866_6_4_who_takes_only_short_packets_gets_no_longer_ones() {
+    let ways = [
+        (Codec::Pcmu, Codec::Pcmu, 60),
+        (Codec::Pcmu, Codec::Pcma, 40),
+        (Codec::G722, Codec::G722, 60),
+        (Codec::Opus, Codec::Opus, 60),
+    ];
+    for (from, to, frame_ms) in ways {
+        for (packet_time_ms_max, sent_ms) in [(None, frame_ms), (Some(20), 20), (Some(10), 20)] {
+            let mut world = World::new();
+            let a = open(&mut world, speaking(from, A), A);
+            let mut negotiated = speaking(to, B);
+            negotiated.packet_time_ms_max = packet_time_ms_max;
+            let b = open(&mut world, negotiated, B);
+            join(&mut world, a, b);
+            let mut alice = Talker::new(a.0, from, A, 440.0);
+            alice.frame_ms = frame_ms;
+            let bob = Talker::new(b.0, to, B, 440.0);
+            for _ in 0..50 {
+                alice.say(&mut world);
+                world.advance_ms(u64::from(frame_ms));
+            }
+            // Packets that it does take go the same way, and nothing is lost between them.
+            alice.frame_ms = 20;
+            for _ in 0..50 {
+                alice.say(&mut world);
+                world.advance_ms(20);
+            }
+            let heard = world.take_rtp(Path::Rtp(b.0));
+            let samples = |packet: &Rtp| bob.hear(std::slice::from_ref(packet)).len() as u32;
+            let longest = heard.iter().map(samples).max().unwrap();
+            assert_eq!(longest, bob.rate_hz / 1000 * sent_ms, "{from:?} {packet_time_ms_max:?}");
+            let pcm = bob.hear(&heard);
+            let expected_ms = (50 * frame_ms + 1_000) as usize;
+            let heard_ms = pcm.len() / (bob.rate_hz as usize / 1000);
+            assert!(heard_ms.abs_diff(expected_ms) <= 100, "{heard_ms} of {expected_ms} ms");
+            let db = tone_to_rest_db(&pcm[pcm.len() / 10..], bob.rate_hz, 440.0);
+            assert!(db > 15.0, "{from:?} {packet_time_ms_max:?}: {db} dB");
+        }
+    }
+}
+
+#[test]
 fn garbage_in_a_codec_is_silence_or_noise_and_no_harm() {
     for (from, to) in [(Codec::Opus, Codec::Pcmu), (Codec::G722, Codec::Opus)] {
         let mut world = World::new();
