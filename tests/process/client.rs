@@ -56,8 +56,18 @@ impl Client {
 
     /// Registers its contact, with an answer to a challenge if there is one.
     pub fn register(&mut self, lines: &str, challenge: Option<&str>) -> String {
-        let contact = format!("Contact: <{}>\r\n{lines}", self.contact());
-        self.ask("REGISTER", "sip:server", &self.own_address(), &contact, "", challenge)
+        self.register_contact(&self.contact(), lines, challenge)
+    }
+
+    /// Registers a contact that need not be where the client is.
+    pub fn register_contact(
+        &mut self,
+        contact: &str,
+        lines: &str,
+        challenge: Option<&str>,
+    ) -> String {
+        let lines = format!("Contact: <{contact}>\r\n{lines}");
+        self.ask("REGISTER", "sip:server", &self.own_address(), &lines, "", challenge)
     }
 
     pub fn register_with(&mut self, lines: &str) -> String {
@@ -207,7 +217,7 @@ impl Client {
         }
     }
 
-    fn transmit(&mut self, bytes: &[u8]) {
+    pub fn transmit(&mut self, bytes: &[u8]) {
         match &mut self.wire {
             Wire::Udp { socket, server } => {
                 socket.send_to(bytes, *server).unwrap();

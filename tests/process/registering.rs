@@ -45,6 +45,39 @@ fn a_phone_registers_over_udp_and_tcp_and_a_wrong_password_does_not() {
 }
 
 #[test]
+fn the_way_to_a_phone_behind_a_nat_is_kept_open_from_both_ends() {
+    let server = Server::start(&format!("[registrar]\nkeep_alive_interval_s = 1\n{OFFICE}"));
+    let mut inside = Client::udp(server.address("udp"), "3001", "3001pass");
+    let behind_nat = "sip:3001@192.168.1.20:5060";
+    let challenge = inside.register_contact(behind_nat, "", None);
+    assert_eq!(status(&inside.register_contact(behind_nat, "", Some(&challenge))), 200);
+    let mut outside = Client::udp(server.address("udp"), "199", "199pass");
+    assert_eq!(status(&outside.register_with_password()), 200);
+    for _ in 0..2 {
+        let kept = inside.receive(Duration::from_secs(3));
+        assert_eq!(kept.as_deref(), Some("\r\n\r\n"), "RFC 5626 §3.5.1");
+    }
+    assert_eq!(outside.receive(Duration::from_millis(1)), None, "it can be reached as it is");
+
+    // And what phones send of the kind gets no answer on UDP and is not taken for a broken message.
+    inside.transmit(b"\r\n\r\n");
+    inside.transmit(b"\0\0\0\0");
+    inside.fetch(None);
+    let (_, metrics) = server.get("/metrics");
+    let count = |name: &str| -> u32 {
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(count("sidetone_sip_keep_alives_total{transport=\"udp\"}"), 2);
+
+    // Who unregisters is left in peace.
+    let lines = "Expires: 0\r\n";
+    let challenge = inside.register_contact(behind_nat, lines, None);
+    assert_eq!(status(&inside.register_contact(behind_nat, lines, Some(&challenge))), 200);
+    assert_eq!(inside.receive(Duration::from_millis(1_500)), None);
+}
+
+#[test]
 fn test_numbers_need_no_password_and_everything_else_does() {
     let server = Server::start(OFFICE);
     let mut stranger = Client::udp(server.address("udp"), "199", "guess");
