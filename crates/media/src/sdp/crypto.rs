@@ -9,6 +9,7 @@
 use std::fmt;
 
 use super::LocalDescription;
+use super::format::Offered;
 use super::section::Section;
 use crate::srtp::{SdesKey, SrtpProfile};
 
@@ -62,10 +63,12 @@ pub(super) fn first_usable(section: &Section<'_>) -> Option<Crypto> {
 }
 
 /// The attribute of an answer, which must be one of ours (RFC 4568 §5.1.3).
-pub(super) fn answered(section: &Section<'_>) -> Option<Crypto> {
+pub(super) fn answered(section: &Section<'_>, offered: &Offered) -> Option<Crypto> {
     first_usable(section).filter(|crypto| {
+        let profile = crypto.key.profile();
         let index = usize::try_from(crypto.tag).ok().and_then(|tag| tag.checked_sub(1));
-        index.and_then(|index| SDES_PROFILES.get(index)) == Some(&crypto.key.profile())
+        let is_in_table = index.and_then(|index| SDES_PROFILES.get(index)) == Some(&profile);
+        is_in_table || offered.key_in_use == Some((crypto.tag, profile))
     })
 }
 

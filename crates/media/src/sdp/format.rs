@@ -5,6 +5,7 @@ use std::fmt;
 use super::negotiate::Capabilities;
 use super::{DtmfFormat, Negotiated};
 use crate::codec::Codec;
+use crate::srtp::SrtpProfile;
 
 /// One format of an audio section over RTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,18 +73,23 @@ impl fmt::Display for Format {
     }
 }
 
-/// The formats of an offer of ours.
+/// What an offer of ours has to choose from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Offered {
     pub(super) codecs: Vec<(Codec, u8)>,
     pub(super) dtmf: Vec<DtmfFormat>,
+    /// The key of the session, as our last answer named it: an offer that repeats that answer, to
+    /// refresh the session, names it so again.
+    pub(super) key_in_use: Option<(u32, SrtpProfile)>,
 }
 
 impl Offered {
     /// Every codec that is allowed, and DTMF events at each of their clock rates (RFC 4733 §2.1). A
     /// payload type that means something in the session keeps its meaning (RFC 3264 §8.3.2).
     pub(super) fn new(current: Option<&Negotiated>, capabilities: &Capabilities) -> Self {
-        let mut offered = Offered { codecs: Vec::new(), dtmf: Vec::new() };
+        let crypto = current.and_then(|current| current.crypto.as_ref());
+        let key_in_use = crypto.map(|crypto| (crypto.tag, crypto.key.profile()));
+        let mut offered = Offered { codecs: Vec::new(), dtmf: Vec::new(), key_in_use };
         let mut used: Vec<u8> = current.map(Negotiated::payload_types).unwrap_or_default();
         for codec in capabilities.ordered() {
             let kept = current.and_then(|current| current.local_payload_type_of(codec));

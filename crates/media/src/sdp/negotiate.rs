@@ -186,7 +186,7 @@ fn negotiate_section(
     capabilities: &Capabilities,
     offered: Option<&Offered>,
 ) -> Result<Negotiated, NegotiationFault> {
-    let (remote, crypto) = remote_media(section, capabilities, offered.is_some())?;
+    let (remote, crypto) = remote_media(section, capabilities, offered)?;
     let formats = section.formats();
     let (codec, payload_type) =
         choose_codec(&formats, capabilities).ok_or(NegotiationFault::NoCodec)?;
@@ -259,22 +259,27 @@ fn remote_direction(section: &Section<'_>, remote: &RemoteMedia) -> Direction {
 fn remote_media(
     section: &Section<'_>,
     capabilities: &Capabilities,
-    is_answer: bool,
+    offered: Option<&Offered>,
 ) -> Result<(RemoteMedia, Option<Crypto>), NegotiationFault> {
     match section.profile() {
         Profile::Plain | Profile::SdesSrtp if !capabilities.allow_plain => {
             Err(NegotiationFault::PlainNotAllowed)
         }
         Profile::Plain => {
-            let crypto = usable_crypto(section, capabilities, is_answer);
+            let crypto = usable_crypto(section, capabilities, offered);
             // Keys beside RTP/AVP are an offer of SRTP to those who know of it.
             if crypto.is_none() && capabilities.security == Security::Required {
                 return Err(NegotiationFault::PlainNotAllowed);
             }
+            // Who answers with a key sends SRTP, and not what we would take it for.
+            let is_answer_to_keys = offered.is_some() && capabilities.has_keys();
+            if crypto.is_none() && is_answer_to_keys && section.has_crypto() {
+                return Err(NegotiationFault::NoCryptoSuite);
+            }
             Ok((plain(section)?, crypto))
         }
         Profile::SdesSrtp => {
-            let crypto = sdes(section, capabilities, is_answer)?;
+            let crypto = sdes(section, capabilities, offered)?;
             Ok((plain(section)?, Some(crypto)))
         }
         Profile::DtlsSrtp if capabilities.allow_webrtc => {
@@ -288,18 +293,21 @@ fn remote_media(
 fn usable_crypto(
     section: &Section<'_>,
     capabilities: &Capabilities,
-    is_answer: bool,
+    offered: Option<&Offered>,
 ) -> Option<Crypto> {
     if !capabilities.has_keys() {
         return None;
     }
-    if is_answer { crypto::answered(section) } else { crypto::first_usable(section) }
+    match offered {
+        Some(offered) => crypto::answered(section, offered),
+        None => crypto::first_usable(section),
+    }
 }
 
 fn sdes(
     section: &Section<'_>,
     capabilities: &Capabilities,
-    is_answer: bool,
+    offered: Option<&Offered>,
 ) -> Result<Crypto, NegotiationFault> {
     if !section.has_crypto() {
         return Err(NegotiationFault::Missing("fingerprint or crypto"));
@@ -310,7 +318,7 @@ fn sdes(
     if !capabilities.is_confidential {
         return Err(NegotiationFault::SdesInClear);
     }
-    usable_crypto(section, capabilities, is_answer).ok_or(NegotiationFault::NoCryptoSuite)
+    usable_crypto(section, capabilities, offered).ok_or(NegotiationFault::NoCryptoSuite)
 }
 
 fn plain(section: &Section<'_>) -> Result<RemoteMedia, NegotiationFault> {

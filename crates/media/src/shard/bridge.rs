@@ -32,6 +32,14 @@ enum Way {
     Pause,
 }
 
+impl Bridge {
+    /// What is forwarded has numbers and times of its own: nothing is sent between.
+    fn forward(&mut self, table: Option<&'static [u8; 256]>) -> Way {
+        self.pause = None;
+        Way::Forward(table)
+    }
+}
+
 impl Shard {
     /// Hands what `key` has heard to its peer.
     pub(super) fn bridge(
@@ -143,10 +151,10 @@ impl Shard {
         let (MediaKind::Audio(from), Some(to)) = (kind, codec) else {
             return match kind {
                 _ if bridge.transcoder.is_some() => Way::Transcode,
-                MediaKind::ComfortNoise if takes_noise => Way::Forward(None),
+                MediaKind::ComfortNoise if takes_noise => bridge.forward(None),
                 MediaKind::ComfortNoise if is_open && codec.is_some_and(Pause::fits) => Way::Pause,
                 MediaKind::Dtmf(rate) if events.is_some_and(|to| to.clock_rate_hz == rate) => {
-                    Way::Forward(None)
+                    bridge.forward(None)
                 }
                 _ => Way::PassOver,
             };
@@ -162,8 +170,8 @@ impl Shard {
             return Way::Transcode;
         }
         bridge.transcoder = None;
-        bridge.pause = None;
-        if is_open { Way::Forward(table) } else { Way::PassOver }
+        let way = bridge.forward(table);
+        if is_open { way } else { Way::PassOver }
     }
 
     /// Does what is to be done with a packet that is not forwarded.

@@ -218,7 +218,9 @@ impl Format {
             local_dtmf: negotiated.local_dtmf,
             local_dtmf_other: negotiated.local_dtmf_other,
             comfort_noise: negotiated.comfort_noise,
-            packet_ms_max: negotiated.packet_time_ms_max.map(|most| most.max(FRAME_MS)),
+            packet_ms_max: negotiated
+                .packet_time_ms_max
+                .map(|most| most.clamp(FRAME_MS, PACKET_MS_MAX)),
             frame_ticks: negotiated.codec.samples_per_frame(),
         }
     }
@@ -361,6 +363,8 @@ impl Leg {
 
 /// How long a peer keeps to a codec before it may take another than the one agreed on, in ticks.
 const CODEC_TICKS_MIN: u32 = 200;
+/// No packet lasts longer.
+const PACKET_MS_MAX: u32 = 1_000;
 /// How long a peer must be silent after what may have been its farewell.
 pub(crate) const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 

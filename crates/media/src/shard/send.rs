@@ -314,10 +314,11 @@ fn tap(
 ) {
     let (Some(taps), Some(format)) = (&leg.taps, leg.format) else { return };
     let Header { timestamp, marker, .. } = *header;
-    let kind = match header.payload_type == format.payload_type {
-        true => MediaKind::Audio(format.codec),
-        // Of digits and noise only the numbers count.
-        false => MediaKind::ComfortNoise,
+    let kind = match header.payload_type {
+        payload_type if payload_type == format.payload_type => MediaKind::Audio(format.codec),
+        COMFORT_NOISE => MediaKind::ComfortNoise,
+        // Of digits only the numbers count.
+        _ => MediaKind::Dtmf(format.clock_rate_hz()),
     };
     let stream = StreamId { leg: leg.serial, ordinal: 0 };
     taps.sent(&Media { kind, stream, number, timestamp, marker, payload }, context.now);

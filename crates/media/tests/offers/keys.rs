@@ -99,6 +99,9 @@ fn rfc4568_5_1_3_an_answer_takes_one_of_our_keys_or_none() {
     // A suite that the tag did not stand for.
     let wrong = answer("RTP/SAVP", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:KEY\r\n");
     assert_eq!(wrong.unwrap_err().fault, NegotiationFault::NoCryptoSuite);
+    // Nor is it taken for the clear: who names a key sends with it.
+    let wrong = answer("RTP/AVP", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:KEY\r\n");
+    assert_eq!(wrong.unwrap_err().fault, NegotiationFault::NoCryptoSuite);
     let required = parse(offer_of!("sipp").as_bytes()).unwrap();
     let error = negotiate_answer(&required, &with(Security::Required)).unwrap_err();
     assert_eq!(error.fault, NegotiationFault::PlainNotAllowed);
@@ -113,6 +116,23 @@ fn rfc4568_7_1_4_an_offer_within_a_session_offers_the_key_in_use() {
     let again = agreed.offer(&phone(), &with(Security::Optional));
     assert!(again.contains("a=crypto:1 AEAD_AES_128_GCM inline:"), "{again}");
     assert_eq!(again.matches("a=crypto").count(), 1);
+}
+
+#[test]
+fn rfc4028_7_4_a_key_goes_on_when_our_answer_is_repeated_as_an_offer() {
+    let capabilities = with(Security::Optional);
+    for proto in ["RTP/AVP", "RTP/SAVP"] {
+        let line = "1 AES_CM_128_HMAC_SHA1_80 inline:KEY";
+        let session = accept(&savp(&[line]).replace("RTP/SAVP", proto), &capabilities);
+        assert!(session.answer(&local()).contains("a=crypto:1 AES_CM_128_HMAC_SHA1_80 "));
+        let answer = savp(&[line]).replace("RTP/SAVP", proto);
+        let agreed = session.negotiate_answer(&parse(answer.as_bytes()).unwrap(), &capabilities);
+        assert_eq!(agreed.unwrap().crypto, session.crypto, "{proto}");
+        // Another tag of that suite was never offered.
+        let other = answer.replace("crypto:1", "crypto:7");
+        let error = session.negotiate_answer(&parse(other.as_bytes()).unwrap(), &capabilities);
+        assert_eq!(error.unwrap_err().fault, NegotiationFault::NoCryptoSuite, "{proto}");
+    }
 }
 
 proptest! {

@@ -268,6 +268,29 @@ fn rfc3389_4_who_did_not_agree_on_comfort_noise_hears_it_until_the_voice_is_back
 }
 
 #[test]
+fn rfc4733_2_2_1_a_digit_within_a_pause_has_one_time_and_nothing_in_between() {
+    let mut world = World::new();
+    let [a, b] = bridged_to_who_takes_events(&mut world);
+    let say = |world: &mut World, number, kind, payload: &[u8]| {
+        world.packet(Path::Rtp(a), address(A), &rtp(kind, 9, number, 160, payload));
+        world.advance_ms(20);
+    };
+    say(&mut world, 1, PayloadType(13), &[40]);
+    world.advance_ms(200);
+    world.take_rtp(Path::Rtp(b));
+    for number in 2..=8 {
+        let end = if number == 8 { 0x80 } else { 0 };
+        let [high, low] = (160 * (number as u16 - 1)).to_be_bytes();
+        say(&mut world, number, DTMF, &[5, 10 | end, high, low]);
+    }
+    world.advance_ms(100);
+    let heard = world.take_rtp(Path::Rtp(b));
+    assert_eq!(heard.len(), 7);
+    assert!(heard.iter().all(|packet| packet.payload_type == PayloadType(97)));
+    assert!(heard.iter().all(|packet| packet.timestamp == heard[0].timestamp));
+}
+
+#[test]
 fn a_pause_ends_when_nothing_more_is_said_of_it() {
     let mut world = World::new();
     let [a, b] = bridged(&mut world);

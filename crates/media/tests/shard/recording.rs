@@ -5,7 +5,8 @@ use std::sync::{Arc, atomic::AtomicU64};
 use media::{
     codec::Codec,
     recording::{Layout, Mixdown, RecordingId, Tap, rate_hz, tap},
-    shard::{Command, LegId, LegKey, LegParameters, RECORDINGS_MAX},
+    rtp::PayloadType,
+    shard::{Command, LegId, LegKey, LegParameters, Path, RECORDINGS_MAX},
 };
 
 use crate::common::*;
@@ -88,6 +89,38 @@ fn both_sides_are_recorded_whether_forwarded_or_transcoded() {
                 assert!((-6.0..6.0).contains(&ratio), "{a_codec} with {b_codec}: {ratio} dB");
             }
         }
+    }
+}
+
+#[test]
+fn a_digit_that_is_passed_on_is_silence_in_a_recording() {
+    for codec in [Codec::Pcmu, Codec::G722] {
+        let mut world = World::new();
+        let mut parameters = LegParameters::answering(speaking(codec, A));
+        parameters.signalling_remote = Some(address(A).ip());
+        parameters.takes_events = true;
+        let (a, b) = (world.open(parameters, None), open(&mut world, codec, B));
+        world.command(a.0, Command::Bridge { peer: b.1 });
+        world.command(b.0, Command::Bridge { peer: a.1 });
+        let (tap, mut mixdown) = recording(1, Layout::Stereo, codec);
+        world.command(a.0, Command::Record(tap));
+        let mut samples = Vec::new();
+        let mut at_b = Talker::new(b.0, codec, B, 0.0);
+        for number in 0..50_u64 {
+            if number < 10 {
+                at_b.say(&mut world);
+            } else {
+                let digit = rtp(PayloadType(101), 9, 1_000 + number, 1_600, &[5, 10, 0, 160]);
+                world.packet(Path::Rtp(b.0), address(B), &digit);
+            }
+            world.advance_ms(20);
+            while let Some(frame) = mixdown.frame(world.now) {
+                samples.extend_from_slice(frame);
+            }
+        }
+        assert!(!world.take_rtp(Path::Rtp(a.0)).is_empty(), "the digit goes on");
+        let loudest = samples.iter().map(|sample| sample.unsigned_abs()).max().unwrap();
+        assert!(loudest < 64, "{codec}: {loudest}");
     }
 }
 

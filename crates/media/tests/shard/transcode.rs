@@ -529,7 +529,8 @@ fn rfc8866_6_4_who_takes_only_short_packets_gets_no_longer_ones() {
         (Codec::Opus, Codec::Opus, 60),
     ];
     for (from, to, frame_ms) in ways {
-        for (packet_time_ms_max, sent_ms) in [(None, frame_ms), (Some(20), 20), (Some(10), 20)] {
+        let limits = [(None, frame_ms), (Some(u32::MAX), frame_ms), (Some(20), 20), (Some(10), 20)];
+        for (packet_time_ms_max, sent_ms) in limits {
             let mut world = World::new();
             let a = open(&mut world, speaking(from, A), A);
             let mut negotiated = speaking(to, B);
