@@ -464,6 +464,12 @@ fn session_of(request: &Message, settings: &Settings) -> Result<Option<SessionIn
     .map_err(|small| Refusal::IntervalTooSmall { min_se: small.min_se })
 }
 
+/// What a message says of its reason: a list, on one line or several (RFC 3326 §2).
+fn reason(message: &Message) -> Option<String> {
+    let lines: Vec<_> = message.headers(Name::Reason).collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
+}
+
 /// The Reason of a CANCEL or BYE to those who are not needed since another one answered (RFC 3326
 /// §3.1).
 pub const COMPLETED_ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";

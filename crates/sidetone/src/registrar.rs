@@ -223,14 +223,16 @@ impl Registrar {
         }
         self.make_room(name, user, bindings, registration, &wanted, now)?;
         for binding in wanted {
-            let held = bindings.iter().position(|held| binding.is_same(held));
+            let held =
+                |bindings: &[Binding]| bindings.iter().position(|held| binding.is_same(held));
             if binding.deadline <= now {
-                if let Some(held) = held {
+                while let Some(held) = held(bindings) {
                     self.remove(name, bindings, held);
                     granted.has_changed = true;
                 }
                 continue;
             }
+            let held = held(bindings);
             granted.is_outbound |= binding.is_outbound;
             if registration.knows_path {
                 granted.path.clone_from(&binding.path);

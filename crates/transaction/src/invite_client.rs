@@ -1,9 +1,11 @@
 //! The INVITE client transaction: RFC 3261 §17.1.1, figure 5, as corrected by RFC 6026 §8.4.
+//!
+//! It rings until its user cancels it: Timer C is a proxy's (RFC 3261 §16.6).
 
 use crate::action::ClientAction::{
     self, Ack, ResendAck, Response, Send, Start, Stop, Timeout, TransportFailed,
 };
-use crate::timer::Timer::{A, B, C, D, M};
+use crate::timer::Timer::{A, B, D, M};
 
 /// A state of the machine.
 ///
@@ -44,8 +46,6 @@ pub enum Input {
     TimerA,
     /// Timer B fired.
     TimerB,
-    /// Timer C fired.
-    TimerC,
     /// Timer D fired.
     TimerD,
     /// Timer M fired.
@@ -63,7 +63,7 @@ pub fn step(state: State, input: Input) -> (State, &'static [ClientAction]) {
         (Calling, TimerA) => (Calling, &[Send, Start(A)]),
         (Calling, TimerB) => (Terminated, &[Timeout]),
         (Calling, Input::Cancel) => (CallingToCancel, &[]),
-        (Calling, Provisional) => (Proceeding, &[Stop(A), Start(C), Response]),
+        (Calling, Provisional) => (Proceeding, &[Stop(A), Response]),
         (Calling, Success) => (Accepted, &[Stop(A), Start(M), Response]),
         (Calling, Failure) => (Completed, &[Stop(A), Ack, Start(D), Response]),
         (Calling, TransportError) => (Terminated, &[TransportFailed]),
@@ -77,8 +77,8 @@ pub fn step(state: State, input: Input) -> (State, &'static [ClientAction]) {
         (CallingToCancel, Failure) => (Completed, &[Stop(A), Ack, Start(D), Response]),
         (CallingToCancel, TransportError) => (Terminated, &[TransportFailed]),
 
-        (Proceeding, Provisional) => (Proceeding, &[Start(C), Response]),
-        (Proceeding, Input::Cancel | TimerC) => (Cancelled, &[ClientAction::Cancel, Start(B)]),
+        (Proceeding, Provisional) => (Proceeding, &[Response]),
+        (Proceeding, Input::Cancel) => (Cancelled, &[ClientAction::Cancel, Start(B)]),
         (Proceeding, Success) => (Accepted, &[Start(M), Response]),
         (Proceeding, Failure) => (Completed, &[Ack, Start(D), Response]),
         (Proceeding, TransportError) => (Terminated, &[TransportFailed]),
@@ -119,7 +119,6 @@ mod tests {
             TransportError,
             TimerA,
             TimerB,
-            TimerC,
             TimerD,
             TimerM,
         ];

@@ -101,7 +101,6 @@ fn invite_client_input(input: ClientInput) -> Option<invite_client::Input> {
         ClientInput::Timer(timer) => match timer {
             Timer::A => Some(Input::TimerA),
             Timer::B => Some(Input::TimerB),
-            Timer::C => Some(Input::TimerC),
             Timer::D => Some(Input::TimerD),
             Timer::M => Some(Input::TimerM),
             _ => None,

@@ -53,7 +53,8 @@ pub struct Timers {
     pub t2: Duration,
     /// The longest time a message stays in the network.
     pub t4: Duration,
-    /// Timer C: how long an INVITE may ring without another provisional response. Over 3 minutes.
+    /// Timer C: how long an INVITE that came may wait for the next response of its user. Over 3
+    /// minutes.
     pub c: Duration,
     /// How long the layer waits for its user before it answers an INVITE with 100.
     pub trying: Duration,

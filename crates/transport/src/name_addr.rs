@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use crate::split::{self, Param};
 use crate::{Error, Uri};
@@ -99,13 +99,14 @@ impl Ranges {
                 let bracket = end + memchr(b'<', after)?;
                 split::trim(text.get(end..bracket)?).is_empty().then_some((end, bracket))?
             }
-            _ => match memchr(b'<', text) {
-                Some(bracket) => {
+            // A bracket behind a semicolon is part of a quoted parameter.
+            _ => match memchr2(b'<', b';', text) {
+                Some(bracket) if text.get(bracket) == Some(&b'<') => {
                     let display = split::trim(text.get(start..bracket)?);
                     display.iter().all(|&byte| is_display(byte)).then_some(())?;
                     (start + display.len(), bracket)
                 }
-                None => return Ranges::without_brackets(text, start),
+                Some(_) | None => return Ranges::without_brackets(text, start),
             },
         };
         let (display_end, open) = bracket;
@@ -164,6 +165,18 @@ mod tests {
         assert_eq!(address.tag().as_deref(), Some("1918181833n"));
         assert_eq!(address.uri().user(), Some("vivekg"));
         assert_eq!(read("<sip:a@b> ;q=0.5").param("q").as_deref(), Some("0.5"));
+    }
+
+    #[test]
+    fn rfc3261_20_10_a_bracket_in_a_parameter_is_no_bracket_of_the_address() {
+        let address = read(r#"sip:3001@192.0.2.7;+sip.instance="<urn:uuid:1>";reg-id=1"#);
+        assert_eq!(address.uri().as_str(), "sip:3001@192.0.2.7");
+        assert_eq!(address.param("+sip.instance").as_deref(), Some("<urn:uuid:1>"));
+        assert_eq!(address.param("reg-id").as_deref(), Some("1"));
+        for bad in ["A; B <sip:a@b>", "sip:a@b;x=<sip:c@d>"] {
+            let parsed = NameAddr::parse(Bytes::copy_from_slice(bad.as_bytes()));
+            assert!(parsed.is_err(), "{bad}");
+        }
     }
 
     #[test]

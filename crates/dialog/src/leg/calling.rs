@@ -7,7 +7,7 @@ use std::time::Instant;
 use rand::Rng;
 use transport::{Error as AddressError, Flow, Message, Method, Name, NameAddr, TransportKind, Uri};
 
-use super::{COMPLETED_ELSEWHERE, Leg, Parts, SUPPORTED};
+use super::{COMPLETED_ELSEWHERE, Leg, Parts, SUPPORTED, reason};
 use crate::body::Body;
 use crate::dialog::{Dialog, DialogId};
 use crate::error::Error;
@@ -154,7 +154,7 @@ impl Leg {
             101..=199 => self.handle_progress(status, response),
             422 if self.lengthen_interval(response) => self.send_invite(now),
             _ => {
-                let reason = response.header(Name::Reason).map(|reason| reason.into_owned());
+                let reason = reason(response);
                 let contacts = contacts(status, response);
                 self.ends(Party::Remote, Cause::Refused { status, contacts }, reason);
                 self.run(Input::Refused, now);

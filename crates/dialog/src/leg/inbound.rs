@@ -5,7 +5,7 @@ use std::time::Instant;
 use transaction::ServerId;
 use transport::{Flow, Message, Method, Name};
 
-use super::{Leg, Pending, SUPPORTED, session_of};
+use super::{Leg, Pending, SUPPORTED, reason, session_of};
 use crate::body::Body;
 use crate::event::{Action, Cause, Event, Headers, OfferMethod, Party};
 use crate::offer_answer::{self, Conflict, OfferAnswer};
@@ -60,7 +60,7 @@ impl Leg {
             return;
         }
         if self.state == State::Early {
-            let reason = cancel.header(Name::Reason).map(|reason| reason.into_owned());
+            let reason = reason(cancel);
             self.refusal = Some((Refusal::Terminated.status(), Headers::new()));
             self.ends(Party::Remote, Cause::Cancelled, reason);
             return self.run(Input::Cancel, now);
@@ -175,7 +175,7 @@ impl Leg {
     }
 
     fn handle_bye(&mut self, request: &Pending, now: Instant) {
-        let reason = request.message.header(Name::Reason).map(|reason| reason.into_owned());
+        let reason = reason(&request.message);
         if self.state == State::Calling && !self.forget_fork(&request.message) {
             // Another fork goes on.
             return self.respond(request, 200);

@@ -118,6 +118,14 @@ fn rfc3261_15_1_2_the_bye_of_the_peer_gets_200_and_its_reason_is_told() {
 }
 
 #[test]
+fn rfc3326_2_reasons_on_several_lines_are_one_list() {
+    let mut rig = Rig::confirmed();
+    rig.receive("BYE", "Reason: SIP;cause=486;text=\"Busy\"\r\nReason: Q.850;cause=17\r\n", "");
+    let reason = Some("SIP;cause=486;text=\"Busy\", Q.850;cause=17".to_owned());
+    assert_eq!(rig.events(), [Event::Ended { by: Party::Remote, cause: Cause::HungUp, reason }]);
+}
+
+#[test]
 fn rfc3261_15_1_2_a_bye_before_the_answer_ends_the_invite_with_487() {
     let mut rig = Rig::new();
     rig.leg.ring(rig.now).unwrap();

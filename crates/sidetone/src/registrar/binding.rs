@@ -87,10 +87,11 @@ pub(super) struct Binding {
 }
 
 impl Binding {
-    /// Whether the two are bindings of one contact.
+    /// Whether the two are bindings of one contact. Who does not name its device means whatever is
+    /// bound to its URI (RFC 5626 §6, RFC 3261 §10.3).
     pub(super) fn is_same(&self, other: &Binding) -> bool {
         match (&self.key, &other.key) {
-            (Key::Uri, Key::Uri) => self.uri.is_equivalent(&other.uri),
+            (Key::Uri, _) | (_, Key::Uri) => self.uri.is_equivalent(&other.uri),
             (a, b) => a == b,
         }
     }

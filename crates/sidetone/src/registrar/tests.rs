@@ -303,6 +303,26 @@ async fn rfc5626_6_a_device_is_one_binding_wherever_it_moves() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rfc5626_6_who_does_not_name_its_device_means_what_is_bound_to_its_uri() {
+    let mut scene = Scene::new("max_contacts = 2\n");
+    let here = flow(TransportKind::Udp, 1);
+    let [plain, removed] = ["", ";expires=0"].map(|more| format!("Contact: <sip:a@h>{more}\r\n"));
+    let named =
+        |device: &str| format!("Contact: <sip:a@h>;+sip.instance=\"<urn:uuid:{device}>\"\r\n");
+    scene.register(&named("1"), &here).unwrap();
+    scene.register(&plain, &here).unwrap();
+    assert_eq!(scene.count(), 1, "it is refreshed");
+    scene.register(&named("1"), &here).unwrap();
+    assert_eq!(scene.count(), 1, "it names itself again");
+    // Two devices of two homes have the same private address.
+    scene.call_id = "another device";
+    scene.register(&named("2"), &flow(TransportKind::Udp, 2)).unwrap();
+    assert_eq!(scene.count(), 2);
+    scene.register(&removed, &here).unwrap();
+    assert_eq!(scene.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rfc5626_4_4_a_device_that_comes_on_another_flow_has_left_the_one_before() {
     let mut scene = Scene::new("");
     let [one, two, three] = [1, 2, 3].map(|id| flow(TransportKind::Udp, id));

@@ -172,12 +172,15 @@ fn rfc3261_9_1_only_the_invite_is_told_of_and_it_ends_64_t1_after_cancel() {
 }
 
 #[test]
-fn rfc3261_16_8_an_invite_that_rings_too_long_is_cancelled() {
+fn rfc3261_17_1_1_2_an_invite_rings_until_its_user_cancels_it() {
     let mut rig = Rig::new();
-    start(&mut rig, &request("INVITE", BRANCH), TransportKind::Tcp);
+    let id = start(&mut rig, &request("INVITE", BRANCH), TransportKind::Tcp);
     answer(&mut rig, "INVITE", 180);
-    let sent = rig.run(301.0);
-    assert_eq!(sent.last().unwrap(), &(300.0, "CANCEL sip:bob@example.com SIP/2.0".to_owned()));
+    rig.run(3_600.0);
+    rig.layer.cancel(id, None, rig.now).unwrap();
+    let sent = rig.run(1.0);
+    assert_eq!(sent.last().unwrap().1, "CANCEL sip:bob@example.com SIP/2.0");
+    assert_eq!(sent.iter().filter(|(_, line)| line.starts_with("CANCEL")).count(), 1);
 }
 
 #[test]

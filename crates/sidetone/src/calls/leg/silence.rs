@@ -52,7 +52,9 @@ impl Silence {
         leg.answered_at?;
         let counted_from = self.counted_from?;
         let policy = &leg.shared.policy;
-        let limit = if self.is_flow_closed { policy.webrtc_silence } else { policy.plain_silence };
+        // A phone may close its connection and make another when it has something to say.
+        let has_left = self.is_flow_closed && leg.kind() == LegKind::WebRtc;
+        let limit = if has_left { policy.webrtc_silence } else { policy.plain_silence };
         if let Some(closed_at) = self.closed_at {
             return Some(
                 closed_at
