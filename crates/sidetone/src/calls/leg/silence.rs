@@ -52,8 +52,9 @@ impl Silence {
         leg.answered_at?;
         let counted_from = self.counted_from?;
         let policy = &leg.shared.policy;
-        // A phone may close its connection and make another when it has something to say.
-        let has_left = self.is_flow_closed && leg.kind() == LegKind::WebRtc;
+        // A page is gone with its connection; a phone may make another when it has something to say.
+        let is_page = leg.kind() == LegKind::WebRtc || leg.peer.is_browser();
+        let has_left = self.is_flow_closed && is_page;
         let limit = if has_left { policy.webrtc_silence } else { policy.plain_silence };
         if let Some(closed_at) = self.closed_at {
             return Some(
