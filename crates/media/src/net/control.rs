@@ -149,7 +149,9 @@ pub struct LegHandle {
     pub(super) link: Arc<ShardLink>,
     pub(super) is_dropped: Arc<AtomicBool>,
     /// The peer's ICE user name fragment and password, where they are known.
-    pub(super) remote_ice: Option<(String, String)>,
+    pub(super) remote_ice: Option<RemoteIce>,
+    /// The peer's and ours before the last restart, in case it is taken back.
+    pub(super) before_restart: Option<(RemoteIce, IceCredentials)>,
     /// The profile of the SRTP key of ours that is in use.
     pub(super) sdes: Option<SrtpProfile>,
 }
@@ -167,7 +169,8 @@ impl LegHandle {
     /// Tells the leg what a later offer and answer changed. When the peer restarted ICE (an offer
     /// with another user name fragment or password, RFC 8445 §9), [`LegHandle::local`] has new ICE
     /// parameters afterwards, and so it has new SRTP keys when another profile was agreed on:
-    /// describe the leg only then. Another fragment in an answer is that of another fork.
+    /// describe the leg only then. An offer with those from before the last restart takes that one
+    /// back. Another fragment in an answer is that of another fork.
     ///
     /// # Errors
     ///
@@ -177,15 +180,20 @@ impl LegHandle {
         let remote_ice = remote_ice(&negotiated);
         let is_other = self.remote_ice.is_some() && remote_ice != self.remote_ice;
         let restarts = is_other && !negotiated.is_answer;
-        let ice = (restarts && self.local.ice.is_some())
-            .then(|| IceCredentials::random(&mut rand::rng()));
+        let ice = self.local.ice.as_ref().filter(|_| restarts).map(|_| {
+            let before = self.before_restart.as_ref();
+            let back = before.filter(|(remote, _)| Some(remote) == remote_ice.as_ref());
+            back.map_or_else(|| IceCredentials::random(&mut rand::rng()), |(_, ours)| ours.clone())
+        });
         let update = Update { negotiated, ice: ice.clone() };
         self.command(Command::Update(Box::new(update)))?;
-        self.remote_ice = remote_ice;
+        let remote_before = std::mem::replace(&mut self.remote_ice, remote_ice);
         self.use_key(sdes);
         if let (Some(local), Some(IceCredentials { ufrag, pwd })) = (&mut self.local.ice, ice) {
             let candidates = std::mem::take(&mut local.candidates);
-            *local = LocalIce { ufrag, pwd, candidates };
+            let before = std::mem::replace(local, LocalIce { ufrag, pwd, candidates });
+            let ours = IceCredentials { ufrag: before.ufrag, pwd: before.pwd };
+            self.before_restart = remote_before.map(|remote| (remote, ours));
         }
         Ok(())
     }
@@ -208,7 +216,10 @@ pub(super) fn give_key(negotiated: &mut Negotiated, local: &LocalMedia) -> Optio
     Some(profile)
 }
 
-pub(super) fn remote_ice(negotiated: &Negotiated) -> Option<(String, String)> {
+/// A peer's ICE user name fragment and password.
+type RemoteIce = (String, String);
+
+pub(super) fn remote_ice(negotiated: &Negotiated) -> Option<RemoteIce> {
     match &negotiated.remote {
         RemoteMedia::WebRtc(remote) => Some((remote.ufrag.clone(), remote.pwd.clone())),
         RemoteMedia::Plain { .. } => None,

@@ -244,7 +244,8 @@ impl MediaPlane {
         shard.link.send(Control::Open(Box::new(open)))?;
         let link = Arc::clone(&shard.link);
         let id = LegId { shard: number, serial };
-        Ok(LegHandle { id, local, events, link, is_dropped, remote_ice, sdes })
+        let before_restart = None;
+        Ok(LegHandle { id, local, events, link, is_dropped, remote_ice, before_restart, sdes })
     }
 
     /// Of the certificate that every WebRTC leg presents.

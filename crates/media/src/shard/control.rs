@@ -143,11 +143,12 @@ impl Shard {
             && let Transport::WebRtc(webrtc) = &mut leg.transport
         {
             let ufrag = credentials.ufrag.clone();
+            // Those of before a restart that is taken back are retired and new at once.
             let retired = webrtc.session.ice.restart(credentials, remote_ufrag);
-            self.by_ufrag.insert(ufrag, key);
             if let Some(retired) = retired {
                 self.by_ufrag.remove(&retired.ufrag);
             }
+            self.by_ufrag.insert(ufrag, key);
         }
         self.negotiated(key, update.negotiated, now);
         self.start_handshake(key, now, transmits);

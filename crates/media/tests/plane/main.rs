@@ -129,7 +129,12 @@ fn rfc8839_4_4_only_an_offer_restarts_ice() {
     leg.update(sdp::negotiate(&browser("forkB"), &capabilities).unwrap()).unwrap();
     assert_eq!(ours(&leg), offered, "the same again");
     leg.update(sdp::negotiate(&browser("restarted"), &capabilities).unwrap()).unwrap();
-    assert_ne!(ours(&leg), offered);
+    let restarted = ours(&leg);
+    assert_ne!(restarted, offered);
+    leg.update(sdp::negotiate(&browser("forkB"), &capabilities).unwrap()).unwrap();
+    assert_eq!(ours(&leg), offered, "the restart is taken back");
+    leg.update(sdp::negotiate(&browser("again"), &capabilities).unwrap()).unwrap();
+    assert!(![offered, restarted].contains(&ours(&leg)));
 }
 
 /// Its sockets are bound to no address, so its media comes from the one that it goes to.

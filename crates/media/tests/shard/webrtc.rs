@@ -201,6 +201,27 @@ fn an_ice_restart_keeps_the_keys_and_the_stream() {
 }
 
 #[test]
+fn an_ice_restart_that_is_taken_back_leaves_the_checks_as_they_were() {
+    let mut world = World::new();
+    let mut browser = Browser::new(&world, BROWSER);
+    let (key, _) = browser.open(&mut world);
+    browser.connect(&mut world);
+    let (local, ours) = (browser.local.clone(), browser.ours.clone());
+    let restarted = IceCredentials { ufrag: "restarted".into(), pwd: "another password".into() };
+    browser.ours.ufrag = "them2".into();
+    for (ice, theirs) in [(restarted, browser.ours.clone()), (local, ours)] {
+        browser.ours = theirs;
+        let negotiated = browser.description(browser.certificate.fingerprint());
+        let update = Update { negotiated, ice: Some(ice) };
+        world.command(key, Command::Update(Box::new(update)));
+    }
+    let answers = browser.stun_answers;
+    browser.check(&mut world, true);
+    assert_eq!(browser.stun_answers, answers + 1);
+    assert_eq!(world.shard.counters().stun(StunResult::UnknownUser), 0);
+}
+
+#[test]
 fn an_offer_of_ours_connects_once_the_answer_is_there() {
     let mut world = World::new();
     let mut browser = Browser::new(&world, BROWSER);
