@@ -10,6 +10,7 @@ use crate::agent::Agent;
 use crate::live::Live;
 use crate::metrics::{wait_for, wait_for_calls};
 use crate::request::{Request, header, status, to_tag};
+use crate::sdp;
 use crate::server::Server;
 use crate::start;
 
@@ -124,6 +125,26 @@ fn an_authorization_that_is_none_is_answered_and_opens_nothing() {
         assert!([400, 401].contains(&status(&answer)), "{method} {line}: {answer}");
     }
     live.finish();
+}
+
+#[test]
+fn strangers_who_acknowledge_nothing_leave_half_of_all_calls_to_users() {
+    let server = start(&format!("[limits]\ncalls_max = 40\n{OFFICE}"));
+    let udp = server.address("udp");
+    let from = |last: u8| Agent::udp_from([127, 0, 0, last].into(), udp);
+    let invite =
+        |number| Request::new("INVITE", number).body(sdp::plain(([127, 0, 0, 1], 9).into()));
+    for (last, expected) in [(2, 200), (3, 200), (4, 503), (5, 503)] {
+        let mut silent = from(last);
+        for _ in 0..10 {
+            assert_eq!(status(&silent.ask(&invite("9197"))), expected, "from 127.0.0.{last}");
+        }
+    }
+    let mut phone = from(6);
+    let challenge = phone.ask(&Request::new("REGISTER", "199"));
+    let line = authorization(&challenge, "199", "199pass", "INVITE");
+    let answer = phone.ask(&invite("199").header(line));
+    assert_eq!(status(&answer), 480, "its own number, where nobody is registered: {answer}");
 }
 
 #[test]

@@ -128,6 +128,18 @@ fn a_user_is_offered_the_codecs_and_the_digits_that_are_configured() {
 }
 
 #[test]
+fn rfc4568_8_1_who_takes_srtp_only_and_comes_without_tls_is_not_called() {
+    let server = Server::start(&format!("{OFFICE}media = 'srtp'\n"));
+    let mut caller = Client::udp(server.address("udp"), "199", "199pass");
+    let mut callee = Client::udp(server.address("udp"), "3001", "3001pass");
+    assert_eq!(status(&callee.register_with_password()), 200);
+    let challenge = caller.invite("3001", None);
+    let answer = caller.invite("3001", Some(&challenge));
+    assert_eq!(status(&answer), 488, "{answer}");
+    assert_eq!(callee.receive(Duration::from_millis(200)), None);
+}
+
+#[test]
 fn guests_behind_a_proxy_reach_the_public_numbers_whoever_registers_through_it() {
     let server = Server::start(OFFICE);
     let mut proxy = Client::udp(server.address("udp"), "3001", "3001pass");

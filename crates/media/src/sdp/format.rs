@@ -7,6 +7,20 @@ use super::{DtmfFormat, Negotiated};
 use crate::codec::Codec;
 use crate::srtp::SrtpProfile;
 
+/// A set of payload types, 0 to 127.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PayloadTypes(u128);
+
+impl PayloadTypes {
+    /// Adds a number; `false` if it is in the set already, or none that RTP has.
+    pub(super) fn insert(&mut self, payload_type: u8) -> bool {
+        let Some(bit) = 1_u128.checked_shl(u32::from(payload_type)) else { return false };
+        let is_new = self.0 & bit == 0;
+        self.0 |= bit;
+        is_new
+    }
+}
+
 /// One format of an audio section over RTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Format {

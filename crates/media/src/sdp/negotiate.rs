@@ -53,6 +53,12 @@ impl Capabilities {
         preferred.into_iter().chain(others)
     }
 
+    /// Whether an offer can be made: one of plain RTP with keys only cannot be where others would
+    /// read them (RFC 4568 §8.1).
+    pub fn can_offer(&self) -> bool {
+        self.allow_webrtc || self.security != Security::Required || self.is_confidential
+    }
+
     /// Whether keys may be written and accepted.
     pub(super) fn has_keys(&self) -> bool {
         self.security != Security::None && self.is_confidential

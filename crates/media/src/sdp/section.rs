@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use rtc::sdp::MediaDescription;
 use rtc::sdp::description::common::{Attribute, ConnectionInformation};
 
-use super::format::Format;
+use super::format::{Format, PayloadTypes};
 use super::negotiate::MappedFormat;
 use super::{Candidate, Direction, Fingerprint, SessionDescription};
 
@@ -88,20 +88,20 @@ impl<'a> Section<'a> {
     /// The formats in the order of the `m=` line; those that say nothing are left out, and so is
     /// every second one with the same payload type.
     pub(super) fn formats(&self) -> Vec<Format> {
-        let mapped: Vec<Format> = self.media_values("rtpmap").filter_map(Format::parse).collect();
+        // Thousands of numbers and mappings fit a description; each number is looked at once.
+        let (mut is_mapped, mut is_known) = (PayloadTypes::default(), PayloadTypes::default());
+        let mapped = self.media_values("rtpmap").filter_map(Format::parse);
+        let mapped: Vec<Format> =
+            mapped.filter(|format| is_mapped.insert(format.payload_type)).collect();
         let has_rtcp_mux = self.has_rtcp_mux();
-        let mut formats: Vec<Format> = Vec::new();
         let numbers = self.media.media_name.formats.iter().filter_map(|format| number(format));
-        for payload_type in numbers {
-            let is_known = formats.iter().any(|format| format.payload_type == payload_type);
-            if is_known || !is_payload_type(payload_type, has_rtcp_mux) {
-                continue;
-            }
-            let explicit = mapped.iter().find(|format| format.payload_type == payload_type);
-            let format = explicit.cloned().or_else(|| Format::of_static_payload_type(payload_type));
-            formats.extend(format);
-        }
-        formats
+        let numbers = numbers
+            .filter(|number| is_payload_type(*number, has_rtcp_mux) && is_known.insert(*number));
+        let format = |number: u8| {
+            let explicit = mapped.iter().find(|format| format.payload_type == number);
+            explicit.cloned().or_else(|| Format::of_static_payload_type(number))
+        };
+        numbers.filter_map(format).collect()
     }
 
     /// The first format; `None` of what is no RTP.
@@ -271,7 +271,9 @@ fn rtcp_attribute(value: &str, rtp: IpAddr) -> Option<SocketAddr> {
 
 /// A payload type as an answer writes it again, and not `009` or `+9`.
 fn number(format: &str) -> Option<u8> {
-    format.parse().ok().filter(|number: &u8| number.to_string() == format)
+    let is_written_so = format.bytes().all(|digit| digit.is_ascii_digit())
+        && (format.len() == 1 || !format.starts_with('0'));
+    format.parse().ok().filter(|_| is_written_so)
 }
 
 /// Whether a number may be a payload type; with RTP and RTCP on one port, 64 to 95 cannot be told

@@ -68,6 +68,9 @@ pub enum TokenError {
     /// Its time has not come.
     #[error("not yet valid")]
     NotYet,
+    /// It names who may take it, and no server of ours has a name (RFC 7519 §4.1.3).
+    #[error("made for another audience")]
+    Audience,
 }
 
 /// Why there is no key: one sentence with what to do.
@@ -115,6 +118,12 @@ struct Header {
     /// Extensions that must be understood (RFC 7515 §4.1.11): none is.
     #[serde(default)]
     crit: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Audience {
+    #[serde(default)]
+    aud: Option<serde_json::Value>,
 }
 
 impl TokenKey {
@@ -209,8 +218,12 @@ impl TokenKey {
         }
         hmac::verify(&self.0, signed.as_bytes(), &decode(signature)?)
             .map_err(|_| TokenError::Signature)?;
-        let claims: Claims =
-            serde_json::from_slice(&decode(body)?).map_err(|_| TokenError::Claims)?;
+        let body = decode(body)?;
+        let claims: Claims = serde_json::from_slice(&body).map_err(|_| TokenError::Claims)?;
+        let Audience { aud } = serde_json::from_slice(&body).map_err(|_| TokenError::Claims)?;
+        if aud.is_some() {
+            return Err(TokenError::Audience);
+        }
         if claims.sub.is_empty() || claims.sub.len() > SUBJECT_BYTES_MAX {
             return Err(TokenError::Claims);
         }
@@ -304,6 +317,10 @@ mod tests {
             (
                 token_of(hs256, r#"{"sub":"199","exp":1800000060,"nbf":1800000001}"#),
                 TokenError::NotYet,
+            ),
+            (
+                token_of(hs256, r#"{"sub":"199","exp":1800000060,"aud":"another server"}"#),
+                TokenError::Audience,
             ),
             (token_of(hs256, r#"{"sub":"199"}"#), TokenError::Claims),
             (token_of(hs256, r#"{"sub":"199","exp":"never"}"#), TokenError::Claims),

@@ -59,6 +59,15 @@ pub(super) fn read(body: &Body) -> Result<sdp::SessionDescription, Refused> {
     })
 }
 
+impl Refused {
+    /// [`Capabilities::can_offer`] says no.
+    pub(super) fn without_keys() -> Self {
+        let reason = "this user takes SRTP only, whose keys are sent over TLS only".to_owned();
+        let headers = vec![(Name::Warning, format!("302 sidetone \"{reason}\""))];
+        Refused { status: 488, headers, reason }
+    }
+}
+
 impl From<sdp::NegotiationError> for Refused {
     fn from(error: sdp::NegotiationError) -> Self {
         let warning = error.warning_text();

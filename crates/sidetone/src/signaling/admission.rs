@@ -78,9 +78,12 @@ impl<W: Wire> Signaling<W> {
             let refusal = dialog::Refusal::UnsupportedMediaType { accept: "application/sdp" };
             return Err((Refusal::NotAcceptable, refusal));
         }
-        // Who lets calls be answered and never acknowledges them must not keep everybody else out.
-        let is_known = facts.user.is_some();
-        if !is_known && self.legs.unacknowledged(flow.remote.ip()) >= self.unacknowledged_max {
+        // Who lets calls be answered and never acknowledges them must not keep everybody else out,
+        // nor must many such addresses, which may be forged, keep users out.
+        let (from_there, from_all) = self.legs.unacknowledged(flow.remote.ip());
+        let most = self.unacknowledged_max;
+        let is_full = from_there >= most || from_all >= UNACKNOWLEDGED_ADDRESSES * most;
+        if is_full && facts.user.is_none() {
             return Err((Refusal::Overload, OVERLOADED));
         }
         Place::take(&self.shared.health).map_err(|counted| (counted, OVERLOADED))
@@ -140,6 +143,10 @@ fn is_anonymous(invite: &Message) -> bool {
 fn max_forwards(invite: &Message) -> u8 {
     invite.number(Name::MaxForwards).and_then(|hops| u8::try_from(hops).ok()).unwrap_or(70)
 }
+
+/// How many addresses may have as many unacknowledged calls as one may: half of all calls are kept
+/// for who acknowledges.
+const UNACKNOWLEDGED_ADDRESSES: usize = 2;
 
 #[cfg(test)]
 mod tests {

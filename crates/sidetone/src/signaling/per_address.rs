@@ -5,19 +5,29 @@ use std::net::IpAddr;
 
 /// Counts; an address without any takes no room.
 #[derive(Debug, Default)]
-pub(super) struct PerAddress(HashMap<IpAddr, usize>);
+pub(super) struct PerAddress {
+    counts: HashMap<IpAddr, usize>,
+    total: usize,
+}
 
 impl PerAddress {
     pub(super) fn of(&self, address: IpAddr) -> usize {
-        self.0.get(&address).copied().unwrap_or_default()
+        self.counts.get(&address).copied().unwrap_or_default()
+    }
+
+    /// From all addresses together.
+    pub(super) fn total(&self) -> usize {
+        self.total
     }
 
     pub(super) fn add(&mut self, address: IpAddr) {
-        *self.0.entry(address).or_default() += 1;
+        *self.counts.entry(address).or_default() += 1;
+        self.total += 1;
     }
 
     pub(super) fn remove(&mut self, address: IpAddr) {
-        if let hash_map::Entry::Occupied(mut count) = self.0.entry(address) {
+        if let hash_map::Entry::Occupied(mut count) = self.counts.entry(address) {
+            self.total -= 1;
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -39,8 +49,8 @@ mod tests {
         counts.add(b);
         counts.remove(b);
         counts.remove(b);
-        assert_eq!((counts.of(a), counts.of(b), counts.0.len()), (2, 0, 1));
+        assert_eq!((counts.of(a), counts.of(b), counts.counts.len()), (2, 0, 1));
         counts.remove(a);
-        assert_eq!(counts.of(a), 1);
+        assert_eq!((counts.of(a), counts.total()), (1, 1));
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Fork<'a> {
     pub redirects: usize,
     /// Branches there may be, redirections included.
     pub branches_max: usize,
+    /// A place was left out, and the log says so.
+    is_full: bool,
 }
 
 /// One place that is called.
@@ -81,6 +83,7 @@ impl<'a> Fork<'a> {
             visited: HashSet::new(),
             redirects: 0,
             branches_max: policy.fork_max,
+            is_full: false,
         };
         for (index, destination) in destinations.iter().enumerate() {
             match call.places(&destination.target) {
@@ -172,10 +175,12 @@ impl<'a> Fork<'a> {
         }
         if self.branches.len() >= self.branches_max {
             let (call_id, fork_max) = (&call.facts.uuid, self.branches_max);
-            warn!(
-                call_id,
-                fork_max, "more places to call than calls.fork_max; the rest is left out"
-            );
+            if !std::mem::replace(&mut self.is_full, true) {
+                warn!(
+                    call_id,
+                    fork_max, "more places to call than calls.fork_max; the rest is left out"
+                );
+            }
             return;
         }
         let state = State::Waiting;

@@ -96,7 +96,8 @@ impl LiveCall {
         };
         Leg::call(Arc::clone(shared), self.facts.uuid.clone(), callee).map_err(
             |Refused { status, reason, .. }| {
-                warn!(call_id = self.facts.uuid, reason, "no media for a call to another");
+                let (call_id, callee) = (&self.facts.uuid, &destination.target);
+                warn!(call_id, %callee, reason, "no media for a call to another");
                 Failure::ours(Cause::from_sip_status(status))
             },
         )

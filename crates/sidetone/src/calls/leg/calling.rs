@@ -45,6 +45,9 @@ impl Leg {
         callee: Callee,
     ) -> Result<Self, Refused> {
         let Callee { name, peer, terms, shard, mut dial, place } = callee;
+        if !terms.capabilities.can_offer() {
+            return Err(Refused::without_keys());
+        }
         let is_webrtc = terms.capabilities.allow_webrtc;
         let kind = if is_webrtc { LegKind::WebRtc } else { LegKind::Plain };
         let mut parameters = LegParameters::offering(kind);

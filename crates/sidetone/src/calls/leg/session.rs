@@ -95,6 +95,9 @@ impl Leg {
 
     /// Opens the media leg, on `shard` if it matters, and answers the INVITE, or says how to refuse it.
     pub(in crate::calls) async fn accept(&mut self, shard: Option<u16>) -> Result<(), Refused> {
+        if self.negotiated.is_none() && !self.capabilities().can_offer() {
+            return Err(Refused::without_keys());
+        }
         // The source of a datagram may be forged: until the ACK shows that our 2xx was read there,
         // little is sent. Who heard early media is not left in silence.
         self.open_media(shard, self.peer.is_datagram().then_some(PACKETS_BEFORE_ACK))?;

@@ -9,9 +9,10 @@ use super::{LegKey, Legs};
 use crate::calls::SipEvent;
 
 impl Legs {
-    /// How many answered calls from an address wait for their ACK and showed no password.
-    pub(in crate::signaling) fn unacknowledged(&self, from: IpAddr) -> usize {
-        self.unacknowledged.of(from)
+    /// How many answered calls wait for their ACK and showed no password: from an address, and from
+    /// all.
+    pub(in crate::signaling) fn unacknowledged(&self, from: IpAddr) -> (usize, usize) {
+        (self.unacknowledged.of(from), self.unacknowledged.total())
     }
 
     /// Counts the call of a leg while it is unacknowledged.
