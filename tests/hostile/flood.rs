@@ -10,7 +10,7 @@ use crate::agent::Agent;
 use crate::call::Call;
 use crate::live::Live;
 use crate::metrics::{Metrics, wait_for, wait_for_calls};
-use crate::request::{Request, status};
+use crate::request::{Request, fresh, status, to_tag};
 use crate::sdp;
 use crate::start;
 
@@ -126,6 +126,22 @@ fn an_answer_to_a_forged_request_is_no_amplifier() {
         }
         assert!(back < 3 * bytes.len(), "{method}: {} bytes bring {back}", bytes.len());
     }
+}
+
+#[test]
+fn media_goes_to_another_host_than_the_callers_only_once_it_has_acknowledged() {
+    let server = start("");
+    let host = UdpSocket::bind("127.0.0.3:0").unwrap();
+    host.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut agent = Agent::udp(server.address("udp"));
+    let invite = Request::new("INVITE", "9197").body(sdp::plain(host.local_addr().unwrap()));
+    let answer = agent.ask(&invite);
+    assert_eq!(status(&answer), 200);
+    assert!(host.recv(&mut [0; 2_048]).is_err(), "the source of an INVITE may be forged");
+    let (branch, to_tag) = (fresh("z9hG4bK"), to_tag(&answer));
+    let ack = Request { branch, to_tag, ..invite.same_transaction("ACK") };
+    agent.send(&ack.bytes(&agent));
+    assert!(host.recv(&mut [0; 2_048]).is_ok());
 }
 
 #[test]

@@ -98,9 +98,9 @@ impl Leg {
         if self.negotiated.is_none() && !self.capabilities().can_offer() {
             return Err(Refused::without_keys());
         }
-        // The source of a datagram may be forged: until the ACK shows that our 2xx was read there,
-        // little is sent. Who heard early media is not left in silence.
-        self.open_media(shard, self.peer.is_datagram().then_some(PACKETS_BEFORE_ACK))?;
+        // Who heard early media is not left in silence.
+        let allowance = self.peer.is_datagram().then(|| self.packets_before_ack());
+        self.open_media(shard, allowance)?;
         self.is_offer_open = self.negotiated.is_none();
         self.offer = None;
         let description = match self.early_answer.take() {
@@ -110,6 +110,18 @@ impl Leg {
         self.sip.command(SipCommand::Accept { description }).await;
         self.answered(Instant::now());
         Ok(())
+    }
+
+    /// The source of a datagram may be forged: until the ACK shows that our 2xx was read there, little
+    /// is sent, and nothing to a host that is not even said to be the one that calls.
+    fn packets_before_ack(&self) -> u16 {
+        let is_elsewhere = match self.negotiated.as_ref().map(|negotiated| &negotiated.remote) {
+            Some(RemoteMedia::Plain { rtp, .. }) => {
+                self.peer.remote.is_some_and(|peer| peer.to_canonical() != rtp.ip().to_canonical())
+            }
+            Some(RemoteMedia::WebRtc(_)) | None => false,
+        };
+        if is_elsewhere { 0 } else { PACKETS_BEFORE_ACK }
     }
 
     pub(super) fn answered(&mut self, now: Instant) {
