@@ -186,6 +186,8 @@ fn whoever_refuses_tells_the_caller_why() {
         ("one", Some(refuses(407)), 403),
         ("one", Some(Script::of(Part::Rings)), 480),
         ("one", None, 408),
+        // Before the time to ring is over, that of the transaction is.
+        ("patient", None, 408),
         ("away", None, 480),
     ] {
         run(|seed| async move {

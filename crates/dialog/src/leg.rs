@@ -65,7 +65,7 @@ pub struct Leg {
     ack_body: Option<Body>,
     /// The final response that is not a 2xx, while it is being sent.
     refusal: Option<(u16, Headers)>,
-    /// The provisional response to repeat, and when.
+    /// The provisional response to send next, and when: the last one again, or a first one.
     provisional: Option<(u16, Instant)>,
     /// Until when the INVITE wants an answer (RFC 3261 §13.3.1).
     expiry: Option<Instant>,
@@ -168,6 +168,7 @@ impl Leg {
         leg.expiry = seconds.map(|seconds| now + Duration::from_secs(seconds.into()));
         leg.note_allow(&invite);
         leg.invite = Some(Pending { id, message: invite, flow, session });
+        leg.provisional = Some((183, now + PROVISIONAL_INTERVAL));
         Ok(leg)
     }
 

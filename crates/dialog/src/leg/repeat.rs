@@ -76,7 +76,7 @@ impl Leg {
     }
 
     /// Sends a provisional response now and, without its body, every minute, so that nobody on the
-    /// way takes the call for dead (RFC 3261 §13.3.1.1).
+    /// way takes the call for dead (RFC 3261 §13.3.1.1). Without one there is a 183 every minute.
     pub(super) fn send_provisional(&mut self, status: u16, body: Option<&Body>, now: Instant) {
         let Some(invite) = &self.invite else { return };
         let writer = self.dialog_writer(invite, status);

@@ -81,6 +81,14 @@ fn rfc3261_13_3_1_1_a_provisional_response_is_repeated_every_minute() {
 }
 
 #[test]
+fn rfc3261_13_3_1_1_a_call_of_which_nothing_is_said_is_still_under_way() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.run(130.0), [(60.0, "183".into()), (120.0, "183".into())]);
+    rig.leg.ring(rig.now).unwrap();
+    assert_eq!(rig.run(65.0), [(130.0, "180".into()), (190.0, "180".into())]);
+}
+
+#[test]
 fn rfc3261_13_2_1_an_invite_without_offer_is_answered_in_its_ack() {
     let mut rig = Rig::with(&invite_with_body("", ""), TransportKind::Udp);
     rig.leg.accept(&Body::sdp("v=0 our offer"), Vec::new(), rig.now).unwrap();

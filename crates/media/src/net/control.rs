@@ -185,10 +185,11 @@ impl LegHandle {
             let back = before.filter(|(remote, _)| Some(remote) == remote_ice.as_ref());
             back.map_or_else(|| IceCredentials::random(&mut rand::rng()), |(_, ours)| ours.clone())
         });
+        let is_answer = negotiated.is_answer;
         let update = Update { negotiated, ice: ice.clone() };
         self.command(Command::Update(Box::new(update)))?;
         let remote_before = std::mem::replace(&mut self.remote_ice, remote_ice);
-        self.use_key(sdes);
+        self.use_key(sdes, is_answer);
         if let (Some(local), Some(IceCredentials { ufrag, pwd })) = (&mut self.local.ice, ice) {
             let candidates = std::mem::take(&mut local.candidates);
             let before = std::mem::replace(local, LocalIce { ufrag, pwd, candidates });
@@ -198,10 +199,11 @@ impl LegHandle {
         Ok(())
     }
 
-    /// A key that was used and is not any more is replaced, so that it never protects two streams.
-    fn use_key(&mut self, profile: Option<SrtpProfile>) {
+    /// A key that was used and is not any more is replaced, so that it never protects two streams;
+    /// not for an answer, since another fork may choose the key of that offer again.
+    fn use_key(&mut self, profile: Option<SrtpProfile>, is_answer: bool) {
         let before = std::mem::replace(&mut self.sdes, profile);
-        let left = before.filter(|before| Some(*before) != profile);
+        let left = before.filter(|before| Some(*before) != profile && !is_answer);
         if let Some(key) = self.local.sdes.iter_mut().find(|key| Some(key.profile()) == left) {
             *key = SdesKey::random(key.profile(), &mut rand::rng());
         }

@@ -17,7 +17,7 @@ use media::{
     net::{LegHandle, MediaConfig, MediaPlane, OpenError, PortMap, StartError},
     prompt::Track,
     rtp::{Header, Packet, PayloadType, RtpTimestamp, SequenceNumber, Ssrc},
-    sdp::{self, Capabilities, Direction, Negotiated},
+    sdp::{self, Capabilities, Direction, Negotiated, SessionDescription},
     shard::{Command, LegEvent, LegKind, LegParameters, PlayEnd, PlayToken, Repeat},
 };
 use peer::Peer;
@@ -341,15 +341,38 @@ fn a_leg_behind_a_nat_says_the_mapped_address_and_a_browser_is_told_both() {
     plane.shutdown();
 }
 
+/// A phone that takes SRTP with the key of a line, and what of keys may be done with it.
+fn with_key(crypto: &str) -> (SessionDescription, Capabilities) {
+    let text =
+        format!("v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 0\r\na=crypto:{crypto}\r\n");
+    let security = sdp::Security::Optional;
+    let capabilities = Capabilities { security, is_confidential: true, ..Default::default() };
+    (sdp::parse(text.as_bytes()).unwrap(), capabilities)
+}
+
+#[test]
+fn rfc4568_5_1_3_every_fork_may_choose_among_the_keys_that_were_offered() {
+    let plane = MediaPlane::start(config(1, vec![LOOPBACK])).unwrap();
+    let mut leg = plane.open(LegParameters::offering(LegKind::Plain)).unwrap();
+    let offered = leg.local.sdes.clone();
+    let [gcm, counter_mode] = [
+        "1 AEAD_AES_128_GCM inline:NzB4d1BINUAvLEw6UzF3WSJ+PSdFcGdUJShpXw==",
+        "2 AES_CM_128_HMAC_SHA1_80 inline:NzB4d1BINUAvLEw6UzF3WSJ+PSdFcGdUJShpX1Zj",
+    ];
+    for fork in [counter_mode, gcm, counter_mode] {
+        let (answer, capabilities) = with_key(fork);
+        leg.update(sdp::negotiate_answer(&answer, &capabilities).unwrap()).unwrap();
+        assert_eq!(leg.local.sdes, offered);
+    }
+    plane.shutdown();
+}
+
 #[test]
 fn rfc4568_7_1_4_a_key_of_ours_that_was_left_is_never_used_again() {
     let plane = MediaPlane::start(config(1, vec![LOOPBACK])).unwrap();
     let negotiated = |crypto: &str| {
-        let text =
-            format!("v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 0\r\na=crypto:{crypto}\r\n");
-        let security = sdp::Security::Optional;
-        let capabilities = Capabilities { security, is_confidential: true, ..Default::default() };
-        sdp::negotiate(&sdp::parse(text.as_bytes()).unwrap(), &capabilities).unwrap()
+        let (offer, capabilities) = with_key(crypto);
+        sdp::negotiate(&offer, &capabilities).unwrap()
     };
     let counter_mode =
         negotiated("1 AES_CM_128_HMAC_SHA1_80 inline:NzB4d1BINUAvLEw6UzF3WSJ+PSdFcGdUJShpX1Zj");

@@ -121,7 +121,8 @@ impl TransactionLayer {
         self.start_server(message, key, merge, flow, false, now);
     }
 
-    /// RFC 3261 §9.2. The CANCEL has a transaction of its own; at the bound it is answered without.
+    /// RFC 3261 §9.2. The CANCEL of an INVITE that is known has a transaction of its own; any other is
+    /// answered without, and so are all at the bound: none takes the place of a call's request.
     fn handle_cancel(&mut self, message: Message, key: Key, flow: Flow, now: Instant) {
         let invite =
             key::of_cancelled(&message).and_then(|key| self.server_keys.get(&key).copied());
@@ -133,11 +134,12 @@ impl TransactionLayer {
         let cancelled = invite
             .filter(|(_, server)| server.machine.is_cancellable())
             .map(|(slot, server)| ServerId { slot, generation: server.generation });
-        let status = if invite.is_some() { 200 } else { 481 };
-        self.counters.cancels_unmatched += u64::from(invite.is_none());
+        let is_unmatched = invite.is_none();
+        let status = if is_unmatched { 481 } else { 200 };
+        self.counters.cancels_unmatched += u64::from(is_unmatched);
         let tag = tag.unwrap_or_else(|| self.new_tag());
         let bytes = write_response(&message, &flow, status, Some(&tag));
-        if self.is_full() {
+        if is_unmatched || self.is_full() {
             self.transmit(routing::response_flow(&message, &flow), bytes);
         } else {
             let id = self.start_server(message.clone(), key, None, flow, true, now);

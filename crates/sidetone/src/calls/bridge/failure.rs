@@ -23,7 +23,11 @@ impl Failure {
 
     /// A final response: of the other side, or of ours in its place (RFC 3261 §8.1.3.1).
     pub(super) fn refused(status: u16, reason: Option<String>, is_by_peer: bool) -> Self {
-        let cause = cause_of(status, reason.as_deref());
+        let cause = match status {
+            // Nobody has said anything.
+            408 if !is_by_peer => Cause::NO_USER_RESPONSE,
+            status => cause_of(status, reason.as_deref()),
+        };
         let is_of_flow = !is_by_peer || matches!(status, 408 | 430);
         let status = match status {
             // It is the other side that cannot be reached, not we.

@@ -82,7 +82,7 @@ impl LiveCall {
         let (place, shared) = (&branch.place, &self.shared);
         let (user, peer) = (place.user.as_deref(), place.peer());
         let mut terms = Terms::new(shared, user, peer.kind)
-            .offering(place.is_webrtc(), self.caller.offered_codecs());
+            .offering(place.is_webrtc(), &self.caller.preferred_codecs());
         if place.is_srtp_only {
             terms.capabilities.security = Security::Required;
         }

@@ -31,6 +31,13 @@ impl Leg {
         &self.offered_codecs
     }
 
+    /// The same with the codec in use first: who has been answered may offer no other now.
+    pub(in crate::calls) fn preferred_codecs(&self) -> Vec<Codec> {
+        let in_use = self.codec().filter(|_| self.is_heard());
+        let others = self.offered_codecs.iter().copied().filter(|codec| Some(*codec) != in_use);
+        in_use.into_iter().chain(others).collect()
+    }
+
     /// Agrees on another codec of the offer, if it has it and no answer has been given yet.
     pub(in crate::calls) fn prefer(&mut self, codec: Codec) -> Result<(), LegEnd> {
         let is_open = self.early_answer.is_none()
