@@ -26,12 +26,8 @@ impl Leg {
         Ok(())
     }
 
-    /// The codecs that the peer offered and may use, in its order.
-    pub(in crate::calls) fn offered_codecs(&self) -> &[Codec] {
-        &self.offered_codecs
-    }
-
-    /// The same with the codec in use first: who has been answered may offer no other now.
+    /// The codecs that the peer offered and may use, in its order, but first the one in use: what it
+    /// would have liked no longer counts once it was answered.
     pub(in crate::calls) fn preferred_codecs(&self) -> Vec<Codec> {
         let in_use = self.codec().filter(|_| self.is_heard());
         let others = self.offered_codecs.iter().copied().filter(|codec| Some(*codec) != in_use);
