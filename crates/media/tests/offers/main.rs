@@ -336,6 +336,7 @@ fn rtc_sdp_reads_our_answers_as_we_do() {
 }
 
 /// How long it takes to read an offer and to agree on it, or to say why not.
+#[allow(clippy::disallowed_methods, reason = "the time it takes is what is tested")]
 fn time_of(offer: &str) -> Duration {
     let once = || {
         let start = Instant::now();
