@@ -86,7 +86,7 @@ pub(crate) struct Format {
     pub(crate) comfort_noise: bool,
     /// The longest packet that the peer takes, in milliseconds (RFC 8866 §6.4), but not less than
     /// the frames that are made here.
-    pub(crate) packet_ms_max: Option<u32>,
+    pub(crate) packet_ms_max: Option<u16>,
     pub(crate) frame_ticks: u32,
 }
 
@@ -220,16 +220,18 @@ impl Format {
             comfort_noise: negotiated.comfort_noise,
             packet_ms_max: negotiated
                 .packet_time_ms_max
-                .map(|most| most.clamp(FRAME_MS, PACKET_MS_MAX)),
+                .map(|most| most.clamp(FRAME_MS, PACKET_MS_MAX) as u16),
             frame_ticks: negotiated.codec.samples_per_frame(),
         }
     }
 
     /// Whether a payload of the codec lasts longer than the peer takes.
     pub(crate) fn is_too_long(&self, payload: &[u8]) -> bool {
-        let is_longer = |most: u32| match self.codec {
-            Codec::Opus => opus::duration_ticks(payload).is_some_and(|ticks| ticks > 48 * most),
-            Codec::Pcmu | Codec::Pcma | Codec::G722 => payload.len() > 8 * most as usize,
+        let is_longer = |most: u16| match self.codec {
+            Codec::Opus => {
+                opus::duration_ticks(payload).is_some_and(|ticks| ticks > 48 * u32::from(most))
+            }
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => payload.len() > 8 * usize::from(most),
         };
         self.packet_ms_max.is_some_and(is_longer)
     }
