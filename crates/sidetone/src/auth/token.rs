@@ -121,7 +121,9 @@ struct Header {
 }
 
 #[derive(Deserialize)]
-struct Audience {
+struct Body {
+    #[serde(flatten)]
+    claims: Claims,
     #[serde(default)]
     aud: Option<serde_json::Value>,
 }
@@ -218,9 +220,8 @@ impl TokenKey {
         }
         hmac::verify(&self.0, signed.as_bytes(), &decode(signature)?)
             .map_err(|_| TokenError::Signature)?;
-        let body = decode(body)?;
-        let claims: Claims = serde_json::from_slice(&body).map_err(|_| TokenError::Claims)?;
-        let Audience { aud } = serde_json::from_slice(&body).map_err(|_| TokenError::Claims)?;
+        let Body { claims, aud } =
+            serde_json::from_slice(&decode(body)?).map_err(|_| TokenError::Claims)?;
         if aud.is_some() {
             return Err(TokenError::Audience);
         }
