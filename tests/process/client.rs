@@ -33,7 +33,11 @@ impl Client {
     }
 
     pub fn tcp(server: SocketAddr, user: &str, password: &str) -> Self {
-        let stream = TcpStream::connect(server).unwrap();
+        Client::tcp_on(TcpStream::connect(server).unwrap(), user, password)
+    }
+
+    /// On the connection of a phone.
+    pub fn tcp_on(stream: TcpStream, user: &str, password: &str) -> Self {
         Client::new(Wire::Tcp { stream, pending: Vec::new() }, user, password)
     }
 

@@ -130,6 +130,24 @@ impl Phone {
         }
     }
 
+    /// The same for one that is over TCP.
+    pub fn connection(&self) -> TcpStream {
+        match &self.wire {
+            Wire::Tcp { stream, .. } => stream.try_clone().unwrap(),
+            Wire::Udp { .. } => panic!("not over TCP"),
+        }
+    }
+
+    /// Closes its connection, and is on another.
+    pub fn reconnect(&mut self) {
+        if let Wire::Tcp { stream, pending } = &mut self.wire {
+            let server = stream.peer_addr().unwrap();
+            stream.shutdown(std::net::Shutdown::Both).unwrap();
+            *stream = TcpStream::connect(server).unwrap();
+            pending.clear();
+        }
+    }
+
     /// Waits for a call; the INVITE.
     pub fn take_call(&mut self) -> String {
         let invite = self.take_request("INVITE ");

@@ -113,3 +113,24 @@ fn what_a_phone_says_before_it_answers_is_heard_instead_of_ringback() {
     let refused = caller.final_response();
     assert!(refused.starts_with("SIP/2.0 486 "), "{refused}");
 }
+
+#[test]
+fn rfc3261_18_2_2_who_picks_up_after_its_connection_closed_is_told_that_it_is_over() {
+    let server = Server::start_with_files(USER, |folder| {
+        std::fs::write(folder.join("plan.xml"), PLAN).unwrap();
+    });
+    let mut caller = Phone::udp(server.address("udp"));
+    let mut callee = Phone::tcp(server.address("tcp"));
+    let mut registrant = Client::tcp_on(callee.connection(), "3001", "3001pass");
+    assert_eq!(status(&registrant.register_with_password()), 200);
+    caller.begin("3001", "0");
+    let invite = callee.take_call();
+    callee.respond(&invite, "180 Ringing", false);
+    caller.take_early_media();
+    callee.reconnect();
+    let refused = caller.final_response();
+    assert!(refused.starts_with("SIP/2.0 480 "), "{refused}");
+    callee.respond(&invite, "200 OK", true);
+    callee.take_request("ACK ");
+    callee.take_request("BYE ");
+}

@@ -92,6 +92,8 @@ pub struct Leg {
     invites: Vec<u32>,
     /// What acknowledged their 2xx.
     acks: Vec<Ack>,
+    /// Until when a phone whose connection closed while it rang may still answer, by another one.
+    late_until: Option<Instant>,
     /// The Reason of the BYE or CANCEL to come.
     bye_reason: Option<Box<str>>,
     end: Option<(Party, Cause, Option<String>)>,
@@ -202,6 +204,7 @@ impl Leg {
             peer_has_update: None,
             invites: Vec::new(),
             acks: Vec::new(),
+            late_until: None,
             bye_reason: None,
             end: None,
             branches: 0,
@@ -262,7 +265,7 @@ impl Leg {
     /// Whether the leg has ended and no response is left that it would have to acknowledge. Until
     /// then it must be kept.
     pub fn is_finished(&self) -> bool {
-        self.state == State::Terminated && self.invites.is_empty()
+        self.state == State::Terminated && self.invites.is_empty() && self.late_until.is_none()
     }
 
     /// The next thing to do.
@@ -290,11 +293,13 @@ impl Leg {
         let session = self.session.as_ref().map(Session::deadline);
         let provisional = self.provisional.map(|(_, deadline)| deadline);
         let offering = self.offering.as_ref().and_then(|offering| offering.deadline());
-        [success, session, provisional, self.expiry, offering].into_iter().flatten().min()
+        let deadlines = [success, session, provisional, self.expiry, offering, self.late_until];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Does what is due. Extra calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.late_until.take_if(|late_until| *late_until <= now);
         self.check_expiry(now);
         self.repeat_provisional(now);
         self.repeat_success(now);

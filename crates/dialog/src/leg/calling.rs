@@ -170,6 +170,12 @@ impl Leg {
             Failure::Transport => 503,
         };
         if self.is_calling(cseq) {
+            let has_rung = self.calling.as_ref().is_some_and(|calling| !calling.forks.is_empty());
+            if has_rung && failure == Failure::Transport {
+                // It rings on, and may be picked up. RFC 3261 §18.2.2 has it answer by a connection
+                // of its own; that answer is acknowledged, and the session ended.
+                self.late_until = Some(now + self.settings.timers.transaction_timeout());
+            }
             self.ends(Party::Local, Cause::Refused { status, contacts: Vec::new() }, None);
             self.run(Input::Refused, now);
         } else {

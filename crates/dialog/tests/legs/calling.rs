@@ -121,6 +121,28 @@ fn rfc3261_13_2_2_4_a_fork_that_answers_after_the_end_is_ended_too() {
 }
 
 #[test]
+fn rfc3261_18_2_2_a_phone_that_rang_may_answer_by_another_connection_for_a_while() {
+    for rings in [true, false] {
+        let mut rig = Rig::calling(TransportKind::Tcp, settings());
+        let invite = rig.actions().remove(0);
+        if rings {
+            progress(&mut rig, &invite, 180, "b1", "");
+        }
+        let Action::Request { purpose, .. } = &invite else { panic!("no INVITE") };
+        rig.leg.handle_failure(*purpose, Failure::Transport, rig.now);
+        end_client(&mut rig, &invite);
+        assert_eq!(rig.leg.state(), State::Terminated);
+        assert_eq!(rig.leg.is_finished(), !rings);
+        if rings {
+            answer(&mut rig, &invite, "b1", "");
+            assert_eq!(rig.words(), ["ACK", "BYE"]);
+            rig.run(32.1);
+            assert!(rig.leg.is_finished());
+        }
+    }
+}
+
+#[test]
 fn rfc6026_7_2_a_2xx_after_its_transaction_is_acknowledged_anew() {
     let mut rig = Rig::calling(TransportKind::Udp, settings());
     let invite = rig.actions().remove(0);
