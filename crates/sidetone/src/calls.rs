@@ -142,6 +142,19 @@ pub struct Invitation {
     pub trail: Vec<String>,
     /// Whoever is called may not learn who calls.
     pub is_anonymous: bool,
+    /// How far it is believed to come from where it says.
+    pub standing: Standing,
+}
+
+/// How far a caller is believed to be where its messages say they come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has a connection, or has shown a password.
+    Proven,
+    /// It says so in a datagram, whose source may be forged.
+    Claimed,
+    /// The same, and many others from there have acknowledged nothing yet.
+    Doubted,
 }
 
 /// A place among the calls that may be up; given back when the call's task ends, however it ends.

@@ -48,6 +48,9 @@ pub struct LegParameters {
     /// How many packets may be sent before [`Command::Trust`], to a peer that may not be where its
     /// signalling says: whoever is there instead is not flooded. `None`: it is trusted.
     pub allowance: Option<u16>,
+    /// Whether media from the signalling's host is trusted as well. It is weaker, since the port that
+    /// it must find can be guessed; for early media there is nothing better.
+    pub trusts_media: bool,
     /// Whether DTMF events of the other leg of a bridge are passed on as they come, where both
     /// agreed on them with the codec's clock; [`LegEvent::Dtmf`] says so. Else they go no further.
     pub takes_events: bool,
@@ -77,6 +80,7 @@ impl LegParameters {
                 LegKind::WebRtc => Duration::from_secs(7),
             },
             allowance: None,
+            trusts_media: false,
             takes_events: false,
         }
     }

@@ -174,6 +174,7 @@ impl Shard {
             codec_since: 0,
             slot: self.slots.assign(),
             allowance: open.parameters.allowance,
+            trusts_media: open.parameters.trusts_media,
             takes_events: open.parameters.takes_events,
             passages: 0,
             last_heard: now,

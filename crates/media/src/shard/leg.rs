@@ -49,6 +49,8 @@ pub(crate) struct Leg {
     pub(crate) slot: u8,
     /// Packets that may be sent yet, as long as the peer may not be where it says.
     pub(crate) allowance: Option<u16>,
+    /// Whether media from the host that signals lifts that.
+    pub(crate) trusts_media: bool,
     /// Whether events of the other leg of a bridge are passed on as they come; else its peer hears
     /// of digits by signalling.
     pub(crate) takes_events: bool,

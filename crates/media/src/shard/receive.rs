@@ -278,7 +278,13 @@ impl Shard {
                 Verdict::Refuse => return self.discard(key, Discard::ForeignSource),
             }
         }
+        // It has read our description, which went to that host alone.
+        let is_proof = leg.trusts_media && plain.source.is_signalling_host(from);
         leg.last_heard = now;
+        if is_proof {
+            (leg.allowance, leg.trusts_media) = (None, false);
+            self.schedule(key, now);
+        }
         self.start_sending(key, now);
         self.media(key, buffer, is_protected, now, transmits);
     }

@@ -199,6 +199,11 @@ impl PlainSource {
         }
     }
 
+    /// Whether a packet comes from the host that signals.
+    pub(crate) fn is_signalling_host(&self, from: SocketAddr) -> bool {
+        self.signalling == Some(from.ip())
+    }
+
     fn rank(&self, from: SocketAddr) -> Rank {
         if self.signalled == Some(from) {
             Rank::Signalled

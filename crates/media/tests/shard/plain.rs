@@ -108,6 +108,24 @@ fn a_peer_that_may_be_elsewhere_hears_no_more_than_it_is_allowed_until_it_is_tru
 }
 
 #[test]
+fn early_media_goes_on_to_who_sends_media_from_where_it_signals() {
+    let mut world = World::new();
+    let mut parameters = LegParameters::answering(plain(PEER));
+    parameters.signalling_remote = Some("192.0.2.1".parse().unwrap());
+    (parameters.allowance, parameters.trusts_media) = (Some(4), true);
+    let (key, _) = world.open(parameters, None);
+    world.play(key, &track(10), Repeat::Once, 7);
+    world.advance_ms(1_000);
+    assert_eq!(world.take_rtp(Path::Rtp(key)).len(), 4);
+    world.packet(Path::Rtp(key), address("192.0.2.9:4000"), &rtp(PCMU, 1, 1, 1, &[1; 160]));
+    world.advance_ms(1_000);
+    assert!(world.take_rtp(Path::Rtp(key)).is_empty(), "another host proves nothing");
+    world.packet(Path::Rtp(key), address(PEER), &rtp(PCMU, 1, 1, 1, &[1; 160]));
+    world.advance_ms(1_000);
+    assert_eq!(world.take_rtp(Path::Rtp(key)).len(), 6);
+}
+
+#[test]
 fn an_echo_keeps_to_what_it_is_allowed_too() {
     let mut world = World::new();
     let mut parameters = LegParameters::answering(plain(PEER));

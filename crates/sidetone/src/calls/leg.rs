@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout};
 use transport::{Name, TransportKind};
 
 use super::terms::Terms;
-use super::{LegPlace, MediaLeg, Shared, SipCommand, SipEvent, SipPort};
+use super::{LegPlace, MediaLeg, Shared, SipCommand, SipEvent, SipPort, Standing};
 use crate::metrics::{CallResult, Direction, EndCause};
 
 pub(super) use calling::{Callee, LegRefusal};
@@ -99,6 +99,7 @@ pub(super) struct Peer {
     pub kind: TransportKind,
     pub local: Option<IpAddr>,
     pub remote: Option<IpAddr>,
+    pub standing: Standing,
 }
 
 impl Peer {

@@ -68,9 +68,10 @@ pub(super) struct LiveCall {
 
 impl LiveCall {
     pub(super) fn new(shared: Arc<Shared>, invitation: Invitation, sip: SipPort) -> Self {
-        let Invitation { facts, offer, flow, at, max_forwards, trail, is_anonymous } = invitation;
-        let peer =
-            Peer { kind: flow.kind, local: Some(flow.local.ip()), remote: Some(flow.remote.ip()) };
+        let Invitation { facts, offer, flow, at, max_forwards, trail, is_anonymous, standing } =
+            invitation;
+        let (local, remote) = (Some(flow.local.ip()), Some(flow.remote.ip()));
+        let peer = Peer { kind: flow.kind, local, remote, standing };
         let user = facts.user.as_deref().and_then(|user| shared.users.get(user));
         let terms = Terms::new(&shared, user, flow.kind);
         let uuid = facts.uuid.clone();

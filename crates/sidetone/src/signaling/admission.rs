@@ -16,7 +16,7 @@ use transport::{Flow, Message, Name, TransportKind};
 use super::identity::Admitted;
 use super::stateless::OVERLOADED;
 use super::{Signaling, Wire};
-use crate::calls::{self, Invitation, Order, Place, SipCommand, SipPort, Trail};
+use crate::calls::{self, Invitation, Order, Place, SipCommand, SipPort, Standing, Trail};
 use crate::metrics::Refusal;
 
 impl<W: Wire> Signaling<W> {
@@ -32,6 +32,7 @@ impl<W: Wire> Signaling<W> {
                 return self.refuse(id, &invite, &flow, &refusal, now);
             }
         };
+        let standing = self.standing(&flow, facts.user.is_some());
         let contact = self.contact(&flow);
         let settings = Arc::clone(self.legs.settings());
         match Leg::new(id, invite.clone(), flow, &contact, settings, &mut self.rng, now) {
@@ -45,6 +46,7 @@ impl<W: Wire> Signaling<W> {
                     max_forwards: max_forwards(&invite),
                     trail: Trail::read(&invite.header(Name::SidetoneTrail).unwrap_or_default()),
                     is_anonymous: is_anonymous(&invite),
+                    standing,
                 };
                 self.start_call(leg, id, invitation, place);
             }
@@ -87,6 +89,15 @@ impl<W: Wire> Signaling<W> {
             return Err((Refusal::Overload, OVERLOADED));
         }
         Place::take(&self.shared.health).map_err(|counted| (counted, OVERLOADED))
+    }
+
+    fn standing(&self, flow: &Flow, has_password: bool) -> Standing {
+        let (unacknowledged, _) = self.legs.unacknowledged(flow.remote.ip());
+        match flow.kind.is_reliable() || has_password {
+            true => Standing::Proven,
+            false if unacknowledged < DOUBTED_FROM => Standing::Claimed,
+            false => Standing::Doubted,
+        }
     }
 
     fn start_call(&mut self, leg: Leg, id: ServerId, invitation: Invitation, place: Place) {
@@ -147,6 +158,9 @@ fn max_forwards(invite: &Message) -> u8 {
 /// How many addresses may have as many unacknowledged calls as one may: half of all calls are kept
 /// for who acknowledges.
 const UNACKNOWLEDGED_ADDRESSES: usize = 2;
+/// Unacknowledged calls from one address that make the next one doubtful: a caller that makes 500
+/// calls a second from 200 ms away has no more.
+const DOUBTED_FROM: usize = 100;
 
 #[cfg(test)]
 mod tests {

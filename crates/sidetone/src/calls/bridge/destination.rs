@@ -12,7 +12,7 @@ use transport::{Flow, Name, NameAddr, TransportKind, Uri};
 use super::failure::Failure;
 use crate::calls::leg::Peer;
 use crate::calls::live::LiveCall;
-use crate::calls::{Dial, Trail};
+use crate::calls::{Dial, Standing, Trail};
 use crate::registrar::Contact;
 use crate::users::{MediaProfile, User};
 
@@ -78,6 +78,8 @@ impl Place {
             kind: self.kind,
             local: self.flow.map(|flow| flow.local.ip()),
             remote: self.flow.map(|flow| flow.remote.ip()).or_else(remote),
+            // It answers what was sent there.
+            standing: Standing::Proven,
         }
     }
 

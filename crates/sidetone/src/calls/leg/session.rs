@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::{Leg, LegEnd, Notice};
 use crate::calls::offer::{self, Refused};
-use crate::calls::{MediaLeg, SipCommand};
+use crate::calls::{MediaLeg, SipCommand, Standing};
 use crate::metrics::EndCause;
 use crate::users::DtmfMode;
 
@@ -66,15 +66,16 @@ impl Leg {
         if self.negotiated.is_none() {
             return Ok(false);
         }
-        self.open_media(shard, None)?;
+        self.open_media(shard, EARLY_PACKETS)?;
         let answer = self.describe();
         self.early_answer = Some(answer.clone());
         self.sip.command(SipCommand::Progress { description: Some(answer) }).await;
         Ok(true)
     }
 
-    /// Opens the media leg if it is not open; `allowance` is what it may send before the ACK.
-    fn open_media(&mut self, shard: Option<u16>, allowance: Option<u16>) -> Result<(), Refused> {
+    /// Opens the media leg if it is not open; `most` is what it may send before the ACK if the peer
+    /// has proved nothing.
+    fn open_media(&mut self, shard: Option<u16>, most: u16) -> Result<(), Refused> {
         if self.media.is_some() {
             return Ok(());
         }
@@ -86,7 +87,8 @@ impl Leg {
         parameters.signalling_remote = self.peer.remote;
         parameters.quiet_after = self.quiet_after();
         parameters.shard = shard;
-        parameters.allowance = allowance;
+        parameters.allowance = self.packets_before_ack(most);
+        parameters.trusts_media = most == EARLY_PACKETS;
         parameters.takes_events = self.terms.dtmf != DtmfMode::Info;
         let media = self.shared.media.open(parameters)?;
         if let Some(tap) = self.tap.take() {
@@ -101,9 +103,7 @@ impl Leg {
         if self.negotiated.is_none() && !self.capabilities().can_offer() {
             return Err(Refused::without_keys());
         }
-        // Who heard early media is not left in silence.
-        let allowance = self.peer.is_datagram().then(|| self.packets_before_ack());
-        self.open_media(shard, allowance)?;
+        self.open_media(shard, ANSWERED_PACKETS)?;
         self.is_offer_open = self.negotiated.is_none();
         self.offer = None;
         let description = match self.early_answer.take() {
@@ -115,16 +115,22 @@ impl Leg {
         Ok(())
     }
 
-    /// The source of a datagram may be forged: until the ACK shows that our 2xx was read there, little
-    /// is sent, and nothing to a host that is not even said to be the one that calls.
-    fn packets_before_ack(&self) -> u16 {
+    /// The source of a datagram may be forged: until media from there or the ACK shows that our answer
+    /// was read, no more than `most` is sent, and nothing to a host that is not even said to be the
+    /// one that calls.
+    fn packets_before_ack(&self, most: u16) -> Option<u16> {
+        match self.peer.standing {
+            Standing::Proven => return None,
+            Standing::Doubted => return Some(0),
+            Standing::Claimed => {}
+        }
         let is_elsewhere = match self.negotiated.as_ref().map(|negotiated| &negotiated.remote) {
             Some(RemoteMedia::Plain { rtp, .. }) => {
                 self.peer.remote.is_some_and(|peer| peer.to_canonical() != rtp.ip().to_canonical())
             }
             Some(RemoteMedia::WebRtc(_)) | None => false,
         };
-        if is_elsewhere { 0 } else { PACKETS_BEFORE_ACK }
+        Some(if is_elsewhere { 0 } else { most })
     }
 
     pub(super) fn answered(&mut self, now: Instant) {
@@ -315,4 +321,6 @@ impl Leg {
 }
 
 /// Half a second of media: an ACK takes no longer, or is lost (T1, RFC 3261 §17.1.1.1).
-const PACKETS_BEFORE_ACK: u16 = 25;
+const ANSWERED_PACKETS: u16 = 25;
+/// Ten seconds of it: a phone that may ring for longer sends media of its own, as a rule.
+const EARLY_PACKETS: u16 = 500;
