@@ -35,6 +35,26 @@ fn who_acknowledges_nothing_keeps_nobody_out() {
 }
 
 #[test]
+fn one_call_cannot_fill_the_table_of_transactions() {
+    let server = start("");
+    let mut busy = Call::dial(Agent::udp(server.address("udp")), "9196");
+    let mut taken = 0;
+    for _ in 0..400 {
+        let request = busy.request("OPTIONS");
+        match status(&busy.ask(&request)) {
+            200 => taken += 1,
+            503 => {}
+            other => panic!("{other}"),
+        }
+    }
+    // The INVITE is one, too.
+    assert_eq!(taken, 255);
+    Call::dial(Agent::udp(server.address("udp")), "9197").hang_up();
+    busy.hang_up();
+    wait_for_calls(&server, 0);
+}
+
+#[test]
 fn what_is_too_large_is_told_so_on_every_transport() {
     let server = start("");
     let live = Live::start(&server);

@@ -129,6 +129,32 @@ fn an_answer_to_a_forged_request_is_no_amplifier() {
 }
 
 #[test]
+fn calls_from_a_forged_address_are_repeated_there_only_so_often() {
+    let server = start("[sip]\nt1_ms = 50\n");
+    let udp = server.address("udp");
+    let mut victim = Agent::udp(udp);
+    let (mut sent, count) = (0, 300);
+    for _ in 0..count {
+        let invite = Request::new("INVITE", "9197").body(sdp::plain(([127, 0, 0, 1], 9).into()));
+        let invite = invite.bytes(&victim);
+        victim.send(&invite);
+        sent += invite.len();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let (mut back, mut answers, mut byes) = (0, 0, 0);
+    while let Some(message) = victim.receive(Duration::from_secs(4)) {
+        back += message.len();
+        answers += u32::from(message.starts_with("SIP/2.0 200 "));
+        byes += u32::from(message.starts_with("BYE "));
+    }
+    // As many calls as are repeated to one address have 11 answers and as many BYEs each.
+    assert!((count..count + 50 * 11).contains(&answers), "{answers} answers");
+    assert!((50..=50 * 11).contains(&byes), "{byes} BYEs");
+    assert!(back < 6 * sent, "{sent} bytes bring {back}");
+    wait_for_calls(&server, 0);
+}
+
+#[test]
 fn media_goes_to_another_host_than_the_callers_only_once_it_has_acknowledged() {
     let server = start("");
     let host = UdpSocket::bind("127.0.0.3:0").unwrap();

@@ -36,8 +36,10 @@ pub enum ServerAction {
     Send,
     /// Transmit the user's 2xx without keeping it: its retransmission belongs to the dialog.
     Forward,
-    /// Transmit the last response again, if there was one.
+    /// Transmit the last response again, if there was one: its request came again.
     Resend,
+    /// Transmit the last response again unasked, unless that would send far more than has come.
+    Repeat,
     /// Make and transmit 100 (Trying).
     Trying,
     /// Pass the ACK of a 2xx to the user.

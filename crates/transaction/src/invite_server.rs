@@ -1,7 +1,7 @@
 //! The INVITE server transaction: RFC 3261 §17.2.1, figure 7, as corrected by RFC 6026 §8.5.
 
 use crate::action::ServerAction::{
-    self, Forward, Request, Resend, Send, Start, Stop, Timeout, Trying,
+    self, Forward, Repeat, Request, Resend, Send, Start, Stop, Timeout, Trying,
 };
 use crate::timer::Timer::{self, C, G, H, I, L};
 
@@ -68,7 +68,7 @@ pub fn step(state: State, input: Input) -> (State, &'static [ServerAction]) {
         (Proceeding, TimerC) => (Terminated, &[Timeout]),
 
         (Completed, Retransmission) => (Completed, &[Resend]),
-        (Completed, TimerG) => (Completed, &[Resend, Start(G)]),
+        (Completed, TimerG) => (Completed, &[Repeat, Start(G)]),
         (Completed, TimerH) => (Terminated, &[Timeout]),
         (Completed, Input::Ack) => (Confirmed, &[Stop(G), Start(I)]),
 

@@ -63,6 +63,8 @@ pub struct TransactionLayer {
     events: VecDeque<Event>,
     transmits: VecDeque<Transmit>,
     counters: Counters,
+    /// Server transactions that have sent far more than has come.
+    overspent: usize,
     generation: u32,
     merge_secret: u64,
     rng: StdRng,
@@ -86,6 +88,7 @@ impl TransactionLayer {
             events: VecDeque::new(),
             transmits: VecDeque::new(),
             counters: Counters::default(),
+            overspent: 0,
             generation: 0,
             merge_secret: rng.next_u64(),
             rng,

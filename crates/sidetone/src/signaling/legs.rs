@@ -57,6 +57,8 @@ pub(super) struct Legs {
     farewells: Farewells,
     /// Answered calls that wait for their ACK, of callers without a password, by address.
     unacknowledged: PerAddress,
+    /// Those of them in datagrams to which their 2xx is sent again, and then a BYE.
+    repeated: PerAddress,
     /// ACKs of 2xx, which no transaction sends.
     acks: VecDeque<(Flow, Bytes)>,
     /// Legs that have not ended.
@@ -72,6 +74,10 @@ struct Entry {
     events: Option<mpsc::Sender<SipEvent>>,
     /// Where it comes from, if it counts as unacknowledged.
     unacknowledged: Option<IpAddr>,
+    /// Where it comes from, if it counts as one to which the 2xx is sent again.
+    repeated: Option<IpAddr>,
+    /// Requests of the peer whose transactions are there.
+    requests: u16,
     /// The transaction of our last INVITE.
     invite: Option<(Purpose, ClientId)>,
     flow: FlowId,
@@ -93,6 +99,7 @@ impl Legs {
             unrouted: VecDeque::new(),
             farewells: Farewells::default(),
             unacknowledged: PerAddress::default(),
+            repeated: PerAddress::default(),
             acks: VecDeque::new(),
             live: 0,
             peak: Peak::default(),
@@ -136,13 +143,22 @@ impl Legs {
     ) {
         let flow = leg.flow().id;
         self.by_tag.insert(leg.id().local_tag.clone(), key);
+        let requests = u16::from(invite.is_some());
         if let Some(invite) = invite {
             self.by_server.insert(invite, (key, Method::Invite));
         }
         self.by_flow.insert((flow, key));
-        let events = Some(events);
-        let unacknowledged = None;
-        let entry = Entry { leg, user, events, unacknowledged, invite: None, flow, deadline: None };
+        let entry = Entry {
+            leg,
+            user,
+            events: Some(events),
+            unacknowledged: None,
+            repeated: None,
+            requests,
+            invite: None,
+            flow,
+            deadline: None,
+        };
         self.table.insert(key, Box::new(entry));
         self.live += 1;
         self.changed.push(key);
@@ -209,6 +225,7 @@ impl Legs {
         let Some(key) = self.find(request) else { return false };
         let Some(entry) = self.table.get_mut(&key) else { return false };
         self.by_server.insert(id, (key, request.method().clone()));
+        entry.requests = entry.requests.saturating_add(1);
         entry.leg.handle_request(id, request.clone(), *flow, now);
         self.changed.push(key);
         true
@@ -273,7 +290,16 @@ impl Legs {
     }
 
     pub(super) fn forget_server(&mut self, id: ServerId) {
-        self.by_server.remove(&id);
+        let Some((key, _)) = self.by_server.remove(&id) else { return };
+        if let Some(entry) = self.table.get_mut(&key) {
+            entry.requests = entry.requests.saturating_sub(1);
+        }
+    }
+
+    /// Whether the peer of this leg has as many requests going on as one may, so that nobody fills
+    /// the table of transactions from within a call.
+    pub(super) fn is_busy(&self, key: LegKey, most: u16) -> bool {
+        self.table.get(&key).is_some_and(|entry| entry.requests >= most)
     }
 
     pub(super) fn handle_flow_closed(&mut self, flow: FlowId, now: Instant) {

@@ -7,7 +7,7 @@ use tracing::debug;
 use transport::{Flow, Message, Method, Name, ParseError, ResponseWriter, TransportKind};
 
 use super::identity::{Answer, may_register};
-use super::{Signaling, Wire};
+use super::{LegKey, Signaling, Wire};
 use crate::metrics::{Direction, Refusal};
 
 impl<W: Wire> Signaling<W> {
@@ -16,14 +16,17 @@ impl<W: Wire> Signaling<W> {
     /// an INVITE or REGISTER whose sender has a right to it, ACK and CANCEL.
     pub(super) fn answer_at_once(&mut self, message: &Message, flow: &Flow, now: Instant) -> bool {
         let is_transactional = matches!(message.method(), Method::Ack | Method::Cancel);
-        if !message.is_request() || is_transactional || self.legs.find(message).is_some() {
+        if !message.is_request() || is_transactional {
             return false;
         }
-        if self.transactions.has_server(message) {
+        let leg = self.legs.find(message);
+        let is_taken = leg.is_some_and(|key| !self.is_beyond_bound(key, message.method()));
+        if is_taken || self.transactions.has_server(message) {
             return false;
         }
         let is_new_call = *message.method() == Method::Invite;
         let answer = match message.to_tag() {
+            Some(_) if leg.is_some() => self.refusal(message, flow, &OVERLOADED),
             Some(_) => self.refusal(message, flow, &dialog::Refusal::UnknownDialog),
             None if is_new_call || may_register(message.method(), &self.shared.users) => {
                 match self.screen(message, flow, now) {
@@ -39,6 +42,13 @@ impl<W: Wire> Signaling<W> {
         self.shared.metrics.response(Direction::Out, message.method(), status);
         self.answer_without_transaction(message, flow, response);
         true
+    }
+
+    /// Whether a call has so many requests going on that another is only refused. BYE always ends it.
+    fn is_beyond_bound(&self, key: LegKey, method: &Method) -> bool {
+        let is_full = self.transactions.len() >= self.transactions_max;
+        let most = if is_full { REQUESTS_AT_BOUND } else { REQUESTS_MAX };
+        *method != Method::Bye && self.legs.is_busy(key, most)
     }
 
     /// The answer to a new INVITE or REGISTER that is not taken.
@@ -143,3 +153,9 @@ fn refusal_of(method: &Method) -> dialog::Refusal {
 
 /// What a caller is told at a bound; it is asked to wait for some seconds.
 pub(super) const OVERLOADED: dialog::Refusal = dialog::Refusal::Overloaded { retry_after_s: 5 };
+
+/// Requests of one call whose transactions may be there at once; over UDP each is for half a minute,
+/// and a digit is one.
+const REQUESTS_MAX: u16 = 256;
+/// The same when no new call is taken any more.
+const REQUESTS_AT_BOUND: u16 = 8;

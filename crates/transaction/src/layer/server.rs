@@ -34,10 +34,44 @@ pub(super) struct Server {
     accepted_tag: Option<Box<str>>,
     /// How often the retransmission timer has been started.
     round: u8,
+    /// Bytes of the request and its copies, without bound in a dialog, and of the responses.
+    received: u32,
+    sent: u32,
+    /// It is one of those that far more is sent to than has come.
+    is_overspent: bool,
     /// A CANCEL, which the layer answers itself.
     is_internal: bool,
     running: Running,
 }
+
+impl Server {
+    fn count_sent(&mut self, response: &Bytes) {
+        self.sent = self.sent.saturating_add(bytes_of(response));
+    }
+
+    /// The source of a datagram may be forged, and its owner never acknowledges: unasked it is sent
+    /// three times what has come (as RFC 9000 §8.1 has it), and more only while few are. Who asks
+    /// again is answered.
+    fn may_repeat(&mut self, overspent: &mut usize) -> bool {
+        let next = self.response.as_ref().map_or(0, bytes_of);
+        let is_owed =
+            self.sent.saturating_add(next) <= self.received.saturating_mul(AMPLIFICATION_MAX);
+        if !is_owed && !self.is_overspent && *overspent < OVERSPENT_MAX {
+            self.is_overspent = true;
+            *overspent += 1;
+        }
+        is_owed || self.is_overspent
+    }
+}
+
+fn bytes_of(message: &Bytes) -> u32 {
+    u32::try_from(message.len()).unwrap_or(u32::MAX)
+}
+
+/// Bytes that go to a source that has proved nothing, for each that came.
+const AMPLIFICATION_MAX: u32 = 3;
+/// Transactions at once that send more: ACKs are lost, too.
+const OVERSPENT_MAX: usize = 100;
 
 impl TransactionLayer {
     /// Sends a response in `id`; `bytes` is the whole message and `status` its status code.
@@ -84,6 +118,9 @@ impl TransactionLayer {
             (Method::Ack, None) => self.events.push_back(Event::Ack { message, flow }),
             (_, Some(slot)) => {
                 self.counters.request_retransmissions_received += 1;
+                if let Some(server) = self.servers.get_mut(slot as usize) {
+                    server.received = server.received.saturating_add(bytes_of(message.bytes()));
+                }
                 self.step_server(slot, ServerInput::Retransmission, Input::Nothing, now);
             }
             (Method::Cancel, None) => self.handle_cancel(message, key, flow, now),
@@ -173,6 +210,10 @@ impl TransactionLayer {
             response: None,
             accepted_tag: None,
             round: 0,
+            // Who is in a dialog has read what we sent there.
+            received: message.to_tag().map_or_else(|| bytes_of(message.bytes()), |_| u32::MAX),
+            sent: 0,
+            is_overspent: false,
             is_internal,
             running: Running::default(),
         };
@@ -230,6 +271,7 @@ impl TransactionLayer {
             }
             (ServerAction::Send, Input::Response(bytes)) => {
                 server.response = Some(bytes.clone());
+                server.count_sent(bytes);
                 self.transmit(flow, bytes.clone());
             }
             (ServerAction::Forward, Input::Response(bytes)) => {
@@ -239,14 +281,17 @@ impl TransactionLayer {
                 }
                 self.transmit(flow, bytes.clone());
             }
-            (ServerAction::Resend, _) => {
+            (ServerAction::Repeat, _) if !server.may_repeat(&mut self.overspent) => {}
+            (ServerAction::Resend | ServerAction::Repeat, _) => {
                 let bytes = server.response.clone()?;
+                server.count_sent(&bytes);
                 self.counters.response_retransmissions_sent += 1;
                 self.transmit(flow, bytes);
             }
             (ServerAction::Trying, _) => {
                 let bytes = write_response(&server.request.take()?, &flow, 100, None);
                 server.response = Some(bytes.clone());
+                server.count_sent(&bytes);
                 self.transmit(flow, bytes);
             }
             (ServerAction::Start(timer), _) => return self.start_server_timer(slot, timer, now),
@@ -296,6 +341,7 @@ impl TransactionLayer {
 
     fn remove_server(&mut self, slot: u32) {
         let Some(mut server) = self.servers.try_remove(slot as usize) else { return };
+        self.overspent -= usize::from(server.is_overspent);
         self.schedule.stop_all(&mut server.running, Owner::Server(slot));
         self.server_keys.remove(&server.key);
         if let Some(merge) = server.merge {

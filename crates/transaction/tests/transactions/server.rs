@@ -38,6 +38,27 @@ fn rfc3261_17_2_1_timer_g_doubles_up_to_t2_until_timer_h() {
 }
 
 #[test]
+fn callers_that_may_be_elsewhere_are_sent_three_times_what_came_but_for_a_few() {
+    let mut rig = Rig::new();
+    let texts: Vec<_> = (0..150).map(|n| request("INVITE", &format!("{BRANCH}{n}"))).collect();
+    let mut most = 0;
+    for text in &texts {
+        let (id, invite) = rig.receive_new(text, TransportKind::Udp);
+        most = 3 * text.len() / response(&invite, 486).len();
+        rig.respond(id, &invite, 486);
+    }
+    assert!(most >= 3, "lost once or twice, it still arrives");
+    assert_eq!(rig.run(31.9).len(), 100 * 11 + 50 * most);
+    rig.receive(&texts[149], TransportKind::Udp);
+    assert_eq!(rig.sent().len(), 1, "who asks is answered");
+    rig.run(1.0);
+    rig.events();
+    let (id, invite) = rig.receive_new(&request("INVITE", BRANCH), TransportKind::Udp);
+    rig.respond(id, &invite, 486);
+    assert_eq!(rig.run(40.0).len(), 11, "there is room for others again");
+}
+
+#[test]
 fn rfc3261_17_2_1_the_ack_of_a_failure_is_absorbed() {
     let mut rig = Rig::new();
     let (id, invite) = rig.receive_new(&request("INVITE", BRANCH), TransportKind::Udp);

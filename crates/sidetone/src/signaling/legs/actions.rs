@@ -76,12 +76,21 @@ impl Legs {
     ) {
         match action {
             Action::Respond { id, status, bytes } => {
+                let is_invite = |(_, method): &(LegKey, Method)| *method == Method::Invite;
+                let is_success =
+                    status / 100 == 2 && self.by_server.get(&id).is_some_and(is_invite);
+                if is_success && !self.may_repeat(key) {
+                    return;
+                }
                 if let Some((_, method)) = self.by_server.get(&id) {
                     metrics.response(Direction::Out, method, status);
                 }
                 if let Err(error) = transactions.respond(id, status, bytes, now) {
                     debug!(%error, "response not sent");
                 }
+            }
+            Action::Request { purpose, .. } if !self.may_repeat(key) => {
+                self.not_sent(key, purpose, now);
             }
             Action::Request { purpose, bytes, flow } => {
                 let unsent = Unsent { key, purpose, bytes };

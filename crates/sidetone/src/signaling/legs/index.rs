@@ -25,6 +25,29 @@ impl Legs {
         } else if !is_so && let Some(from) = entry.unacknowledged.take() {
             self.unacknowledged.remove(from);
         }
+        // Our BYE is repeated, too.
+        let is_proven = !is_so && entry.leg.state() != State::Terminating;
+        if let Some(from) = entry.repeated.take_if(|_| is_proven) {
+            self.repeated.remove(from);
+        }
+    }
+
+    /// Whether a 2xx that nobody acknowledged is sent again, or a BYE in its place. Who called in
+    /// datagrams without a password may not be where they say they come from, and of an owner of
+    /// that address who knows of no call, only so many are called upon.
+    pub(super) fn may_repeat(&mut self, key: LegKey) -> bool {
+        let Some(entry) = self.table.get_mut(&key) else { return true };
+        let Some(from) = entry.unacknowledged else { return true };
+        if entry.repeated.is_some() || entry.leg.flow().kind.is_reliable() {
+            return true;
+        }
+        let is_full = self.repeated.of(from) >= REPEATED_MAX
+            || self.repeated.total() >= REPEATED_ADDRESSES * REPEATED_MAX;
+        if !is_full {
+            entry.repeated = Some(from);
+            self.repeated.add(from);
+        }
+        !is_full
     }
 
     /// Follows the leg to another connection and to its next deadline.
@@ -57,6 +80,9 @@ impl Legs {
     pub(super) fn remove(&mut self, key: LegKey) {
         self.count_unacknowledged(key, false);
         let Some(entry) = self.table.remove(&key) else { return };
+        if let Some(from) = entry.repeated {
+            self.repeated.remove(from);
+        }
         self.by_tag.remove(&entry.leg.id().local_tag);
         self.by_flow.remove(&(entry.flow, key));
         self.lost.remove(&key);
@@ -65,3 +91,8 @@ impl Legs {
         }
     }
 }
+
+/// Calls from one address whose 2xx is repeated at the same time.
+const REPEATED_MAX: usize = 50;
+/// How many addresses may have as many.
+const REPEATED_ADDRESSES: usize = 20;
