@@ -94,7 +94,10 @@ impl Legs {
             }
             Action::Request { purpose, bytes, flow } => {
                 let unsent = Unsent { key, purpose, bytes };
-                match self.table.get(&key).and_then(|entry| entry.leg.way_back()) {
+                // What answers another fork goes where that was heard.
+                let leg = self.table.get(&key).map(|entry| &entry.leg);
+                let leg = leg.filter(|leg| leg.flow().id == flow.id);
+                match leg.and_then(|leg| leg.way_back()) {
                     Some(hop) => self.unrouted.push_back((unsent, hop)),
                     None => self.send(unsent, flow, transactions, metrics, now),
                 }
