@@ -182,6 +182,10 @@ impl MediaLegs for Port {
         Ok(Box::new(Leg { id, key, media: Arc::clone(&self.0), local, events }))
     }
 
+    fn is_own(&self, _: SocketAddr, _: Option<IpAddr>) -> bool {
+        false
+    }
+
     fn is_alive(&self) -> bool {
         true
     }

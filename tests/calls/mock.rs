@@ -1,7 +1,7 @@
 //! Media legs that carry nothing and remember what they were told.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -140,6 +140,10 @@ impl MediaLegs for MockPort {
             ..plain(self.0.ip)
         };
         Ok(Box::new(Leg { serial, media: Arc::clone(&self.0), local, sender, events }))
+    }
+
+    fn is_own(&self, _: SocketAddr, _: Option<IpAddr>) -> bool {
+        false
     }
 
     fn is_alive(&self) -> bool {

@@ -115,7 +115,7 @@ fn a_call_without_offer_whose_ack_brings_no_usable_answer_is_ended() {
 }
 
 #[test]
-fn echoes_that_are_aimed_at_each_other_do_not_shout() {
+fn calls_cannot_be_aimed_at_each_other_to_stay_up_for_ever() {
     let server = start("");
     let udp = server.address("udp");
     let live = Live::start(&server);
@@ -123,21 +123,23 @@ fn echoes_that_are_aimed_at_each_other_do_not_shout() {
         ["9196", "9196", "9197", "9197", "9197"].map(|number| Call::dial(Agent::udp(udp), number));
     let [echo, other, ..] = &calls;
     let (echo, other) = (echo.rtp, other.rtp);
-    // The tones set off the echoes; one goes to the port that signalling is on.
+    let offer = Request::new("INVITE", "9197").body(sdp::plain(echo));
+    assert_eq!(status(&Agent::udp(udp).ask(&offer)), 488);
+    // The tones would set off the echoes; one goes to the port that signalling is on.
     for (call, target) in calls.iter_mut().zip([other, echo, echo, other, udp]) {
         let reinvite = call.request("INVITE").body(sdp::plain(target));
         let answer = call.ask(&reinvite);
         match status(&answer) {
-            200 => call.acknowledge(reinvite.cseq),
-            refused => assert!([400, 403, 488].contains(&refused), "{answer}"),
+            200 if target == udp => call.acknowledge(reinvite.cseq),
+            refused => assert_eq!(refused, 488, "{answer}"),
         }
     }
     let sent = |metrics: Metrics| metrics.sum("sidetone_rtp_packets_total", &["direction=\"out\""]);
     let before = sent(Metrics::of(&server));
     std::thread::sleep(Duration::from_secs(1));
     let count = sent(Metrics::of(&server)) - before;
-    // Four tones, and what comes back of three.
-    assert!(count < 450.0, "{count} packets in a second");
+    // Four tones.
+    assert!(count < 250.0, "{count} packets in a second");
     calls.iter_mut().for_each(Call::hang_up);
     live.finish();
     wait_for_calls(&server, 0);

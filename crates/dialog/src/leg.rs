@@ -365,7 +365,7 @@ impl Leg {
         }
         if matches!(next, State::Terminating | State::Terminated) {
             self.refuse_pending();
-            self.offering = None;
+            self.withdraw_offer();
             self.local_body = None;
         }
         self.try_offer(now);

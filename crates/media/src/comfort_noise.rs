@@ -63,13 +63,17 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
-    /// A pause that `payload` describes (RFC 3389 §3).
-    pub(crate) fn new(payload: &[u8]) -> Self {
-        let mut noise = ComfortNoise::new();
+    /// A pause without a description yet.
+    pub(crate) fn new() -> Self {
+        Self { noise: ComfortNoise::new(), frames_left: 0 }
+    }
+
+    /// Takes what `payload` says of the pause (RFC 3389 §3); the noise goes on at that level.
+    pub(crate) fn describe(&mut self, payload: &[u8]) {
         if let Some(level) = payload.first() {
-            noise.begin(*level);
+            self.noise.begin(*level);
         }
-        Self { noise, frames_left: DESCRIBED_FOR_MAX.as_millis() as u32 / FRAME_MS }
+        self.frames_left = DESCRIBED_FOR_MAX.as_millis() as u32 / FRAME_MS;
     }
 
     /// Whether a pause can be made audible in a codec.

@@ -134,7 +134,11 @@ impl Playout {
             self.stream = Some(media.stream);
             self.restart(media, now);
         }
-        self.arrivals.arrived(media.timestamp, self.rate, now);
+        // All packets of a digit have the timestamp of its beginning (RFC 4733 §2.2.1).
+        let is_timed = !matches!(media.kind, MediaKind::Dtmf(_));
+        if is_timed {
+            self.arrivals.arrived(media.timestamp, self.rate, now);
+        }
         let mut pushed = self.packets.push(media.number, media.timestamp, payload);
         if pushed == Pushed::NoRoom {
             self.restart(media, now);
@@ -143,7 +147,9 @@ impl Playout {
         if pushed != Pushed::Kept {
             return Err(Discard::Late);
         }
-        self.note_earliness(media.timestamp, now);
+        if is_timed {
+            self.note_earliness(media.timestamp, now);
+        }
         self.bound_delay(media.timestamp);
         Ok(())
     }

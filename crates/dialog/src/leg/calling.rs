@@ -214,9 +214,16 @@ impl Leg {
             self.dialog.refresh_target(response);
             self.acknowledge(cseq);
             self.handle_offer_answered(cseq, response, now);
-        } else {
+        } else if self.may_end_fork(cseq) {
             self.end_fork(cseq, response, &flow);
         }
+    }
+
+    /// Forks answer within the time of the INVITE's transaction, and there are only so many: more are
+    /// made up, or forged.
+    fn may_end_fork(&self, cseq: u32) -> bool {
+        let is_in_time = self.invites.contains(&cseq) || self.late_until.is_some();
+        is_in_time && self.acks.len() < FORKS_MAX
     }
 
     fn take_success(&mut self, tag: &str, response: &Message, flow: Flow, now: Instant) {
@@ -280,11 +287,12 @@ impl Leg {
         let bytes = writer.via(flow.kind, &self.contact, &branch).finish();
         let ack = Ack { tag: dialog.id().remote_tag.clone(), cseq, bytes, flow };
         self.actions.push_back(ack.action());
-        if self.acks.len() < FORKS_MAX {
-            // As a rule there is one.
-            self.acks.reserve_exact(1);
-            self.acks.push(ack);
+        if self.acks.len() == FORKS_MAX {
+            self.acks.remove(0);
         }
+        // As a rule there is one.
+        self.acks.reserve_exact(1);
+        self.acks.push(ack);
     }
 
     pub(super) fn cancel_invite(&mut self) {

@@ -113,6 +113,7 @@ impl Leg {
         match self.waiting_offer(number)? {
             OfferMethod::Invite => {
                 let invite = self.invite.take().ok_or(Error::NoOfferWaits)?;
+                self.refresh_target(&invite.message);
                 self.prepare_success(&invite, Some(body), Headers::new());
                 self.start_session(invite.session, now);
                 self.send_success();
@@ -120,6 +121,7 @@ impl Leg {
             }
             OfferMethod::Update => {
                 let update = self.update.take().ok_or(Error::NoOfferWaits)?;
+                self.refresh_target(&update.message);
                 self.accept_update(&update, Some(body), now);
             }
         }

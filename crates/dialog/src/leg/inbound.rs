@@ -127,7 +127,7 @@ impl Leg {
         if self.success.is_some() {
             self.run(Input::Ack, now);
         }
-        self.refresh_target(&request.message);
+        self.note_allow(&request.message);
         self.invite = Some(request);
         self.tell_offer(OfferMethod::Invite, offer);
         Ok(())
@@ -143,13 +143,14 @@ impl Leg {
             return Ok(());
         };
         self.receive_offer(offer_answer::Input::UpdateWithOffer)?;
-        self.refresh_target(&request.message);
+        self.note_allow(&request.message);
         self.update = Some(request);
         self.tell_offer(OfferMethod::Update, Some(offer));
         Ok(())
     }
 
-    fn refresh_target(&mut self, request: &Message) {
+    /// Takes the Contact of a request that was not refused (RFC 6141 §4.1).
+    pub(super) fn refresh_target(&mut self, request: &Message) {
         self.note_allow(request);
         if let Some(dialog) = self.dialog_of(request) {
             dialog.refresh_target(request);

@@ -8,7 +8,7 @@ use transport::{Message, Method, Name};
 use super::outbound::with_headers;
 use super::{Leg, SUPPORTED};
 use crate::body::Body;
-use crate::event::{Event, Purpose};
+use crate::event::{Action, Event, Purpose};
 use crate::offer_answer::{self, OfferAnswer};
 use crate::reject::ALLOW;
 use crate::state::State;
@@ -106,6 +106,16 @@ impl Leg {
         }
         self.invites.push(cseq);
         self.step_offer(offer_answer::Input::SendOffer);
+    }
+
+    /// Gives up the offer that is out or waits: a peer that has said 100 might never say more, and its
+    /// transaction has no timer of its own then (RFC 3261 §17.1.1.2).
+    pub(super) fn withdraw_offer(&mut self) {
+        let offering = self.offering.take();
+        if let Some(Stage::Sent { cseq }) = offering.map(|offering| offering.stage) {
+            let purpose = Purpose::Invite { cseq };
+            self.actions.push_back(Action::Cancel { purpose, reason: None });
+        }
     }
 
     /// The 2xx to a re-INVITE of ours came and is acknowledged.

@@ -174,7 +174,7 @@ fn rfc3261_13_2_2_4_a_2xx_to_a_re_invite_is_acknowledged_after_the_end() {
     rig.leg.offer(Body::sdp("v=0 ours"), rig.now);
     let invite = rig.actions().remove(0);
     rig.receive("BYE", "", "");
-    assert_eq!(rig.words(), ["200"]);
+    assert_eq!(rig.words(), ["200", "CANCEL"], "it might never be answered");
     assert!(!rig.leg.is_finished());
     rig.respond_with(&invite, 200, SDP, "v=0 answer");
     assert_eq!(rig.words(), ["ACK"]);

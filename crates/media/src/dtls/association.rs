@@ -387,6 +387,11 @@ impl Association {
         true
     }
 
+    /// Whether keys were given out.
+    pub fn is_established(&self) -> bool {
+        matches!(self.phase, Phase::Established)
+    }
+
     /// The datagrams to be sent to where media goes, in order.
     pub fn take_transmits(&mut self) -> Vec<BytesMut> {
         std::mem::take(&mut self.transmits)

@@ -248,6 +248,12 @@ impl MediaPlane {
         Ok(LegHandle { id, local, events, link, is_dropped, remote_ice, before_restart, sdes })
     }
 
+    /// Whether what is sent to `address` comes to a plain leg of ours. `local` is the address at which
+    /// whoever names it reaches us, for a plane that is bound to all.
+    pub fn is_own(&self, address: SocketAddr, local: Option<IpAddr>) -> bool {
+        self.inner.is_own(address, local)
+    }
+
     /// Of the certificate that every WebRTC leg presents.
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.inner.fingerprint
@@ -371,6 +377,16 @@ impl Inner {
         }
         let local = parameters.signalling_local.filter(|l| l.is_ipv4() == bound.is_ipv4());
         if bound.is_unspecified() { local.unwrap_or(bound) } else { bound }
+    }
+
+    fn is_own(&self, address: SocketAddr, local: Option<IpAddr>) -> bool {
+        let (ip, port) = (address.ip().to_canonical(), address.port());
+        self.config.addresses.iter().any(|bound| {
+            let inside = if bound.is_unspecified() { local.unwrap_or(*bound) } else { *bound };
+            let is_outside = self.config.advertised.get(bound) == Some(&ip);
+            inside == ip && self.ports.is_used(*bound, port)
+                || is_outside && self.ports.is_used(*bound, self.config.external_ports.inside(port))
+        })
     }
 
     /// The port outside; ports have other numbers only where addresses are others.

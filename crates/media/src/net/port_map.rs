@@ -27,6 +27,15 @@ impl PortMap {
         PortMap { ranges }
     }
 
+    /// The port of ours that `port` outside leads to.
+    pub fn inside(&self, port: u16) -> u16 {
+        let leads_to = |range: &&PortRange| {
+            (range.outside..=range.outside + (range.last - range.first)).contains(&port)
+        };
+        let range = self.ranges.iter().find(leads_to);
+        range.map_or(port, |range| range.first + (port - range.outside))
+    }
+
     /// The port outside that leads to `port` of ours.
     pub fn outside(&self, port: u16) -> u16 {
         let range = self.ranges.iter().find(|range| (range.first..=range.last).contains(&port));
@@ -74,7 +83,7 @@ mod tests {
         let map = PortMap::new(ranges.iter().map(|range| range.parse().unwrap()).collect());
         let cases = [(10_000, 20_000), (10_100, 30_100), (10_199, 30_199), (10_200, 10_200)];
         for (ours, outside) in cases {
-            assert_eq!(map.outside(ours), outside);
+            assert_eq!((map.outside(ours), map.inside(outside)), (outside, ours));
         }
         for text in ranges {
             assert_eq!(text.parse::<PortRange>().unwrap().to_string(), text);

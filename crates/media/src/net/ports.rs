@@ -63,6 +63,14 @@ impl PortAllocator {
         self.lock().values().map(|used| used.count).sum()
     }
 
+    /// Whether a port, of RTP or RTCP, is in use by us.
+    pub(super) fn is_used(&self, address: IpAddr, port: u16) -> bool {
+        let Some(offset) = port.checked_sub(self.first) else { return false };
+        let table = self.lock();
+        let pairs = table.get(&address).map(|used| used.pairs.as_slice());
+        pairs.and_then(|pairs| pairs.get(usize::from(offset / 2))).copied().unwrap_or(false)
+    }
+
     /// Binds the next free pair on `address`, passing over ports that others use. `None`: every pair
     /// is in use.
     pub(super) fn bind(self: &Arc<Self>, address: IpAddr) -> io::Result<Option<PortPair>> {

@@ -194,7 +194,7 @@ impl Shard {
         let Some(leg) = self.leg(target) else { return };
         leg.outbound.forget_source();
         let Mode::Bridge(bridge) = &mut leg.mode else { return };
-        bridge.pause = Some(Pause::new(media.payload));
+        bridge.pause.get_or_insert_with(Pause::new).describe(media.payload);
         if !leg.in_slot {
             self.schedule(target, now);
         }

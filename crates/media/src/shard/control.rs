@@ -91,6 +91,10 @@ impl Shard {
 
     fn press(&mut self, key: LegKey, digit: char, duration: Duration) {
         let Some(leg) = self.leg(key) else { return };
+        // Who is not sent to, such as one on hold, does not get it later either.
+        if leg.format.is_some() && !leg.sends {
+            return self.counters.dtmf_dropped.add(1);
+        }
         let dtmf = leg.dtmf.get_or_insert_with(|| Box::new(DtmfSender::new()));
         if !dtmf.push(digit, duration) {
             self.counters.dtmf_dropped.add(1);
@@ -220,6 +224,8 @@ impl Shard {
                     session.association = Some(Box::new(association));
                     session.association_ends = None;
                     session.dtls_began = None;
+                    // It may be with another host, which the next check tells.
+                    session.dtls_to = None;
                 }
             }
             // A leg stays what it was opened as.
@@ -234,6 +240,12 @@ impl Shard {
         }
         self.recount(key, before);
         self.tune_digits(key);
+        if let Some(leg) = self.leg(key)
+            && !leg.sends
+            && let Some(dtmf) = &mut leg.dtmf
+        {
+            dtmf.clear();
+        }
         if before.is_some_and(|before| before != format.codec) {
             self.end_play_of_another_codec(key);
         }

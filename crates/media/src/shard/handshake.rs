@@ -216,8 +216,10 @@ impl Shard {
         now: Instant,
         transmits: &mut impl Transmits,
     ) {
-        let Some(session) = self.session(key) else { return };
-        let Some((socket, to)) = session.dtls_to else { return };
+        let Some(leg) = self.leg(key) else { return };
+        let Transport::WebRtc(webrtc) = &mut leg.transport else { return };
+        let session = &mut webrtc.session;
+        let Some((socket, to)) = session.dtls_to.or(webrtc.send_to) else { return };
         let Some(association) = &mut session.association else { return };
         let datagrams = association.take_transmits();
         if !datagrams.is_empty() {

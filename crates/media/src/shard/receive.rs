@@ -145,8 +145,8 @@ impl Shard {
         let opened = leg.cold.opened;
         let is_first = session.first_check.is_none();
         session.first_check.get_or_insert(now);
-        session.dtls_to.get_or_insert((socket, from));
         if is_first {
+            session.dtls_to.get_or_insert((socket, from));
             let took = now.saturating_duration_since(opened);
             self.counters.ready(MediaStage::Ice, took);
             self.start_handshake(key, now, transmits);
@@ -226,7 +226,7 @@ impl Shard {
         let Some(leg) = self.legs.get_mut(key.index()).filter(|leg| leg.key == key) else { return };
         leg.last_heard = now;
         if let Transport::WebRtc(webrtc) = &mut leg.transport
-            && webrtc.session.association.is_some()
+            && webrtc.session.association.as_ref().is_some_and(|a| a.is_established())
             && webrtc.session.association_ends.is_none()
         {
             webrtc.session.association_ends = Some(now + super::control::ASSOCIATION_KEPT);

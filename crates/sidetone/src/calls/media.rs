@@ -1,6 +1,7 @@
 //! The media plane as calls see it, so that a test can put a simulated one in its place.
 
 use std::fmt::Debug;
+use std::net::{IpAddr, SocketAddr};
 
 use media::net::{CommandError, LegHandle, MediaPlane, OpenError};
 use media::sdp::Negotiated;
@@ -14,6 +15,10 @@ pub trait MediaLegs: Debug + Send + Sync {
     /// # Errors
     /// A bound is reached or the system refuses a socket.
     fn open(&self, parameters: LegParameters) -> Result<Box<dyn MediaLeg>, OpenError>;
+
+    /// Whether what is sent to `address` comes to a plain leg of ours, whose signalling reaches us at
+    /// `local`.
+    fn is_own(&self, address: SocketAddr, local: Option<IpAddr>) -> bool;
 
     /// Whether every thread of the plane runs.
     fn is_alive(&self) -> bool;
@@ -46,6 +51,10 @@ pub trait MediaLeg: Send {
 impl MediaLegs for MediaPlane {
     fn open(&self, parameters: LegParameters) -> Result<Box<dyn MediaLeg>, OpenError> {
         MediaPlane::open(self, parameters).map(|leg| Box::new(leg) as Box<dyn MediaLeg>)
+    }
+
+    fn is_own(&self, address: SocketAddr, local: Option<IpAddr>) -> bool {
+        MediaPlane::is_own(self, address, local)
     }
 
     fn is_alive(&self) -> bool {

@@ -60,6 +60,13 @@ pub(super) fn read(body: &Body) -> Result<sdp::SessionDescription, Refused> {
 }
 
 impl Refused {
+    /// It wants media sent to a port of ours.
+    pub(super) fn own_media() -> Self {
+        let reason = "media at an address of this server".to_owned();
+        let headers = vec![(Name::Warning, format!("399 sidetone \"{reason}\""))];
+        Refused { status: 488, headers, reason }
+    }
+
     /// [`Capabilities::can_offer`] says no.
     pub(super) fn without_keys() -> Self {
         let reason = "this user takes SRTP only, whose keys are sent over TLS only".to_owned();

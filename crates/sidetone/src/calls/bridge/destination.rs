@@ -80,6 +80,8 @@ impl Place {
             remote: self.flow.map(|flow| flow.remote.ip()).or_else(remote),
             // It answers what was sent there.
             standing: Standing::Proven,
+            // Where its media is to go, we may be ourselves.
+            is_ourselves: true,
         }
     }
 
@@ -169,7 +171,11 @@ impl LiveCall {
     /// The INVITE to a place, without our offer.
     pub(super) fn dial(&self, place: &Place, destination: &Destination) -> Dial {
         let mark = self.shared.trail.mark(&self.facts.context, &self.facts.destination_number);
-        let mut headers = vec![(Name::SidetoneTrail, Trail::write(&self.trail, &mark))];
+        let mut marks = self.trail.clone();
+        if !self.caller.peer().is_ourselves {
+            marks.push(self.shared.trail.origin());
+        }
+        let mut headers = vec![(Name::SidetoneTrail, Trail::write(&marks, &mark))];
         if self.is_anonymous {
             // Whoever calls on proves nothing of the caller (RFC 3325 §9.3), and what the dialplan
             // names is no secret of the caller's.

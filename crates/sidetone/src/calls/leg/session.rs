@@ -20,6 +20,7 @@ impl Leg {
     pub(in crate::calls) fn agree(&mut self, offer: Body) -> Result<(), Refused> {
         let description = offer::read(&offer)?;
         let agreed = offer::agree(&description, &self.terms.capabilities, None)?;
+        let agreed = self.within_reach(agreed)?;
         self.negotiated = Some(agreed);
         self.offered_codecs = sdp::offered_codecs(&description, &self.terms.capabilities);
         self.offer = Some(offer);
@@ -286,11 +287,14 @@ impl Leg {
     }
 
     /// A plain leg keeps the sockets that it was opened with, and reaches nothing of the other
-    /// address family.
+    /// address family. Nobody but us has media at our own ports: two calls that were aimed at each
+    /// other would keep each other up for ever.
     fn within_reach(&self, agreed: Negotiated) -> Result<Negotiated, Refused> {
-        let (Some(media), RemoteMedia::Plain { rtp, .. }) = (&self.media, &agreed.remote) else {
-            return Ok(agreed);
-        };
+        let RemoteMedia::Plain { rtp, .. } = &agreed.remote else { return Ok(agreed) };
+        if !self.peer.is_ourselves && self.shared.media.is_own(*rtp, self.peer.local) {
+            return Err(Refused::own_media());
+        }
+        let Some(media) = &self.media else { return Ok(agreed) };
         // An unspecified address holds the call, and is not sent to.
         match rtp.ip().is_unspecified() || rtp.is_ipv4() == media.local().address.is_ipv4() {
             true => Ok(agreed),
