@@ -54,6 +54,23 @@ fn rfc3261_14_2_a_second_re_invite_gets_500_with_retry_after() {
 }
 
 #[test]
+fn rfc6141_4_1_the_contact_of_a_refused_re_invite_is_not_taken() {
+    for (is_accepted, expected) in [(true, "sip:elsewhere@192.0.2.2:5070"), (false, "")] {
+        let mut rig = Rig::confirmed();
+        let before = rig.leg.remote_target().to_owned();
+        rig.receive("INVITE", "Contact: <sip:elsewhere@192.0.2.2:5070>\r\n", "v=0 video");
+        assert_eq!(rig.leg.remote_target(), before);
+        if is_accepted {
+            rig.answer_offer().unwrap();
+            assert_eq!(rig.leg.remote_target(), expected);
+        } else {
+            rig.reject_offer(488, Vec::new()).unwrap();
+            assert_eq!(rig.leg.remote_target(), before);
+        }
+    }
+}
+
+#[test]
 fn rfc3261_14_2_a_refused_re_invite_leaves_the_call_as_it_was() {
     let mut rig = Rig::confirmed();
     rig.receive("INVITE", "", "v=0 video");

@@ -5,8 +5,8 @@ use std::{f64::consts::TAU, time::Duration};
 use media::{
     codec::{Codec, Decoder},
     rtp::PayloadType,
-    sdp::RemoteMedia,
-    shard::{Command, LegKey, LegParameters, Path, Repeat},
+    sdp::{Direction, RemoteMedia},
+    shard::{Command, LegKey, LegParameters, Path, Repeat, Update},
 };
 
 use crate::common::*;
@@ -24,6 +24,29 @@ fn open(world: &mut World, codec: Codec) -> LegKey {
     let mut parameters = LegParameters::answering(speaking(codec, PEER));
     parameters.signalling_remote = Some(address(PEER).ip());
     world.open(parameters, None).0
+}
+
+#[test]
+fn a_digit_for_who_is_on_hold_does_not_come_when_the_hold_ends() {
+    let mut world = World::new();
+    let key = open(&mut world, Codec::Pcmu);
+    let update = |at: &str, direction| {
+        let mut negotiated = speaking(Codec::Pcmu, at);
+        negotiated.direction = direction;
+        Command::Update(Box::new(Update { negotiated, ice: None }))
+    };
+    press(&mut world, key, "1", 100);
+    world.command(key, update("0.0.0.0:4000", Direction::RecvOnly));
+    press(&mut world, key, "23", 100);
+    world.advance_ms(1_000);
+    world.command(key, update(PEER, Direction::SendRecv));
+    world.advance_ms(1_000);
+    let sent = world.take_rtp(Path::Rtp(key));
+    assert!(sent.iter().all(|packet| packet.payload_type != DTMF));
+    press(&mut world, key, "4", 100);
+    world.advance_ms(1_000);
+    let sent = world.take_rtp(Path::Rtp(key));
+    assert!(sent.iter().any(|packet| packet.payload_type == DTMF && packet.payload[0] == 4));
 }
 
 #[test]

@@ -221,6 +221,53 @@ fn an_ice_restart_that_is_taken_back_leaves_the_checks_as_they_were() {
     assert_eq!(world.shard.counters().stun(StunResult::UnknownUser), 0);
 }
 
+/// Lets another browser take the place of one that is connected, by a re-INVITE; whether it has keys
+/// in the end.
+fn replaced(role: media::sdp::DtlsRole, wait_ms: u64) -> bool {
+    let mut world = World::new();
+    let mut browser = Browser::new(&world, BROWSER);
+    let (key, _) = browser.open(&mut world);
+    world.play(key, &track(200), Repeat::Forever, 1);
+    browser.connect(&mut world);
+    let mut next = Browser::new(&world, "198.51.100.7:6000");
+    let configs = media::dtls::Configs::new(&next.certificate).unwrap();
+    let is_active = role == media::sdp::DtlsRole::Passive;
+    let theirs =
+        if is_active { media::sdp::DtlsRole::Active } else { media::sdp::DtlsRole::Passive };
+    let ours = vec![world.certificate.fingerprint()];
+    next.association = media::dtls::Association::new(configs, theirs, ours);
+    let mut negotiated = next.description(next.certificate.fingerprint());
+    if let RemoteMedia::WebRtc(remote) = &mut negotiated.remote {
+        remote.role = role;
+    }
+    let update = Update { negotiated, ice: Some(next.local.clone()) };
+    world.command(key, Command::Update(Box::new(update)));
+    // What was on its way.
+    browser.say(&mut world, &[1; 160]);
+    world.advance_ms(wait_ms);
+    next.check(&mut world, true);
+    next.association.start(world.now);
+    for _ in 0..200 {
+        next.read(&mut world);
+        world.advance_ms(20);
+    }
+    next.outbound.is_some() && !next.received.is_empty()
+}
+
+#[test]
+fn rfc5763_6_6_another_certificate_means_another_association_however_late_it_comes() {
+    for wait_ms in [20, 3_000] {
+        assert!(replaced(media::sdp::DtlsRole::Passive, wait_ms), "{wait_ms} ms");
+    }
+}
+
+#[test]
+fn rfc5763_6_6_our_client_hello_goes_to_where_the_next_check_comes_from() {
+    for wait_ms in [20, 3_000] {
+        assert!(replaced(media::sdp::DtlsRole::Active, wait_ms), "{wait_ms} ms");
+    }
+}
+
 #[test]
 fn an_offer_of_ours_connects_once_the_answer_is_there() {
     let mut world = World::new();
