@@ -48,6 +48,7 @@ const TITLES: &[(u32, &str)] = &[
     (5769, "STUN test vectors"),
     (6026, "Correct handling of 2xx to INVITE"),
     (6086, "INFO"),
+    (6141, "Re-INVITE and Target-Refresh Request Handling"),
     (6188, "AES-192 and AES-256 in SRTP"),
     (6337, "Offer and answer in SIP"),
     (6347, "DTLS 1.2"),

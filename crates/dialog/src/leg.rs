@@ -53,6 +53,8 @@ pub struct Leg {
     /// Where the peer was heard last.
     flow: Flow,
     is_flow_lost: bool,
+    /// Our BYE went by a second connection, since the first one closed.
+    is_bye_repeated: bool,
     /// The INVITE or re-INVITE that waits for its final response.
     invite: Option<Pending>,
     /// The UPDATE that waits for the answer to its offer.
@@ -184,6 +186,7 @@ impl Leg {
             contact: contact.into(),
             flow,
             is_flow_lost: false,
+            is_bye_repeated: false,
             invite: None,
             update: None,
             bye: None,
@@ -307,10 +310,18 @@ impl Leg {
         self.try_offer(now);
     }
 
-    /// The peer is reached by another connection now, as its registration says, or since we made it.
+    /// The peer is reached by another connection now, since we made it.
     pub fn handle_flow_moved(&mut self, flow: Flow) {
         self.flow = flow;
         self.is_flow_lost = false;
+    }
+
+    /// The same, as its registration says. A BYE that went into the other one is sent again.
+    pub fn handle_peer_moved(&mut self, flow: Flow) {
+        self.handle_flow_moved(flow);
+        if self.state == State::Terminating {
+            self.repeat_bye();
+        }
     }
 
     /// Ends without waiting any longer for an ACK: the process stops, and a BYE before the ACK is

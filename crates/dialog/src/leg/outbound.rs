@@ -60,7 +60,8 @@ impl Leg {
     pub fn handle_failure(&mut self, purpose: Purpose, failure: Failure, now: Instant) {
         match (purpose, failure) {
             (Purpose::Invite { cseq }, _) => self.handle_invite_failure(cseq, failure, now),
-            (Purpose::Bye, _) => self.run(Input::ByeDone, now),
+            (Purpose::Bye, Failure::Transport) => self.handle_bye_lost(now),
+            (Purpose::Bye, Failure::Timeout) => self.run(Input::ByeDone, now),
             (Purpose::Refresh, Failure::Timeout) => self.lose(408, now),
             (Purpose::Refresh, Failure::Transport) => self.retry_refresh(now),
             (Purpose::Probe, Failure::Timeout) => self.lose(408, now),
@@ -164,19 +165,38 @@ impl Leg {
         }
     }
 
+    /// The connection closed that our BYE went into: it goes by another, or waits until the peer comes
+    /// back.
+    fn handle_bye_lost(&mut self, now: Instant) {
+        if self.way_back().is_some() && !std::mem::replace(&mut self.is_bye_repeated, true) {
+            return self.send_bye(now);
+        }
+        if self.is_flow_lost {
+            self.leave_farewell();
+        }
+        self.run(Input::ByeDone, now);
+    }
+
+    /// The same where the peer came back before that connection closed.
+    pub(super) fn repeat_bye(&mut self) {
+        let reason = self.reason_to_end();
+        // One BYE is out already, which says whether the peer can be addressed.
+        let _ = self.send(Purpose::Bye, Method::Bye, |writer| with_reason(writer, reason));
+    }
+
     /// The BYE that the peer gets should it come back.
     pub(super) fn leave_farewell(&mut self) {
         let reason = self.reason_to_end();
-        if self.state == State::Confirmed
+        if matches!(self.state, State::Confirmed | State::Terminating)
             && let Some((bytes, _)) = self.write(Method::Bye, |writer| with_reason(writer, reason))
         {
             self.actions.push_back(Action::Farewell { bytes });
         }
     }
 
-    fn reason_to_end(&mut self) -> Option<Box<str>> {
+    fn reason_to_end(&self) -> Option<Box<str>> {
         let own = || self.end.as_ref().and_then(|(_, cause, _)| cause.reason());
-        self.bye_reason.take().or_else(|| own().map(Box::from))
+        self.bye_reason.clone().or_else(|| own().map(Box::from))
     }
 
     fn send_update(&mut self) {

@@ -4,7 +4,7 @@ use dialog::state::State;
 use dialog::{Action, Cause, Event, Failure, Party, Purpose};
 use transport::{FlowId, Name, TransportKind};
 
-use super::support::{Rig, ended, invite, message_of};
+use super::support::{Rig, ended, flow, invite, message_of, parse};
 
 const CLEARING: &str = "Q.850;cause=16;text=\"NORMAL_CLEARING\"";
 
@@ -265,4 +265,35 @@ fn remote_of(action: &Action) -> String {
         Action::Request { flow, .. } => flow.remote.to_string(),
         other => panic!("no request: {other:?}"),
     }
+}
+
+#[test]
+fn rfc5626_4_4_a_bye_that_went_into_a_dead_connection_reaches_a_peer_that_is_back() {
+    let ws = TransportKind::Ws;
+    let hung_up = || {
+        let mut rig = Rig::with(&invite(""), ws);
+        rig.accept();
+        rig.ack(1);
+        rig.actions();
+        rig.leg.hang_up(Some("Q.850;cause=16"), rig.now);
+        let bye = rig.actions().remove(0);
+        (rig, bye)
+    };
+    let says_why = |bytes: bytes::Bytes| parse(bytes).header(Name::Reason).is_some();
+    // The page is back before anybody knows that the old connection is dead.
+    let (mut rig, _) = hung_up();
+    let mut moved = flow(ws);
+    moved.id = FlowId(99);
+    rig.leg.handle_peer_moved(moved);
+    let [Action::Request { bytes, flow, .. }] = &rig.actions()[..] else { panic!("no BYE") };
+    assert_eq!(flow.id, FlowId(99));
+    assert!(bytes.starts_with(b"BYE ") && says_why(bytes.clone()));
+    // It is back later.
+    let (mut rig, bye) = hung_up();
+    let Action::Request { purpose, .. } = bye else { panic!("no BYE") };
+    rig.leg.handle_flow_closed(FlowId(ws as u64), rig.now);
+    rig.leg.handle_failure(purpose, Failure::Transport, rig.now);
+    let [Action::Farewell { bytes }] = &rig.actions()[..] else { panic!("no farewell") };
+    assert!(bytes.starts_with(b"BYE ") && says_why(bytes.clone()));
+    assert_eq!(rig.leg.state(), State::Terminated);
 }

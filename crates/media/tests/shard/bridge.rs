@@ -291,6 +291,20 @@ fn rfc4733_2_2_1_a_digit_within_a_pause_has_one_time_and_nothing_in_between() {
 }
 
 #[test]
+fn a_pause_that_is_described_again_and_again_is_noise_and_no_tone() {
+    let mut world = World::new();
+    let [a, b] = bridged(&mut world);
+    for number in 1..=50 {
+        world.packet(Path::Rtp(a), address(A), &rtp(PayloadType(13), 9, number, 0, &[40]));
+        world.advance_ms(20);
+    }
+    let heard = world.take_rtp(Path::Rtp(b));
+    let different: std::collections::BTreeSet<_> =
+        heard.iter().map(|packet| packet.payload.clone()).collect();
+    assert!(heard.len() >= 45 && different.len() == heard.len(), "{} frames", heard.len());
+}
+
+#[test]
 fn a_pause_ends_when_nothing_more_is_said_of_it() {
     let mut world = World::new();
     let [a, b] = bridged(&mut world);

@@ -320,7 +320,7 @@ impl Legs {
             entry.is_some_and(|e| e.user.as_deref() == Some(user) && e.leg.flow() == from)
         };
         for key in self.on_flow(from.id).into_iter().filter(is_moved).collect::<Vec<_>>() {
-            self.with(Some(key), |leg| leg.handle_flow_moved(*to));
+            self.with(Some(key), |leg| leg.handle_peer_moved(*to));
         }
     }
 
@@ -347,7 +347,7 @@ impl Legs {
         let moved: Vec<LegKey> =
             lost.filter(|(_, entry)| is_of_peer(entry)).map(|(key, _)| key).collect();
         for key in moved {
-            self.with(Some(key), |leg| leg.handle_flow_moved(peer.flow));
+            self.with(Some(key), |leg| leg.handle_peer_moved(peer.flow));
         }
         for bye in self.farewells.take(peer, now) {
             metrics.request(Direction::Out, peer.flow.kind, &Method::Bye);
