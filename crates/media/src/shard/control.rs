@@ -216,9 +216,13 @@ impl Shard {
             (Transport::WebRtc(webrtc), RemoteMedia::WebRtc(remote)) => {
                 let session = &mut webrtc.session;
                 let RemoteWebRtc { ufrag, fingerprints, role, .. } = remote;
+                // We restart no ICE, so an answer with another name is that of another fork.
+                let known = session.ice.remote_ufrag();
+                let is_fork = negotiated.is_answer && known.is_some_and(|known| *known != ufrag);
                 session.ice.set_remote_ufrag(ufrag);
-                // Another certificate means another association; the keys hold until it is there.
-                if session.fingerprints != fingerprints {
+                // Another certificate means another association, and so does another fork, of which
+                // many may have the same one; the keys hold until it is there.
+                if session.fingerprints != fingerprints || is_fork {
                     session.fingerprints.clone_from(&fingerprints);
                     let association = Association::new(configs, role, fingerprints);
                     session.association = Some(Box::new(association));
