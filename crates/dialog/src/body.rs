@@ -45,6 +45,15 @@ impl Body {
         }
     }
 
+    /// What an INFO may carry.
+    pub const DIGITS: &str = "application/dtmf-relay, application/dtmf";
+
+    /// Whether it is a digit, by its media type.
+    pub fn is_digit(&self) -> bool {
+        let media_type = self.content_type.split(';').next().unwrap_or_default().trim();
+        Body::DIGITS.split(", ").any(|digit| digit.eq_ignore_ascii_case(media_type))
+    }
+
     /// Whether this is a session description.
     pub fn is_sdp(&self) -> bool {
         self.content_type.eq_ignore_ascii_case(SDP)

@@ -191,8 +191,12 @@ impl Leg {
         if request.message.has(Name::InfoPackage) {
             return Err(Refusal::BadInfoPackage);
         }
+        let body = Body::of(&request.message);
+        if body.as_ref().is_some_and(|body| !body.is_digit()) {
+            return Err(Refusal::UnsupportedMediaType { accept: Body::DIGITS });
+        }
         self.respond(request, 200);
-        self.events.push_back(Event::Info { body: Body::of(&request.message) });
+        self.events.push_back(Event::Info { body });
         Ok(())
     }
 

@@ -190,6 +190,11 @@ impl World {
         }
         let (action, kind) = self.open.remove(which % self.open.len());
         let Action::Request { purpose, .. } = action else { panic!("no request") };
+        // A connection that closes takes the BYE that it had along.
+        if purpose == Purpose::Bye && failure == Failure::Transport {
+            self.byes.remove(&*message_of(&action).to_tag().unwrap_or_default());
+            self.is_silent = true;
+        }
         if kind == Kind::Open {
             self.rig.leg.handle_failure(purpose, failure, self.rig.now);
         }

@@ -22,8 +22,7 @@ fn rfc3261_12_2_2_a_lower_cseq_gets_500_and_changes_nothing() {
 #[test]
 fn info_is_answered_and_its_body_told() {
     let mut rig = Rig::confirmed();
-    let text = "Content-Type: application/dtmf-relay\r\n";
-    rig.receive("INFO", text, "");
+    rig.receive("INFO", "", "");
     rig.events();
     let body = "Signal=5\r\nDuration=160\r\n";
     rig.receive("INFO", "", body);
@@ -31,6 +30,30 @@ fn info_is_answered_and_its_body_told() {
     match &rig.events()[..] {
         [Event::Info { body: Some(told) }] => assert_eq!(told.bytes, body),
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn rfc3261_8_2_3_an_info_whose_body_nobody_reads_is_refused() {
+    let mut rig = Rig::confirmed();
+    let (id, flow) = (rig.invite_id(), *rig.leg.flow());
+    let info = |cseq: usize, media_type: &str| {
+        format!(
+            "INFO sip:b SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK9\r\nFrom: <sip:a>;tag=a1\r\n\
+             To: <sip:b>;tag=b\r\nCall-ID: c\r\nCSeq: {cseq} INFO\r\nContent-Type: {media_type}\r\n\
+             Content-Length: 1\r\n\r\n5"
+        )
+    };
+    let cases = [
+        ("application/x-foo", 415),
+        ("text/plain", 415),
+        ("application/dtmf", 200),
+        ("Application/DTMF-relay; charset=utf-8", 200),
+    ];
+    for (n, (media_type, status)) in cases.into_iter().enumerate() {
+        let message = parse(info(9 + n, media_type).into());
+        rig.leg.handle_request(id, message, flow, rig.now);
+        assert_eq!(rig.words(), [status.to_string()], "{media_type}");
     }
 }
 

@@ -147,7 +147,11 @@ impl Rig {
         body: &str,
     ) -> String {
         let (tag, call_id) = (&self.leg.id().local_tag, &self.leg.id().call_id);
-        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        let kind = match (body.is_empty(), method) {
+            (true, _) => "",
+            (false, "INFO") => "Content-Type: application/dtmf-relay\r\n",
+            (false, _) => "Content-Type: application/sdp\r\n",
+        };
         format!(
             "{method} sip:192.0.2.1:5060 SIP/2.0\r\n\
              Via: SIP/2.0/UDP 192.0.2.2:5062;rport;branch=z9hG4bKin{cseq}{method}\r\n\
