@@ -77,6 +77,26 @@ fn the_targets_of_a_redirection_have_their_turn_before_the_next_contact_of_a_use
 }
 
 #[test]
+fn rfc3261_16_5_a_phone_that_two_are_redirected_to_rings_once() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let caller = office.caller("group");
+        let contact = Some(format!("sip:device@{}", SERVER.ip()));
+        let redirects = || {
+            let (after, contact) = (Duration::from_secs(1), contact.clone());
+            Script::of(Part::Refuses { after, status: 302, contact })
+        };
+        let _one = office.phone(1, redirects());
+        let _two = office.phone(2, redirects());
+        let target = office.phone(5, Script { hang_up: seconds(5), ..answers(3) });
+        office.pass(6).await;
+        assert!(office.is_joined(0, 5));
+        office.close().await;
+        assert_eq!((target.await.unwrap().invites, caller.await.unwrap().answered), (1, 1));
+    });
+}
+
+#[test]
 fn a_redirection_in_a_circle_or_to_the_outside_is_not_followed() {
     for contact in [format!("sip:one@{}", SERVER.ip()), format!("sip:x@{}", address(2))] {
         run(|seed| async move {

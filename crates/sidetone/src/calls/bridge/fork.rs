@@ -170,7 +170,16 @@ impl<'a> Fork<'a> {
         starts_at: Instant,
         call: &LiveCall,
     ) {
-        if !self.visited.insert((destination, place.identity())) {
+        let identity = place.identity();
+        // Who is redirected to a phone that is being called already joins those who wait for it.
+        let rings = |branch: &Branch| {
+            !matches!(branch.state, State::Over) && branch.place.identity() == identity
+        };
+        let is_redirected = turns.len() > 1;
+        if is_redirected && self.branches.iter().any(rings) {
+            return;
+        }
+        if !self.visited.insert((destination, identity)) {
             return;
         }
         if self.branches.len() >= self.branches_max {
