@@ -1,5 +1,6 @@
 // baresip as an endpoint: a folder of its own, JSON commands over TCP, a sine for a voice, a WAV file for an ear.
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -161,6 +162,18 @@ class Baresip {
   /** SIP messages and log, as baresip prints them. */
   trace() {
     return this.said;
+  }
+
+  /** Whether it prints what matches, which comes by another way than what it tells of a call. */
+  async prints(pattern) {
+    const signal = AbortSignal.timeout(COMMAND_MS);
+    try {
+      const streams = [this.child.stdout, this.child.stderr];
+      while (!pattern.test(this.said)) await Promise.race(streams.map((stream) => once(stream, "data", { signal })));
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** Runs a command of baresip's menu; resolves with its words. */
