@@ -67,16 +67,15 @@ impl Leg {
         if self.negotiated.is_none() {
             return Ok(false);
         }
-        self.open_media(shard, EARLY_PACKETS)?;
+        self.open_media(shard, true)?;
         let answer = self.describe();
         self.early_answer = Some(answer.clone());
         self.sip.command(SipCommand::Progress { description: Some(answer) }).await;
         Ok(true)
     }
 
-    /// Opens the media leg if it is not open; `most` is what it may send before the ACK if the peer
-    /// has proved nothing.
-    fn open_media(&mut self, shard: Option<u16>, most: u16) -> Result<(), Refused> {
+    /// Opens the media leg if it is not open, for early media or for an answer.
+    fn open_media(&mut self, shard: Option<u16>, is_early: bool) -> Result<(), Refused> {
         if self.media.is_some() {
             return Ok(());
         }
@@ -88,8 +87,9 @@ impl Leg {
         parameters.signalling_remote = self.peer.remote;
         parameters.quiet_after = self.quiet_after();
         parameters.shard = shard;
+        let most = if is_early { EARLY_PACKETS } else { ANSWERED_PACKETS };
         parameters.allowance = self.packets_before_ack(most);
-        parameters.trusts_media = most == EARLY_PACKETS;
+        parameters.trusts_media = is_early;
         parameters.takes_events = self.terms.dtmf != DtmfMode::Info;
         let media = self.shared.media.open(parameters)?;
         if let Some(tap) = self.tap.take() {
@@ -104,7 +104,7 @@ impl Leg {
         if self.negotiated.is_none() && !self.capabilities().can_offer() {
             return Err(Refused::without_keys());
         }
-        self.open_media(shard, ANSWERED_PACKETS)?;
+        self.open_media(shard, false)?;
         self.is_offer_open = self.negotiated.is_none();
         self.offer = None;
         let description = match self.early_answer.take() {
