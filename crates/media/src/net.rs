@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "sockets and threads read the clock")]
 
 mod control;
+mod keys;
 mod outbox;
 mod pace;
 mod plane;

@@ -8,12 +8,11 @@ use std::sync::{
 
 use tokio::sync::mpsc;
 
-use super::{ports::PortPair, sys::Waker, wakes};
+use super::{keys::Keys, ports::PortPair, sys::Waker, wakes};
 use crate::{
     ice::IceCredentials,
     sdp::{LocalIce, Negotiated, RemoteMedia},
     shard::{Command, LegEvent, LegId, LiveCounters, LocalMedia, OpenLeg, Update},
-    srtp::{SdesKey, SrtpProfile},
 };
 
 /// A command did not reach the shard.
@@ -152,8 +151,8 @@ pub struct LegHandle {
     pub(super) remote_ice: Option<RemoteIce>,
     /// The peer's and ours before the last restart, in case it is taken back.
     pub(super) before_restart: Option<(RemoteIce, IceCredentials)>,
-    /// The profile of the SRTP key of ours that is in use.
-    pub(super) sdes: Option<SrtpProfile>,
+    /// The SRTP keys that are in use.
+    pub(super) keys: Keys,
 }
 
 impl LegHandle {
@@ -168,15 +167,15 @@ impl LegHandle {
 
     /// Tells the leg what a later offer and answer changed. When the peer restarted ICE (an offer
     /// with another user name fragment or password, RFC 8445 §9), [`LegHandle::local`] has new ICE
-    /// parameters afterwards, and so it has new SRTP keys when another profile was agreed on:
-    /// describe the leg only then. An offer with those from before the last restart takes that one
-    /// back. Another fragment in an answer is that of another fork.
+    /// parameters afterwards, and so it has new SRTP keys when another profile was agreed on or the
+    /// peer moved with a new key: describe the leg only then. An offer with those from before the
+    /// last change takes that one back. Another fragment in an answer is that of another fork.
     ///
     /// # Errors
     ///
     /// The shard is overloaded or gone; nothing has changed then.
     pub fn update(&mut self, mut negotiated: Negotiated) -> Result<(), CommandError> {
-        let sdes = give_key(&mut negotiated, &self.local);
+        let keys = self.keys.agree(&mut negotiated, &self.local.sdes);
         let remote_ice = remote_ice(&negotiated);
         let is_other = self.remote_ice.is_some() && remote_ice != self.remote_ice;
         let restarts = is_other && !negotiated.is_answer;
@@ -189,7 +188,7 @@ impl LegHandle {
         let update = Update { negotiated, ice: ice.clone() };
         self.command(Command::Update(Box::new(update)))?;
         let remote_before = std::mem::replace(&mut self.remote_ice, remote_ice);
-        self.use_key(sdes, is_answer);
+        self.keys.take_over(keys, is_answer, &mut self.local.sdes);
         if let (Some(local), Some(IceCredentials { ufrag, pwd })) = (&mut self.local.ice, ice) {
             let candidates = std::mem::take(&mut local.candidates);
             let before = std::mem::replace(local, LocalIce { ufrag, pwd, candidates });
@@ -198,24 +197,6 @@ impl LegHandle {
         }
         Ok(())
     }
-
-    /// A key that was used and is not any more is replaced, so that it never protects two streams;
-    /// not for an answer, since another fork may choose the key of that offer again.
-    fn use_key(&mut self, profile: Option<SrtpProfile>, is_answer: bool) {
-        let before = std::mem::replace(&mut self.sdes, profile);
-        let left = before.filter(|before| Some(*before) != profile && !is_answer);
-        if let Some(key) = self.local.sdes.iter_mut().find(|key| Some(key.profile()) == left) {
-            *key = SdesKey::random(key.profile(), &mut rand::rng());
-        }
-    }
-}
-
-/// Gives what was agreed on our key of its profile, and returns the profile.
-pub(super) fn give_key(negotiated: &mut Negotiated, local: &LocalMedia) -> Option<SrtpProfile> {
-    let crypto = negotiated.crypto.as_mut()?;
-    let profile = crypto.key.profile();
-    crypto.local_key = local.sdes.iter().find(|key| key.profile() == profile).cloned();
-    Some(profile)
 }
 
 /// A peer's ICE user name fragment and password.

@@ -19,7 +19,8 @@ use socket2::Socket;
 use tokio::sync::mpsc;
 
 use super::{
-    control::{CommandError, Control, LegHandle, Open, Permit, ShardLink, give_key, remote_ice},
+    control::{CommandError, Control, LegHandle, Open, Permit, ShardLink, remote_ice},
+    keys::Keys,
     outbox::Outbox,
     port_map::PortMap,
     ports::{PortAllocator, PortPair, bind},
@@ -230,7 +231,7 @@ impl MediaPlane {
         let is_dropped = Arc::new(AtomicBool::new(false));
         let remote_ice = parameters.negotiated.as_ref().and_then(remote_ice);
         let ice = local.ice.as_ref();
-        let sdes = parameters.negotiated.as_mut().and_then(|n| give_key(n, &local));
+        let keys = Keys::new(parameters.negotiated.as_mut(), &local.sdes);
         let bound = inner.config.addresses[at];
         let leg = OpenLeg {
             local: Some(if bound.is_unspecified() { local.address } else { bound }),
@@ -245,7 +246,7 @@ impl MediaPlane {
         let link = Arc::clone(&shard.link);
         let id = LegId { shard: number, serial };
         let before_restart = None;
-        Ok(LegHandle { id, local, events, link, is_dropped, remote_ice, before_restart, sdes })
+        Ok(LegHandle { id, local, events, link, is_dropped, remote_ice, before_restart, keys })
     }
 
     /// Whether what is sent to `address` comes to a plain leg of ours. `local` is the address at which

@@ -16,6 +16,8 @@ pub(crate) struct Sdes {
     pub(crate) inbound_srtcp: InboundSrtcp,
     /// RTP and RTCP; `None` without a key of ours: nothing is sent then.
     pub(crate) outbound: Option<(OutboundSrtp, OutboundSrtcp)>,
+    /// Our key before this one and its contexts, which go on when the change is taken back.
+    before: Option<(SdesKey, (OutboundSrtp, OutboundSrtcp))>,
 }
 
 impl Sdes {
@@ -37,22 +39,28 @@ impl Sdes {
         let Some(before) = before.map(|before| *before) else {
             let outbound = local.as_ref().map(anew);
             let (inbound, inbound_srtcp) = (InboundSrtp::new(&master), InboundSrtcp::new(&master));
-            return Box::new(Self { remote, local, inbound, inbound_srtcp, outbound });
+            return Box::new(Self { remote, local, inbound, inbound_srtcp, outbound, before: None });
         };
         let (inbound, inbound_srtcp) = if before.remote == remote {
             (before.inbound, before.inbound_srtcp)
         } else {
             (before.inbound.rekeyed(&master), InboundSrtcp::new(&master))
         };
-        let outbound = match (before.outbound, &local) {
-            (outbound, local) if before.local == *local => outbound,
-            (Some((srtp, srtcp)), Some(local)) if !has_moved => {
+        if before.local == local {
+            let before = Self { remote, inbound, inbound_srtcp, ..before };
+            return Box::new(before);
+        }
+        let left = before.local.zip(before.outbound);
+        let outbound = match (before.before, &left, &local) {
+            (_, _, None) => None,
+            (Some((key, contexts)), _, Some(local)) if key == *local => Some(contexts),
+            (_, Some((_, (srtp, srtcp))), Some(local)) if !has_moved => {
                 let master = local.master();
                 Some((srtp.rekeyed(&master), srtcp.rekeyed(&master)))
             }
-            (_, local) => local.as_ref().map(anew),
+            (_, _, Some(local)) => Some(anew(local)),
         };
-        Box::new(Self { remote, local, inbound, inbound_srtcp, outbound })
+        Box::new(Self { remote, local, inbound, inbound_srtcp, outbound, before: left })
     }
 }
 

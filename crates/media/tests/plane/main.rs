@@ -390,3 +390,32 @@ fn rfc4568_7_1_4_a_key_of_ours_that_was_left_is_never_used_again() {
     }
     plane.shutdown();
 }
+
+#[test]
+fn rfc4568_7_1_4_a_peer_that_moves_with_a_new_key_is_told_a_new_one_of_ours() {
+    let plane = MediaPlane::start(config(1, vec![LOOPBACK])).unwrap();
+    let negotiated = |key: &str, port: u16| {
+        let (offer, capabilities) = with_key(&format!("1 AES_CM_128_HMAC_SHA1_80 inline:{key}"));
+        let mut negotiated = sdp::negotiate(&offer, &capabilities).unwrap();
+        if let sdp::RemoteMedia::Plain { rtp, .. } = &mut negotiated.remote {
+            rtp.set_port(port);
+        }
+        negotiated
+    };
+    let [one, other] =
+        ["NzB4d1BINUAvLEw6UzF3WSJ+PSdFcGdUJShpX1Zj", "PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR"];
+    let mut leg = plane.open(LegParameters::answering(negotiated(one, 4000))).unwrap();
+    let first = leg.local.sdes.clone();
+    let mut told = |key, port| {
+        leg.update(negotiated(key, port)).unwrap();
+        leg.local.sdes.clone()
+    };
+    assert_eq!(told(one, 4002), first, "the same key elsewhere");
+    assert_eq!(told(other, 4002), first, "another key at the same place");
+    let moved = told(one, 4004);
+    let changed = first.iter().zip(&moved).filter(|(before, after)| before != after);
+    assert_eq!(changed.count(), 1, "another key elsewhere");
+    assert_eq!(told(one, 4004), moved, "a refresh");
+    assert_eq!(told(other, 4002), first, "taken back");
+    plane.shutdown();
+}

@@ -211,6 +211,20 @@ fn rfc4568_7_1_4_a_peer_that_moves_with_new_keys_gets_a_stream_from_zero() {
 }
 
 #[test]
+fn a_move_with_new_keys_that_is_taken_back_goes_on_with_the_old_counter() {
+    let mut world = World::new();
+    let (leg, mut inbound) = wrapped(&mut world, PROFILE);
+    let mut moved = described(PROFILE, 3, 4);
+    moved.remote = plain("192.0.2.1:4444").remote;
+    agree(&mut world, leg, moved);
+    agree(&mut world, leg, described(PROFILE, 1, 2));
+    let outbound = OutboundSrtp::new(&key(PROFILE, 1).master());
+    world.packet(Path::Rtp(leg), address(PEER), &protect(&outbound, 70_000));
+    let heard = read(&mut world, leg, &mut inbound);
+    assert_eq!((heard.len(), heard[0].payload[0]), (1, 70_000_u64 as u8));
+}
+
+#[test]
 fn rfc3711_3_3_1_a_peer_with_a_new_key_is_heard_whether_its_counter_goes_on_or_begins_anew() {
     for profile in SUITES {
         for first in [70_000_u64, 70_000 - 65_536, 102_000, 0] {
