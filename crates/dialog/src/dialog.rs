@@ -90,6 +90,14 @@ impl Dialog {
         })
     }
 
+    /// Whether what our first request or answer goes to, the first route or else the target, is a
+    /// SIPS URI: our Contact is to be one then (RFC 3261 §8.1.1.8, §12.1.1).
+    pub(crate) fn begins_at_sips(&self) -> bool {
+        let first = self.route_set.first().unwrap_or(&self.remote_target);
+        let uri = first.find('<').map_or(&**first, |start| &first[start + 1..]);
+        uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sips:"))
+    }
+
     /// What an INVITE of ours knows of its dialogs before any response: no tag of the peer, the
     /// route set and the target that we chose ourselves (RFC 3261 §8.1.2), or that a user registered
     /// unless `is_routed`.

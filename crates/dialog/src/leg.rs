@@ -18,7 +18,7 @@ use rand::Rng;
 use tracing::debug;
 use transaction::ServerId;
 use transport::routing::NextHop;
-use transport::{Flow, FlowId, Message, Name, TransportKind};
+use transport::{Flow, FlowId, Message, Name, Scheme, TransportKind};
 
 use crate::body::Body;
 use crate::dialog::{Dialog, DialogId};
@@ -50,6 +50,8 @@ pub struct Leg {
     settings: Arc<Settings>,
     /// `host:port` of ours that the peer can reach.
     contact: Box<str>,
+    /// The peer was called, or called us, by a SIPS URI.
+    is_sips: bool,
     /// Where the peer was heard last.
     flow: Flow,
     is_flow_lost: bool,
@@ -111,6 +113,7 @@ struct Parts<'a> {
     dialog: Dialog,
     flow: Flow,
     contact: &'a str,
+    is_sips: bool,
     settings: Arc<Settings>,
     secret: u64,
 }
@@ -165,8 +168,11 @@ impl Leg {
         let offer_answer =
             offer_answer::step(OfferAnswer::Stable, offer).unwrap_or(OfferAnswer::Stable);
         let seconds = invite.number(Name::Expires);
-        let parts =
-            Parts { state: State::Early, dialog, flow, contact, settings, secret: rng.next_u64() };
+        let called = invite.request_uri().and_then(Result::ok);
+        let is_sips = called.is_some_and(|uri| uri.scheme() == Scheme::Sips)
+            || dialog.begins_at_sips();
+        let (state, secret) = (State::Early, rng.next_u64());
+        let parts = Parts { state, dialog, flow, contact, is_sips, settings, secret };
         let mut leg = Leg::of(parts);
         leg.offer_answer = offer_answer;
         leg.expiry = seconds.map(|seconds| now + Duration::from_secs(seconds.into()));
@@ -177,13 +183,14 @@ impl Leg {
     }
 
     fn of(parts: Parts<'_>) -> Leg {
-        let Parts { state, dialog, flow, contact, settings, secret } = parts;
+        let Parts { state, dialog, flow, contact, is_sips, settings, secret } = parts;
         Leg {
             state,
             offer_answer: OfferAnswer::Stable,
             dialog,
             settings,
             contact: contact.into(),
+            is_sips,
             flow,
             is_flow_lost: false,
             is_bye_repeated: false,

@@ -97,7 +97,8 @@ impl Leg {
         };
         let state = State::Calling;
         let secret = rng.next_u64();
-        let mut leg = Leg::of(Parts { state, dialog, flow, contact, settings, secret });
+        let is_sips = dialog.begins_at_sips();
+        let mut leg = Leg::of(Parts { state, dialog, flow, contact, is_sips, settings, secret });
         leg.step_offer(offer_answer::Input::SendOffer);
         leg.local_body = Some(calling.offer.clone());
         leg.is_caller = true;

@@ -46,16 +46,16 @@ impl Leg {
     }
 
     pub(super) fn contact_value(&self) -> String {
-        match self.flow.kind {
-            TransportKind::Udp => format!("<sip:{}>", self.contact),
+        let scheme = if self.is_sips && self.flow.kind.is_secure() { "sips" } else { "sip" };
+        let transport = match self.flow.kind {
             // RFC 7118 §5: a WebSocket is `ws` whether it is under TLS or not.
-            TransportKind::Ws | TransportKind::Wss => {
-                format!("<sip:{};transport=ws>", self.contact)
-            }
-            kind @ (TransportKind::Tcp | TransportKind::Tls) => {
-                format!("<sip:{};transport={}>", self.contact, kind.label())
-            }
-        }
+            TransportKind::Ws | TransportKind::Wss => ";transport=ws",
+            TransportKind::Tcp => ";transport=tcp",
+            // RFC 3261 §26.2.2: a SIPS URI says TLS by itself.
+            TransportKind::Tls if !self.is_sips => ";transport=tls",
+            TransportKind::Tls | TransportKind::Udp => "",
+        };
+        format!("<{scheme}:{}{transport}>", self.contact)
     }
 }
 

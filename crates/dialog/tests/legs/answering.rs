@@ -165,3 +165,22 @@ fn a_leg_stays_small() {
     let bytes = size_of::<dialog::Leg>();
     assert!(bytes <= 1536, "{bytes} bytes");
 }
+
+#[test]
+fn rfc3261_12_1_1_who_calls_by_a_sips_uri_is_given_one() {
+    let plain = invite("");
+    let called = plain.replacen(" sip:", " sips:", 1);
+    let routed = invite("Record-Route: <sips:192.0.2.9;lr>\r\n");
+    for (text, kind, expected) in [
+        (&plain, TransportKind::Tls, "<sip:192.0.2.1:5060;transport=tls>"),
+        (&called, TransportKind::Tls, "<sips:192.0.2.1:5060>"),
+        (&routed, TransportKind::Tls, "<sips:192.0.2.1:5060>"),
+        (&called, TransportKind::Wss, "<sips:192.0.2.1:5060;transport=ws>"),
+        // Nobody would find us there by TLS.
+        (&called, TransportKind::Udp, "<sip:192.0.2.1:5060>"),
+    ] {
+        let mut rig = Rig::with(text, kind);
+        rig.accept();
+        assert_eq!(rig.only_message().header(Name::Contact).unwrap(), expected, "{kind:?}");
+    }
+}
