@@ -279,6 +279,16 @@ impl Dialog {
         is_reachable.then_some(NextHop { transport: heard.kind, ..hop })
     }
 
+    /// The same by UDP, where a peer listens whose URI names no transport (RFC 3263 §4.1), although
+    /// it was heard by TCP. Never instead of TLS.
+    pub fn way_back_by_udp(&self, heard: &Flow) -> Option<NextHop> {
+        let transport = TransportKind::Udp;
+        let is_open =
+            routing::named_transport(&self.next_uri()?).is_ok_and(|named| named.is_none());
+        let hop = self.way_back(heard).filter(|_| is_open && heard.kind == TransportKind::Tcp)?;
+        Some(NextHop { transport, ..hop })
+    }
+
     /// The first route or else the remote target.
     fn next_uri(&self) -> Option<Uri> {
         match self.routes().next() {

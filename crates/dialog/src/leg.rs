@@ -55,8 +55,7 @@ pub struct Leg {
     /// Where the peer was heard last.
     flow: Flow,
     is_flow_lost: bool,
-    /// Our BYE went by a second connection, since the first one closed.
-    is_bye_repeated: bool,
+    bye_way: ByeWay,
     /// The INVITE or re-INVITE that waits for its final response.
     invite: Option<Pending>,
     /// The UPDATE that waits for the answer to its offer.
@@ -105,6 +104,18 @@ pub struct Leg {
     secret: u64,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
+}
+
+/// The way that our BYE went last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum ByeWay {
+    /// The flow on which the peer was heard last.
+    #[default]
+    Flow,
+    /// A connection made for it, since that flow had closed.
+    Connection,
+    /// UDP, since no such connection could be made.
+    Udp,
 }
 
 /// What every leg is made of.
@@ -169,8 +180,8 @@ impl Leg {
             offer_answer::step(OfferAnswer::Stable, offer).unwrap_or(OfferAnswer::Stable);
         let seconds = invite.number(Name::Expires);
         let called = invite.request_uri().and_then(Result::ok);
-        let is_sips = called.is_some_and(|uri| uri.scheme() == Scheme::Sips)
-            || dialog.begins_at_sips();
+        let is_sips =
+            called.is_some_and(|uri| uri.scheme() == Scheme::Sips) || dialog.begins_at_sips();
         let (state, secret) = (State::Early, rng.next_u64());
         let parts = Parts { state, dialog, flow, contact, is_sips, settings, secret };
         let mut leg = Leg::of(parts);
@@ -193,7 +204,7 @@ impl Leg {
             is_sips,
             flow,
             is_flow_lost: false,
-            is_bye_repeated: false,
+            bye_way: ByeWay::default(),
             invite: None,
             update: None,
             bye: None,
@@ -252,7 +263,13 @@ impl Leg {
     /// Where the peer can be connected to anew if that flow has closed and no other has been heard
     /// since (RFC 3261 §18.1.1).
     pub fn way_back(&self) -> Option<NextHop> {
-        self.dialog.way_back(&self.flow).filter(|_| self.is_flow_lost)
+        if !self.is_flow_lost {
+            return None;
+        }
+        match self.bye_way {
+            ByeWay::Udp => self.dialog.way_back_by_udp(&self.flow),
+            ByeWay::Flow | ByeWay::Connection => self.dialog.way_back(&self.flow),
+        }
     }
 
     /// Whether a request of ours would go nowhere.

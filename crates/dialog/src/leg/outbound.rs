@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use transport::{Flow, Message, Method, Name, RequestWriter};
 
-use super::{Leg, SUPPORTED};
+use super::{ByeWay, Leg, SUPPORTED};
 use crate::body::Body;
 use crate::event::{Action, Cause, Failure, Headers, Party, Purpose};
 use crate::reject::ALLOW;
@@ -165,10 +165,16 @@ impl Leg {
         }
     }
 
-    /// The connection closed that our BYE went into: it goes by another, or waits until the peer comes
-    /// back.
+    /// The connection closed that our BYE went into: it goes by another, or by UDP, or waits until the
+    /// peer comes back.
     fn handle_bye_lost(&mut self, now: Instant) {
-        if self.way_back().is_some() && !std::mem::replace(&mut self.is_bye_repeated, true) {
+        let next = match self.bye_way {
+            ByeWay::Flow if self.way_back().is_some() => Some(ByeWay::Connection),
+            ByeWay::Connection => self.dialog.way_back_by_udp(&self.flow).and(Some(ByeWay::Udp)),
+            ByeWay::Flow | ByeWay::Udp => None,
+        };
+        if let Some(next) = next {
+            self.bye_way = next;
             return self.send_bye(now);
         }
         if self.is_flow_lost {
@@ -230,12 +236,13 @@ impl Leg {
         fill: impl FnOnce(RequestWriter) -> RequestWriter,
     ) -> Option<(Bytes, Flow)> {
         let flow = self.dialog.next_hop(&self.flow);
+        let kind = self.way_back().map_or(flow.kind, |hop| hop.transport);
         let branch = self.new_branch();
         let writer = self
             .dialog
             .request(method)
             .ok()?
-            .via(flow.kind, &self.contact, &branch)
+            .via(kind, &self.contact, &branch)
             .header(Name::UserAgent, &self.settings.server);
         Some((fill(writer).finish(), flow))
     }

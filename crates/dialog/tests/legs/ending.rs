@@ -297,3 +297,31 @@ fn rfc5626_4_4_a_bye_that_went_into_a_dead_connection_reaches_a_peer_that_is_bac
     assert!(bytes.starts_with(b"BYE ") && says_why(bytes.clone()));
     assert_eq!(rig.leg.state(), State::Terminated);
 }
+
+#[test]
+fn rfc3263_4_1_a_bye_goes_by_udp_where_the_peer_cannot_be_connected_to() {
+    for (contact, kind, expected) in [
+        ("192.0.2.2:5070", TransportKind::Tcp, &["TCP", "TCP", "UDP"][..]),
+        ("192.0.2.2:5070;transport=tcp", TransportKind::Tcp, &["TCP", "TCP"]),
+        ("192.0.2.2:5070", TransportKind::Tls, &["TLS", "TLS"]),
+        ("10.0.0.7:5070", TransportKind::Tcp, &[]),
+    ] {
+        let mut rig = Rig::with(&invite("").replace("192.0.2.2:5070", contact), kind);
+        rig.accept();
+        rig.ack(1);
+        rig.done();
+        rig.leg.handle_flow_closed(FlowId(kind as u64), rig.now);
+        rig.leg.hang_up(None, rig.now);
+        let mut tried = Vec::new();
+        while let Some(Action::Request { bytes, .. }) = rig.actions().first() {
+            let hop = rig.leg.way_back().unwrap();
+            let via = parse(bytes.clone()).via().unwrap();
+            assert_eq!(via.kind(), Some(hop.transport));
+            tried.push(hop.transport.via_token());
+            assert!(tried.len() < 9, "for ever: {tried:?}");
+            rig.leg.handle_failure(Purpose::Bye, Failure::Transport, rig.now);
+        }
+        assert_eq!(tried, expected, "{contact}");
+        assert_eq!(rig.leg.state(), State::Terminated);
+    }
+}

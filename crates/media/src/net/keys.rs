@@ -51,9 +51,9 @@ impl Keys {
             described.clone()
         } else if let Some(before) = before.filter(|before| before.is_with(rtp, &remote)) {
             before.local.clone()
-        } else if agreed.is_some_and(|now| {
-            now.local == *described && now.rtp != rtp && now.remote != remote
-        }) {
+        } else if agreed
+            .is_some_and(|now| now.local == *described && now.rtp != rtp && now.remote != remote)
+        {
             SdesKey::random(profile, &mut rand::rng())
         } else {
             described.clone()

@@ -39,7 +39,14 @@ impl Sdes {
         let Some(before) = before.map(|before| *before) else {
             let outbound = local.as_ref().map(anew);
             let (inbound, inbound_srtcp) = (InboundSrtp::new(&master), InboundSrtcp::new(&master));
-            return Box::new(Self { remote, local, inbound, inbound_srtcp, outbound, before: None });
+            return Box::new(Self {
+                remote,
+                local,
+                inbound,
+                inbound_srtcp,
+                outbound,
+                before: None,
+            });
         };
         let (inbound, inbound_srtcp) = if before.remote == remote {
             (before.inbound, before.inbound_srtcp)
