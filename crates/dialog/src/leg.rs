@@ -332,6 +332,7 @@ impl Leg {
         self.repeat_success(now);
         self.check_session(now);
         self.try_offer(now);
+        self.check_offer(now);
     }
 
     /// The peer is reached by another connection now, since we made it.

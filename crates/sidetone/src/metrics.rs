@@ -72,12 +72,12 @@ impl Metrics {
         let metrics = Metrics {
             sip_requests: f.counters(
                 "sidetone_sip_requests_total",
-                "SIP requests received or sent, retransmissions excluded.",
+                "SIP requests received or sent, without retransmissions and the ACKs of refusals.",
                 &["direction", "transport", "method"],
             )?,
             sip_responses: f.counters(
                 "sidetone_sip_responses_total",
-                "SIP responses received or sent, retransmissions excluded.",
+                "SIP responses received or sent, without retransmissions and those to our CANCELs.",
                 &["direction", "method", "code"],
             )?,
             sip_parse_errors: f.counters(
@@ -468,12 +468,14 @@ fn code_label(status: u16) -> &'static str {
 }
 
 /// The status codes that are counted one by one.
-const CODES: [(u16, &str); 34] = [
+const CODES: [(u16, &str); 37] = [
     (100, "100"),
     (180, "180"),
     (183, "183"),
     (200, "200"),
     (202, "202"),
+    (301, "301"),
+    (302, "302"),
     (400, "400"),
     (401, "401"),
     (403, "403"),
@@ -491,6 +493,7 @@ const CODES: [(u16, &str); 34] = [
     (481, "481"),
     (482, "482"),
     (483, "483"),
+    (484, "484"),
     (486, "486"),
     (487, "487"),
     (488, "488"),

@@ -26,15 +26,30 @@ pub(super) struct Offering {
 enum Stage {
     /// Another exchange goes first, or a 491 asks for patience.
     Waiting { not_before: Option<Instant> },
-    /// Out with this number.
-    Sent { cseq: u32 },
+    /// Out with this number, to be cancelled at some time unless it is answered.
+    Sent { cseq: u32, until: Instant },
+    /// Out with this number and cancelled.
+    Cancelled { cseq: u32 },
 }
 
 impl Offering {
+    /// The number that it is out with.
+    fn cseq(&self) -> Option<u32> {
+        match self.stage {
+            Stage::Waiting { .. } => None,
+            Stage::Sent { cseq, .. } | Stage::Cancelled { cseq } => Some(cseq),
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        matches!(self.stage, Stage::Cancelled { .. })
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.stage {
             Stage::Waiting { not_before } => not_before,
-            Stage::Sent { .. } => None,
+            Stage::Sent { until, .. } => Some(until),
+            Stage::Cancelled { .. } => None,
         }
     }
 }
@@ -89,7 +104,9 @@ impl Leg {
             return self.fail_offering(503, now);
         }
         let cseq = self.dialog.local_cseq() + 1;
-        offering.stage = Stage::Sent { cseq };
+        // Twice as long as its transaction waits for any response at all.
+        let until = now + 2 * self.settings.timers.transaction_timeout();
+        offering.stage = Stage::Sent { cseq, until };
         offering.attempts = offering.attempts.saturating_add(1);
         let body = offering.body.clone();
         let (contact, session) = (self.contact_value(), self.session_headers());
@@ -108,14 +125,29 @@ impl Leg {
         self.step_offer(offer_answer::Input::SendOffer);
     }
 
-    /// Gives up the offer that is out or waits: a peer that has said 100 might never say more, and its
+    /// Cancels an offer that is out too long: a peer that has said 100 might never say more, and its
     /// transaction has no timer of its own then (RFC 3261 §17.1.1.2).
+    pub(super) fn check_offer(&mut self, now: Instant) {
+        let Some(offering) = &mut self.offering else { return };
+        if let Stage::Sent { cseq, until } = offering.stage
+            && until <= now
+        {
+            offering.stage = Stage::Cancelled { cseq };
+            self.cancel_offer(cseq);
+        }
+    }
+
+    /// Gives up the offer that is out or waits.
     pub(super) fn withdraw_offer(&mut self) {
         let offering = self.offering.take();
-        if let Some(Stage::Sent { cseq }) = offering.map(|offering| offering.stage) {
-            let purpose = Purpose::Invite { cseq };
-            self.actions.push_back(Action::Cancel { purpose, reason: None });
+        if let Some(Stage::Sent { cseq, .. }) = offering.map(|offering| offering.stage) {
+            self.cancel_offer(cseq);
         }
+    }
+
+    fn cancel_offer(&mut self, cseq: u32) {
+        let purpose = Purpose::Invite { cseq };
+        self.actions.push_back(Action::Cancel { purpose, reason: None });
     }
 
     /// The 2xx to a re-INVITE of ours came and is acknowledged.
@@ -165,7 +197,8 @@ impl Leg {
             return;
         }
         self.step_offer(offer_answer::Input::OfferDone);
-        if status == 408 {
+        let is_cancelled = self.offering.as_ref().is_some_and(|offering| offering.is_cancelled());
+        if status == 408 && !is_cancelled {
             return self.lose(status, now);
         }
         self.fail_offering(status, now);
@@ -187,7 +220,7 @@ impl Leg {
     }
 
     fn is_sent(&self, cseq: u32) -> bool {
-        self.offering.as_ref().is_some_and(|offering| offering.stage == Stage::Sent { cseq })
+        self.offering.as_ref().is_some_and(|offering| offering.cseq() == Some(cseq))
     }
 
     /// RFC 3261 §14.1: 2.1 to 4 seconds for the owner of the Call-ID, 0 to 2 for the other side, in

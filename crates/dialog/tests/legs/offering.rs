@@ -280,3 +280,38 @@ fn fail(rig: &mut Rig, action: &Action, failure: Failure) {
 }
 
 const SDP: &str = "Content-Type: application/sdp\r\n";
+
+#[test]
+fn rfc3261_17_1_1_2_an_offer_that_gets_no_more_than_100_is_cancelled_and_another_may_follow() {
+    for is_refused in [true, false] {
+        let mut rig = Rig::confirmed();
+        rig.leg.offer(Body::sdp("v=0 hold"), rig.now);
+        let invite = rig.actions().remove(0);
+        rig.respond(&invite, 100, "");
+        assert_eq!(rig.run(63.9), []);
+        assert_eq!(rig.run(0.2), [(64.0, "CANCEL".to_owned())]);
+        assert_eq!(rig.run(60.0), [], "once");
+        // One that does not even answer the CANCEL keeps its call, too.
+        let status = if is_refused { 487 } else { 408 };
+        match is_refused {
+            true => rig.respond(&invite, 487, ""),
+            false => fail(&mut rig, &invite, Failure::Timeout),
+        }
+        assert_eq!(rig.events(), [Event::OfferAnswered { status, answer: None }]);
+        rig.leg.offer(Body::sdp("v=0 resume"), rig.now);
+        assert_eq!(rig.words(), ["INVITE"]);
+    }
+}
+
+#[test]
+fn an_answer_that_crosses_our_cancel_counts() {
+    let mut rig = Rig::confirmed();
+    rig.leg.offer(Body::sdp("v=0 hold"), rig.now);
+    let invite = rig.actions().remove(0);
+    rig.respond(&invite, 100, "");
+    rig.run(65.0);
+    rig.respond_with(&invite, 200, SDP, "v=0 held");
+    assert_eq!(rig.words(), ["ACK"]);
+    let answer = Some(Body::sdp("v=0 held"));
+    assert_eq!(rig.events(), [Event::OfferAnswered { status: 200, answer }]);
+}
