@@ -100,8 +100,8 @@ pub(super) struct Peer {
     pub local: Option<IpAddr>,
     pub remote: Option<IpAddr>,
     pub standing: Standing,
-    /// Whether it may be us who calls, or is called: media may come from ports of ours.
-    pub is_ourselves: bool,
+    /// We called ourselves, or it is not known whom we called: media may come from ports of ours.
+    pub may_be_us: bool,
 }
 
 impl Peer {

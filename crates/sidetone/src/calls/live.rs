@@ -71,8 +71,8 @@ impl LiveCall {
         let Invitation { facts, offer, flow, at, max_forwards, trail, is_anonymous, standing } =
             invitation;
         let (local, remote) = (Some(flow.local.ip()), Some(flow.remote.ip()));
-        let is_ourselves = trail.contains(&shared.trail.origin());
-        let peer = Peer { kind: flow.kind, local, remote, standing, is_ourselves };
+        let may_be_us = trail.contains(&shared.trail.origin());
+        let peer = Peer { kind: flow.kind, local, remote, standing, may_be_us };
         let user = facts.user.as_deref().and_then(|user| shared.users.get(user));
         let terms = Terms::new(&shared, user, flow.kind);
         let uuid = facts.uuid.clone();

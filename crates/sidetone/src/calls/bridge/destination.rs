@@ -81,7 +81,7 @@ impl Place {
             // It answers what was sent there.
             standing: Standing::Proven,
             // Where its media is to go, we may be ourselves.
-            is_ourselves: true,
+            may_be_us: true,
         }
     }
 
@@ -172,7 +172,7 @@ impl LiveCall {
     pub(super) fn dial(&self, place: &Place, destination: &Destination) -> Dial {
         let mark = self.shared.trail.mark(&self.facts.context, &self.facts.destination_number);
         let mut marks = self.trail.clone();
-        if !self.caller.peer().is_ourselves {
+        if !self.caller.peer().may_be_us {
             marks.push(self.shared.trail.origin());
         }
         let mut headers = vec![(Name::SidetoneTrail, Trail::write(&marks, &mark))];

@@ -291,7 +291,7 @@ impl Leg {
     /// other would keep each other up for ever.
     fn within_reach(&self, agreed: Negotiated) -> Result<Negotiated, Refused> {
         let RemoteMedia::Plain { rtp, .. } = &agreed.remote else { return Ok(agreed) };
-        if !self.peer.is_ourselves && self.shared.media.is_own(*rtp, self.peer.local) {
+        if !self.peer.may_be_us && self.shared.media.is_own(*rtp, self.peer.local) {
             return Err(Refused::own_media());
         }
         let Some(media) = &self.media else { return Ok(agreed) };
