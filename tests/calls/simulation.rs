@@ -157,6 +157,7 @@ impl Simulation {
             health: health.clone(),
             policy: Policy::from(&config),
             trail: Trail::default(),
+            ourselves: Arc::default(),
             stop: stopped,
         };
         let wire = SimulatedWire::default();

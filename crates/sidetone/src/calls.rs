@@ -10,6 +10,7 @@ mod leg;
 mod live;
 mod media;
 mod offer;
+mod ourselves;
 mod port;
 mod report;
 mod terms;
@@ -37,6 +38,7 @@ use crate::webhook::Webhooks;
 
 pub(crate) use live::moment;
 pub use media::{MediaLeg, MediaLegs};
+pub use ourselves::Ourselves;
 pub(crate) use port::Order;
 pub use port::{Dial, Dialer, Inbox, SipCommand, SipEvent, SipPort};
 pub use trail::Trail;
@@ -77,6 +79,8 @@ pub struct Shared {
     pub policy: Policy,
     /// Knows our own calls again.
     pub trail: Trail,
+    /// Those of them that may come to ourselves.
+    pub ourselves: Arc<Ourselves>,
     /// Turns true when the process is stopped.
     pub stop: watch::Receiver<bool>,
 }

@@ -200,6 +200,7 @@ impl Server {
             health: Arc::clone(&health),
             policy: loaded.policy,
             trail: Trail::default(),
+            ourselves: Arc::default(),
             stop: stopped,
         };
         let rtp_ports = config.media.rtp_port_min..=config.media.rtp_port_max;

@@ -24,6 +24,7 @@ use rand::RngExt;
 use tokio::time::{Instant, timeout};
 use transport::{Name, TransportKind};
 
+use super::ourselves::End;
 use super::terms::Terms;
 use super::{LegPlace, MediaLeg, Shared, SipCommand, SipEvent, SipPort, Standing};
 use crate::metrics::{CallResult, Direction, EndCause};
@@ -73,6 +74,8 @@ pub(super) struct Leg {
     end: Option<EndCause>,
     /// The place that a leg of ours takes.
     place: Option<LegPlace>,
+    /// What is known of the other end, should that be us.
+    pub ourselves: Option<End>,
 }
 
 /// Which side of the call a leg is.
@@ -100,8 +103,6 @@ pub(super) struct Peer {
     pub local: Option<IpAddr>,
     pub remote: Option<IpAddr>,
     pub standing: Standing,
-    /// We called ourselves, or it is not known whom we called: media may come from ports of ours.
-    pub may_be_us: bool,
 }
 
 impl Peer {
@@ -201,6 +202,7 @@ impl Leg {
             is_over: false,
             end: None,
             place: None,
+            ourselves: None,
         }
     }
 

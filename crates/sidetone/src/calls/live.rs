@@ -25,6 +25,7 @@ use transport::{Flow, Name};
 use super::bridge::{BridgeEnd, Hears};
 use super::leg::{Leg, Peer, Side};
 use super::offer::Refused;
+use super::ourselves::End;
 use super::report::{CalleeReport, Report};
 use super::terms::Terms;
 use super::{Invitation, Shared, SipPort};
@@ -68,15 +69,15 @@ pub(super) struct LiveCall {
 
 impl LiveCall {
     pub(super) fn new(shared: Arc<Shared>, invitation: Invitation, sip: SipPort) -> Self {
-        let Invitation { facts, offer, flow, at, max_forwards, trail, is_anonymous, standing } =
+        let Invitation { facts, offer, flow, at, max_forwards, mut trail, is_anonymous, standing } =
             invitation;
         let (local, remote) = (Some(flow.local.ip()), Some(flow.remote.ip()));
-        let may_be_us = trail.contains(&shared.trail.origin());
-        let peer = Peer { kind: flow.kind, local, remote, standing, may_be_us };
+        let peer = Peer { kind: flow.kind, local, remote, standing };
         let user = facts.user.as_deref().and_then(|user| shared.users.get(user));
         let terms = Terms::new(&shared, user, flow.kind);
         let uuid = facts.uuid.clone();
-        let caller = Leg::new(Arc::clone(&shared), uuid, Side::Caller, sip, peer, terms);
+        let mut caller = Leg::new(Arc::clone(&shared), uuid, Side::Caller, sip, peer, terms);
+        caller.ourselves = End::called(&shared.ourselves, &mut trail);
         let is_public = facts.context == shared.public_context;
         LiveCall {
             shared,

@@ -14,12 +14,6 @@ impl Trail {
         format!("{:016x}", self.0.hash_one((context, number)))
     }
 
-    /// The mark of this process, which every INVITE of ours carries.
-    #[must_use]
-    pub fn origin(&self) -> String {
-        self.mark("", "")
-    }
-
     /// The marks in the value of the header field.
     #[must_use]
     pub fn read(value: &str) -> Vec<String> {

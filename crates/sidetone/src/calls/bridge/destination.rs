@@ -12,6 +12,7 @@ use transport::{Flow, Name, NameAddr, TransportKind, Uri};
 use super::failure::Failure;
 use crate::calls::leg::Peer;
 use crate::calls::live::LiveCall;
+use crate::calls::ourselves::End;
 use crate::calls::{Dial, Standing, Trail};
 use crate::registrar::Contact;
 use crate::users::{MediaProfile, User};
@@ -80,8 +81,6 @@ impl Place {
             remote: self.flow.map(|flow| flow.remote.ip()).or_else(remote),
             // It answers what was sent there.
             standing: Standing::Proven,
-            // Where its media is to go, we may be ourselves.
-            may_be_us: true,
         }
     }
 
@@ -169,12 +168,10 @@ impl LiveCall {
     }
 
     /// The INVITE to a place, without our offer.
-    pub(super) fn dial(&self, place: &Place, destination: &Destination) -> Dial {
+    pub(super) fn dial(&self, place: &Place, destination: &Destination, ourselves: &End) -> Dial {
         let mark = self.shared.trail.mark(&self.facts.context, &self.facts.destination_number);
         let mut marks = self.trail.clone();
-        if !self.caller.peer().may_be_us {
-            marks.push(self.shared.trail.origin());
-        }
+        marks.push(ourselves.mark().to_owned());
         let mut headers = vec![(Name::SidetoneTrail, Trail::write(&marks, &mark))];
         if self.is_anonymous {
             // Whoever calls on proves nothing of the caller (RFC 3325 §9.3), and what the dialplan

@@ -14,6 +14,7 @@ use crate::calls::LegPlace;
 use crate::calls::leg::{Callee, Leg, LegEnd, LegRefusal, Notice};
 use crate::calls::live::{LiveCall, Step};
 use crate::calls::offer::Refused;
+use crate::calls::ourselves::End;
 use crate::calls::terms::Terms;
 use crate::tones;
 
@@ -86,12 +87,14 @@ impl LiveCall {
         if place.is_srtp_only {
             terms.capabilities.security = Security::Required;
         }
+        let ourselves = End::calling(&shared.ourselves);
         let callee = Callee {
             name: destination.target.to_string(),
             peer,
             terms,
             shard: self.caller.shard().or_else(|| shard_of(fork)),
-            dial: self.dial(place, destination),
+            dial: self.dial(place, destination, &ourselves),
+            ourselves,
             place: taken,
         };
         Leg::call(Arc::clone(shared), self.facts.uuid.clone(), callee).map_err(

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{Leg, LegEnd, Notice, Peer, Side, SipPort};
 use crate::calls::offer::Refused;
+use crate::calls::ourselves::End;
 use crate::calls::terms::Terms;
 use crate::calls::{Dial, LegPlace, Shared};
 use crate::metrics::EndCause;
@@ -26,6 +27,8 @@ pub(in crate::calls) struct Callee {
     pub shard: Option<u16>,
     /// The INVITE, without our offer.
     pub dial: Dial,
+    /// What the INVITE is known by if it comes back to us.
+    pub ourselves: End,
     pub place: LegPlace,
 }
 
@@ -44,7 +47,7 @@ impl Leg {
         call_id: String,
         callee: Callee,
     ) -> Result<Self, Refused> {
-        let Callee { name, peer, terms, shard, mut dial, place } = callee;
+        let Callee { name, peer, terms, shard, mut dial, ourselves, place } = callee;
         if !terms.capabilities.can_offer() {
             return Err(Refused::without_keys());
         }
@@ -65,7 +68,8 @@ impl Leg {
         let mut leg = Leg::new(shared, call_id, Side::Callee, sip, peer, terms);
         leg.name = name;
         leg.session_id = session_id;
-        leg.media = Some(media);
+        leg.ourselves = Some(ourselves);
+        leg.take_media(media);
         leg.place = Some(place);
         Ok(leg)
     }

@@ -1,5 +1,7 @@
 //! The session of a leg: offers and answers, and the media leg they describe.
 
+use std::net::SocketAddr;
+
 use dialog::{Body, OfferNumber};
 use dialplan::Cause;
 use media::codec::Codec;
@@ -42,7 +44,9 @@ impl Leg {
             && self.offered_codecs.contains(&codec);
         let Some(offer) = self.offer.as_ref().filter(|_| is_open) else { return Ok(()) };
         let agree = |offer| offer::agree(&offer, &self.terms.capabilities, Some(codec));
-        match offer::read(offer).and_then(agree) {
+        let agreed =
+            offer::read(offer).and_then(agree).and_then(|agreed| self.within_reach(agreed));
+        match agreed {
             Ok(negotiated) if negotiated.codec == codec => self.update_media(negotiated),
             Ok(_) | Err(_) => Ok(()),
         }
@@ -74,13 +78,22 @@ impl Leg {
         Ok(true)
     }
 
+    pub(super) fn take_media(&mut self, media: Box<dyn MediaLeg>) {
+        if let Some(end) = &self.ourselves {
+            let local = media.local();
+            end.is_at(SocketAddr::new(local.address, local.rtp_port));
+        }
+        self.media = Some(media);
+    }
+
     /// Opens the media leg if it is not open, for early media or for an answer.
     fn open_media(&mut self, shard: Option<u16>, is_early: bool) -> Result<(), Refused> {
         if self.media.is_some() {
             return Ok(());
         }
         let mut parameters = match &self.negotiated {
-            Some(negotiated) => LegParameters::answering(negotiated.clone()),
+            // What it names may have become a port of ours since it was agreed on.
+            Some(negotiated) => LegParameters::answering(self.within_reach(negotiated.clone())?),
             None => LegParameters::offering(self.kind()),
         };
         parameters.signalling_local = self.peer.local;
@@ -95,7 +108,7 @@ impl Leg {
         if let Some(tap) = self.tap.take() {
             media.command(Command::Record(tap)).map_err(OpenError::from)?;
         }
-        self.media = Some(media);
+        self.take_media(media);
         Ok(())
     }
 
@@ -291,7 +304,8 @@ impl Leg {
     /// other would keep each other up for ever.
     fn within_reach(&self, agreed: Negotiated) -> Result<Negotiated, Refused> {
         let RemoteMedia::Plain { rtp, .. } = &agreed.remote else { return Ok(agreed) };
-        if !self.peer.may_be_us && self.shared.media.is_own(*rtp, self.peer.local) {
+        let is_other_end = || self.ourselves.as_ref().is_some_and(|end| end.is_with(*rtp));
+        if self.shared.media.is_own(*rtp, self.peer.local) && !is_other_end() {
             return Err(Refused::own_media());
         }
         let Some(media) = &self.media else { return Ok(agreed) };
