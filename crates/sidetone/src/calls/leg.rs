@@ -48,6 +48,8 @@ pub(super) struct Leg {
     /// A recording that begins with the media.
     tap: Option<Tap>,
     negotiated: Option<Negotiated>,
+    /// The session has let us send.
+    has_listened: bool,
     /// The session before the peer's last offer, for when that is cancelled before our answer is out.
     before_offer: Option<Box<Negotiated>>,
     /// The offer of the INVITE, until it is answered for good.
@@ -186,6 +188,7 @@ impl Leg {
             media: None,
             tap: None,
             negotiated: None,
+            has_listened: false,
             before_offer: None,
             offer: None,
             offered_codecs: Vec::new(),
@@ -228,9 +231,11 @@ impl Leg {
         self.media.as_ref().map(|media| media.id().shard)
     }
 
-    /// Whether the peer does not want to hear anything (RFC 3264 §8.4).
+    /// Whether the peer does not want to hear anything any more (RFC 3264 §8.4). Who never wanted to
+    /// has only something to say.
     pub(super) fn is_held(&self) -> bool {
-        self.negotiated.as_ref().is_some_and(|negotiated| !negotiated.direction.sends())
+        let listens = self.negotiated.as_ref().is_none_or(|agreed| agreed.direction.sends());
+        self.has_listened && !listens
     }
 
     /// Sends what is heard on this leg to another one, for as long as nothing else is commanded.

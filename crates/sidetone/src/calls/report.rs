@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::Shared;
 use super::leg::Leg;
-use crate::metrics::{CallResult, Direction, EndCause};
+use crate::metrics::{CallResult, Direction, EndCause, Metrics};
 
 /// What a call was, at its end.
 #[derive(Debug)]
@@ -42,14 +42,18 @@ pub(super) struct CalleeReport {
 }
 
 impl CalleeReport {
-    /// Closes the media of a leg that has ended.
-    pub(super) async fn of(leg: &mut Leg) -> Self {
+    /// Closes the media of a leg that has ended, and counts what it was.
+    pub(super) async fn of(leg: &mut Leg, metrics: &Metrics) -> Self {
+        let statistics = leg.close_media().await;
+        if let Some(statistics) = &statistics {
+            metrics.leg_closed(statistics);
+        }
         CalleeReport {
             name: leg.name().to_owned(),
             codec: leg.codec().map_or("none", |codec| codec.name()),
             cause: leg.end().unwrap_or(EndCause::Failure),
             duration: leg.answered_at().map(|at| at.elapsed()).unwrap_or_default(),
-            statistics: leg.close_media().await,
+            statistics,
         }
     }
 }
@@ -61,7 +65,7 @@ impl Report<'_> {
         let callee = self.callee.as_ref();
         let callee_media = callee.and_then(|callee| callee.statistics);
         let answered = self.statistics.filter(|_| self.answered_at.is_some());
-        for statistics in [answered, callee_media].into_iter().flatten() {
+        if let Some(statistics) = answered {
             shared.metrics.leg_closed(&statistics);
         }
         let media = self.statistics.unwrap_or_default();

@@ -41,15 +41,15 @@ impl Failure {
 
     /// The one that tells the caller most (RFC 3261 §16.7 step 6): a 6xx, which speaks for all, else
     /// the lowest class; within 4xx what the caller can do something about, then what somebody
-    /// decided, then that nobody did.
+    /// decided, then that nobody did. What only our own request was refused for tells it nothing.
     fn rank(&self) -> (u16, u8) {
-        let status = self.status.unwrap_or_else(|| self.cause.sip_status());
+        let status = self.status_for_caller();
         let class = match status / 100 {
             6 => 0,
             class => class,
         };
         let within = match status {
-            401 | 407 | 415 | 420 | 484 => 0,
+            484 => 0,
             486 => 1,
             403 | 488 => 2,
             _ if self.cause == Cause::NO_ANSWER => 3,
@@ -66,6 +66,9 @@ impl Failure {
     pub(super) fn status_for_caller(&self) -> u16 {
         match self.status {
             Some(401 | 407) => 403,
+            Some(415) => 488,
+            // It was not asked to give up, nor is there a session to disagree on.
+            Some(487 | 491) => UNREACHABLE,
             Some(400 | 405 | 420..=423 | 469 | 489 | 494 | 501 | 505 | 503) => 500,
             Some(status) => status,
             None => self.cause.sip_status(),
@@ -143,6 +146,9 @@ mod tests {
         assert_eq!(of(&[500, 486, 480]), Some(486));
         assert_eq!(of(&[486, 484]), Some(484));
         assert_eq!(of(&[480, 404, 408]), Some(480));
+        for of_ours in [401, 407, 415, 420, 487, 491] {
+            assert_eq!(of(&[of_ours, 486]), Some(486), "{of_ours}");
+        }
     }
 
     #[test]
@@ -158,6 +164,8 @@ mod tests {
     fn rfc3261_16_7_a_challenge_and_an_overload_are_not_passed_on() {
         assert_eq!(refused(407).status_for_caller(), 403);
         assert_eq!(refused(503).status_for_caller(), 500);
+        assert_eq!(refused(415).status_for_caller(), 488);
+        assert_eq!(refused(487).status_for_caller(), 480);
         assert_eq!(refused(486).status_for_caller(), 486);
         assert_eq!(Failure::ours(Cause::NO_ANSWER).status_for_caller(), 480);
     }

@@ -40,14 +40,14 @@ impl LiveCall {
                 let reason = self.caller_reason.clone();
                 let why = self.end.unwrap_or(EndCause::Caller);
                 callee.hang_up(why, ended.cause, reason).await;
-                self.callee = Some(CalleeReport::of(&mut callee).await);
+                self.callee = Some(CalleeReport::of(&mut callee, &self.shared.metrics).await);
                 return Err(ended);
             }
         };
         let LegEnd { end: why, cause, reason, .. } = end;
         self.caller.put_on_hold(false);
         callee.hang_up(why, cause, None).await;
-        self.callee = Some(CalleeReport::of(&mut callee).await);
+        self.callee = Some(CalleeReport::of(&mut callee, &self.shared.metrics).await);
         self.caller.command_media(Command::Stop).map_err(|end| self.ended(end))?;
         self.bridged = Some(BridgeEnd { cause, status: cause.sip_status(), reason });
         Ok(BridgeOutcome::Completed { cause })

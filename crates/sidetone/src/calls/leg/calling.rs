@@ -74,10 +74,11 @@ impl Leg {
         Ok(leg)
     }
 
-    /// A provisional response, perhaps with the answer that the 2xx will repeat.
+    /// A provisional response, perhaps with the answer that the 2xx will repeat. There is something to
+    /// hear if that lets the peer send.
     pub(super) fn on_progress(&mut self, answer: Option<&Body>) -> Result<Notice, LegEnd> {
         let agreed = answer.and_then(|answer| self.agree_on_answer(answer, None).ok());
-        let has_media = agreed.is_some();
+        let has_media = agreed.as_ref().is_some_and(|agreed| agreed.direction.receives());
         if let Some(negotiated) = agreed {
             self.update_media(negotiated)?;
         }

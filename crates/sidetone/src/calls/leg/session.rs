@@ -23,7 +23,7 @@ impl Leg {
         let description = offer::read(&offer)?;
         let agreed = offer::agree(&description, &self.terms.capabilities, None)?;
         let agreed = self.within_reach(agreed)?;
-        self.negotiated = Some(agreed);
+        self.has_agreed(agreed);
         self.offered_codecs = sdp::offered_codecs(&description, &self.terms.capabilities);
         self.offer = Some(offer);
         Ok(())
@@ -37,8 +37,12 @@ impl Leg {
         in_use.into_iter().chain(others).collect()
     }
 
-    /// Agrees on another codec of the offer, if it has it and no answer has been given yet.
+    /// Agrees on another codec of the offer, if it has it and no answer has been given yet. An offer
+    /// of ours begins with it.
     pub(in crate::calls) fn prefer(&mut self, codec: Codec) -> Result<(), LegEnd> {
+        if self.negotiated.is_none() {
+            self.terms.capabilities.preferred = Some(codec);
+        }
         let is_open = self.early_answer.is_none()
             && self.codec() != Some(codec)
             && self.offered_codecs.contains(&codec);
@@ -279,9 +283,14 @@ impl Leg {
         {
             return Err(self.media_is_gone(&error));
         }
-        self.negotiated = Some(negotiated);
+        self.has_agreed(negotiated);
         self.silence.counts_from(Instant::now());
         Ok(())
+    }
+
+    fn has_agreed(&mut self, agreed: Negotiated) {
+        self.has_listened |= agreed.direction.sends();
+        self.negotiated = Some(agreed);
     }
 
     /// Agrees on the answer to an offer of ours: the first one of the leg, or one made within the
