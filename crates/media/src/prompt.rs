@@ -93,6 +93,8 @@ pub struct PromptSettings {
     /// Prompts, and apart from them tones, that are kept; the one that was not used for longest
     /// makes room for a new one. Calls that play it keep it.
     pub cached_max: usize,
+    /// The same of those that come after [`PromptStore::keep_all`].
+    pub others_max: usize,
     /// Complexity of the Opus encoder, 0 to 10.
     pub opus_complexity: u8,
 }
@@ -103,6 +105,7 @@ impl Default for PromptSettings {
             file_bytes_max: 32 << 20,
             duration_max_s: 600,
             cached_max: 256,
+            others_max: 32,
             opus_complexity: 10,
         }
     }
@@ -163,6 +166,23 @@ impl PromptStore {
     /// Lets go of what was not taken over.
     pub fn forget_former(&self) {
         *lock(&self.former) = Former::default();
+    }
+
+    /// Never forgets what is there by now.
+    pub fn keep_all(&self) {
+        lock(&self.prompts).keep_all(self.settings.others_max);
+        lock(&self.tones).keep_all(self.settings.others_max);
+    }
+
+    /// The track of a prompt if it is there and encoded: the call takes no time.
+    pub fn ready(&self, name: &str, codec: Codec) -> Option<Arc<Track>> {
+        let prompt = lock(&self.prompts).find(name)?;
+        prompt.slot(codec).get().map(Arc::clone)
+    }
+
+    /// The same of a tone.
+    pub fn ready_tone(&self, script: &ToneScript, codec: Codec) -> Option<Arc<Track>> {
+        lock(&self.tones).find(&(script.bits(), codec))
     }
 
     /// The prompt of a name such as `common/goodbye.wav`: a relative path with `/` between its

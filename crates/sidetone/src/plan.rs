@@ -98,7 +98,8 @@ pub(crate) fn load_after(
     if let Some(path) = config.sounds.dir.as_ref().filter(|dir| std::fs::read_dir(dir).is_err()) {
         return Err(PlanError::NoSounds { path: path.clone() });
     }
-    // Everything the plan names stays encoded, so that no call ever waits for it.
+    // Everything the plan names stays encoded, so that no call ever waits for it, whatever webhooks
+    // name besides.
     let tones = (plan.tones().count() + 1) * codecs(config).len();
     let cached_max = (plan.sounds().count() + 1).max(tones);
     let settings = PromptSettings { cached_max, ..settings(config) };
@@ -121,6 +122,7 @@ pub(crate) fn load_after(
         }
     }
     prompts.forget_former();
+    prompts.keep_all();
     Ok((plan, prompts))
 }
 

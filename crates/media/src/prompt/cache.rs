@@ -17,6 +17,8 @@ pub(super) struct Cache<K, V> {
 struct Entry<V> {
     value: V,
     last_use: u64,
+    /// It is never forgotten.
+    is_kept: bool,
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
@@ -47,8 +49,15 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
             self.entries.remove(&oldest);
         }
         let last_use = self.uses;
-        self.entries.insert(key, Entry { value: value.clone(), last_use });
+        let entry = Entry { value: value.clone(), last_use, is_kept: false };
+        self.entries.insert(key, entry);
         value
+    }
+
+    /// Never forgets what is there, and has room for `others_max` more.
+    pub(super) fn keep_all(&mut self, others_max: usize) {
+        self.entries.values_mut().for_each(|entry| entry.is_kept = true);
+        self.entries_max = self.entries.len() + others_max.max(1);
     }
 
     /// All that is kept.
@@ -57,7 +66,8 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
     }
 
     fn oldest(&self) -> Option<K> {
-        let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.last_use)?;
+        let others = self.entries.iter().filter(|(_, entry)| !entry.is_kept);
+        let oldest = others.min_by_key(|(_, entry)| entry.last_use)?;
         Some(oldest.0.clone())
     }
 }

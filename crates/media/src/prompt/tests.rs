@@ -44,6 +44,7 @@ impl Dir {
             file_bytes_max: 1000,
             duration_max_s: 1,
             cached_max: 2,
+            others_max: 1,
             opus_complexity: 0,
         };
         PromptStore::new(Some(self.sounds()), embedded, settings)
@@ -149,6 +150,26 @@ fn the_cache_is_bounded_and_forgets_what_was_not_used_for_longest() {
     prompt("c.wav");
     assert!(Arc::ptr_eq(&a, &prompt("a.wav")), "used after b.wav");
     assert!(!Arc::ptr_eq(&b, &prompt("b.wav")), "made room for c.wav");
+}
+
+#[test]
+fn what_is_kept_is_ready_whatever_is_played_besides() {
+    let dir = Dir::new();
+    for name in ["a.wav", "b.wav", "c.wav", "d.wav"] {
+        fs::write(dir.sounds().join(name), wav(&[1; 8])).unwrap();
+    }
+    let store = dir.store();
+    assert!(store.ready("a.wav", Codec::Pcmu).is_none());
+    store.preload(["a.wav", "b.wav"], &[Codec::Pcmu]).unwrap();
+    store.keep_all();
+    for name in ["c.wav", "d.wav", "c.wav"] {
+        assert!(store.ready(name, Codec::Pcmu).is_none(), "{name}: there is room for one");
+        store.preload([name], &[Codec::Pcmu]).unwrap();
+    }
+    for name in ["a.wav", "b.wav", "c.wav"] {
+        assert!(store.ready(name, Codec::Pcmu).is_some(), "{name}");
+        assert!(store.ready(name, Codec::Opus).is_none(), "{name}");
+    }
 }
 
 #[test]

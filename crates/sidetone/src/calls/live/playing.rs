@@ -132,8 +132,8 @@ impl LiveCall {
         }
     }
 
-    /// The track of what is played, and how often it is. What was encoded when the plan was loaded is only looked up;
-    /// what was not is encoded elsewhere, while the call goes on.
+    /// The track of what is played, and how often it is. What was encoded when the plan was loaded is
+    /// only looked up; what was not is encoded elsewhere, while this call and all others go on.
     async fn track(
         &mut self,
         item: &Playable,
@@ -143,11 +143,11 @@ impl LiveCall {
         let shared = Arc::clone(&self.shared);
         let once = |track| Ok((track, Repeat::Once));
         match item {
-            Playable::Sound(name) if volume_db == 0 => {
-                let prompt = shared.prompts.prompt(name.as_str());
-                Ok(prompt.and_then(|prompt| prompt.track(codec)).and_then(once))
-            }
             Playable::Sound(name) => {
+                let ready = shared.prompts.ready(name.as_str(), codec).filter(|_| volume_db == 0);
+                if let Some(track) = ready {
+                    return Ok(once(track));
+                }
                 let name = name.clone();
                 let find = move || shared.prompts.track_at(name.as_str(), codec, volume_db);
                 Ok(self.found_elsewhere(find).await?.and_then(once))
@@ -161,7 +161,14 @@ impl LiveCall {
                 Ok(self.found_elsewhere(find).await?.and_then(once))
             }
             Playable::Tones(script) => {
-                let track = shared.prompts.tone(&tones::script(script), codec);
+                let tone = tones::script(script);
+                let track = match shared.prompts.ready_tone(&tone, codec) {
+                    Some(track) => Ok(track),
+                    None => {
+                        let encode = move || shared.prompts.tone(&tone, codec);
+                        self.found_elsewhere(encode).await?
+                    }
+                };
                 Ok(track.map(|track| {
                     let repeat = tones::repeats(&track, tones::duration(script));
                     (track, repeat)
