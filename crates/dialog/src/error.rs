@@ -20,6 +20,9 @@ pub enum Error {
     /// An offer of ours waits for its answer.
     #[error("an earlier offer waits for its answer")]
     OfferWaits,
+    /// The peer has not answered the INFO before this one, and enough others wait.
+    #[error("as many INFO requests wait as may")]
+    InfosWait,
     /// The status is not 300 to 699.
     #[error("status {status} does not refuse anything")]
     StatusRange {

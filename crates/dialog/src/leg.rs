@@ -56,6 +56,8 @@ pub struct Leg {
     flow: Flow,
     is_flow_lost: bool,
     bye_way: ByeWay,
+    /// An INFO is out, and these wait for its response.
+    infos: Option<Box<VecDeque<Body>>>,
     /// The INVITE or re-INVITE that waits for its final response.
     invite: Option<Pending>,
     /// The UPDATE that waits for the answer to its offer.
@@ -205,6 +207,7 @@ impl Leg {
             flow,
             is_flow_lost: false,
             bye_way: ByeWay::default(),
+            infos: None,
             invite: None,
             update: None,
             bye: None,

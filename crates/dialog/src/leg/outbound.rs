@@ -1,5 +1,6 @@
 //! What we send within the dialog: BYE, INFO, and what refreshes the session.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use transport::{Flow, Message, Method, Name, RequestWriter};
 
 use super::{ByeWay, Leg, SUPPORTED};
 use crate::body::Body;
+use crate::error::Error;
 use crate::event::{Action, Cause, Failure, Headers, Party, Purpose};
 use crate::reject::ALLOW;
 use crate::session_timer::{Refresher, SECONDS_MAX, SessionInterval, SessionRequest};
@@ -50,6 +52,7 @@ impl Leg {
             }
             // A peer that does not answer INFO may still hear us; one that has no dialog cannot.
             Purpose::Info if status == 481 => self.lose(status, now),
+            Purpose::Info if status >= 200 => self.send_next_info(),
             Purpose::Probe if matches!(status, 408 | 481) => self.lose(status, now),
             Purpose::Bye | Purpose::Refresh | Purpose::Info | Purpose::Probe | Purpose::ForkBye => {
             }
@@ -66,7 +69,9 @@ impl Leg {
             (Purpose::Refresh, Failure::Transport) => self.retry_refresh(now),
             (Purpose::Probe, Failure::Timeout) => self.lose(408, now),
             (Purpose::Probe, Failure::Transport) => self.lose(503, now),
-            (Purpose::Info | Purpose::ForkBye, _) => {}
+            // What waits for it is as good as lost, and soon too old.
+            (Purpose::Info, _) => self.infos = None,
+            (Purpose::ForkBye, _) => {}
         }
     }
 
@@ -79,13 +84,39 @@ impl Leg {
         self.calling.take_if(|calling| calling.cseq() == cseq);
     }
 
-    /// An INFO, such as a digit. Ignored where there is no session.
-    pub fn info(&mut self, body: &Body) {
-        if self.state.has_session() {
+    /// An INFO, such as a digit, after those before it: on its way, one could overtake another, which
+    /// the peer would refuse then (RFC 3261 §12.2.2). Ignored where there is no session.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InfosWait`] when the peer is too slow.
+    pub fn info(&mut self, body: &Body) -> Result<(), Error> {
+        match &mut self.infos {
+            _ if !self.state.has_session() => Ok(()),
+            Some(waiting) if waiting.len() >= INFOS_MAX => Err(Error::InfosWait),
+            Some(waiting) => {
+                waiting.push_back(body.clone());
+                Ok(())
+            }
+            None => {
+                self.infos = Some(Box::new(VecDeque::from([body.clone()])));
+                self.send_next_info();
+                Ok(())
+            }
+        }
+    }
+
+    fn send_next_info(&mut self) {
+        let next = self.infos.as_mut().and_then(|waiting| waiting.pop_front());
+        let next = next.filter(|_| self.state.has_session());
+        let is_sent = next.and_then(|body| {
             // A target that cannot be addressed cannot be told.
-            let _ = self.send(Purpose::Info, Method::Info, |writer| {
+            self.send(Purpose::Info, Method::Info, |writer| {
                 writer.body(&body.content_type, &body.bytes)
-            });
+            })
+        });
+        if is_sent.is_none() {
+            self.infos = None;
         }
     }
 
@@ -341,3 +372,6 @@ fn new_session(interval: SessionInterval, is_ours: bool, now: Instant) -> Sessio
 const MIN_SECONDS: u32 = 90;
 
 const RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// As many digits as anybody types ahead.
+const INFOS_MAX: usize = 32;

@@ -121,7 +121,9 @@ impl World {
         match step {
             Step::HangUp => leg.hang_up(None, now),
             Step::Offer => leg.offer(Body::sdp("v=0 ours"), now),
-            Step::Info => leg.info(&Body::sdp("5")),
+            Step::Info => {
+                let _ = leg.info(&Body::sdp("5"));
+            }
             Step::Probe => leg.probe(),
             Step::AnswerOffer => drop(self.rig.answer_offer()),
             Step::RejectOffer => drop(self.rig.reject_offer(488, Vec::new())),

@@ -191,20 +191,50 @@ fn rfc6086_4_2_an_info_goes_out_and_481_ends_the_leg() {
         bytes: "Signal=5\r\nDuration=160\r\n".into(),
     };
     for status in [200, 405, 415, 501] {
-        rig.leg.info(&digit());
+        rig.leg.info(&digit()).unwrap();
         let info = rig.actions().remove(0);
         assert_eq!(message_of(&info).body(), digit().bytes);
         rig.respond(&info, status, "");
         assert_eq!(rig.events(), []);
     }
-    rig.leg.info(&digit());
+    rig.leg.info(&digit()).unwrap();
     let info = rig.actions().remove(0);
     fail(&mut rig, &info, Failure::Timeout);
     assert_eq!(rig.events(), []);
-    rig.leg.info(&digit());
+    rig.leg.info(&digit()).unwrap();
     let info = rig.actions().remove(0);
     rig.respond(&info, 481, "");
     assert_eq!(rig.words(), ["BYE"]);
+}
+
+#[test]
+fn rfc3261_12_2_2_infos_go_out_one_after_the_other_and_are_bounded() {
+    let mut rig = Rig::confirmed();
+    let digit = |n: usize| Body {
+        content_type: "application/dtmf".to_owned(),
+        bytes: n.to_string().into(),
+    };
+    for n in 0..33 {
+        rig.leg.info(&digit(n)).unwrap();
+    }
+    assert_eq!(rig.leg.info(&digit(33)), Err(Error::InfosWait));
+    for n in 0..33 {
+        let info = rig.actions().remove(0);
+        assert_eq!(message_of(&info).body(), digit(n).bytes);
+        rig.respond(&info, 100, "");
+        assert_eq!(rig.actions(), []);
+        rig.respond(&info, 200, "");
+    }
+    assert_eq!(rig.actions(), []);
+    // Who answers none gets no others for it, but those that are pressed later.
+    for n in 0..3 {
+        rig.leg.info(&digit(n)).unwrap();
+    }
+    let info = rig.actions().remove(0);
+    fail(&mut rig, &info, Failure::Timeout);
+    assert_eq!(rig.actions(), []);
+    rig.leg.info(&digit(7)).unwrap();
+    assert_eq!(rig.words(), ["INFO"]);
 }
 
 #[test]

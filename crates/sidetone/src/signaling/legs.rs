@@ -183,10 +183,7 @@ impl Legs {
             SipCommand::RejectOffer { number, status, headers } => {
                 leg.reject_offer(number, status, headers, now)
             }
-            SipCommand::Info { body } => {
-                leg.info(&body);
-                Ok(())
-            }
+            SipCommand::Info { body } => leg.info(&body),
             SipCommand::Probe => {
                 leg.probe();
                 Ok(())
@@ -198,8 +195,8 @@ impl Legs {
             }
         };
         if let Err(error) = done {
-            // The peer was faster: it cancelled, hung up, or took its offer back.
-            debug!(%error, "command to a leg came too late");
+            // The peer was faster: it cancelled, hung up, or took its offer back; or it is too slow.
+            debug!(%error, "command to a leg not done");
         }
         self.changed.push(key);
     }
