@@ -129,6 +129,26 @@ fn an_answer_to_a_forged_request_is_no_amplifier() {
 }
 
 #[test]
+fn a_challenge_is_no_amplifier_however_short_the_request_is() {
+    let server = start(
+        "[auth]\nalgorithms = ['MD5', 'SHA-256', 'SHA-512-256']\n[users.199]\npassword = 'p'\n",
+    );
+    for method in ["REGISTER", "INVITE"] {
+        let mut agent = Agent::udp(server.address("udp"));
+        let contact = if method == "INVITE" { "m:sip:a\r\n" } else { "" };
+        let bytes = format!(
+            "{method} sip:a SIP/2.0\r\nv:SIP/2.0/UDP a;rport;branch=z9hG4bKb\r\nf:sip:a;tag=1\r\n\
+             t:sip:a\r\ni:a\r\n{contact}CSeq:1 {method}\r\n\r\n"
+        );
+        agent.send(bytes.as_bytes());
+        let answer = agent.receive(Duration::from_secs(2)).unwrap();
+        assert_eq!(status(&answer), 401);
+        assert!(agent.receive(Duration::from_millis(700)).is_none(), "once");
+        assert!(answer.len() < 3 * bytes.len(), "{} bytes bring {}", bytes.len(), answer.len());
+    }
+}
+
+#[test]
 fn calls_from_a_forged_address_are_repeated_there_only_so_often() {
     let server = start("[sip]\nt1_ms = 50\n");
     let udp = server.address("udp");

@@ -83,6 +83,12 @@ pub enum Denial {
 }
 
 impl Identity {
+    /// Whether only some numbers may be called.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.destinations.is_some()
+    }
+
     /// Whether calls to this number are allowed.
     #[must_use]
     pub fn permits(&self, number: &str) -> bool {
@@ -130,8 +136,18 @@ impl Authenticator {
         self.token_context.as_deref()
     }
 
-    /// The values of WWW-Authenticate, one for each algorithm, strongest first (RFC 8760 §2.3).
-    pub fn challenges(&mut self, is_stale: bool, now: Instant) -> Vec<String> {
+    /// Whose password a request claims to show.
+    #[must_use]
+    pub fn claimed(&self, request: &Message) -> Option<String> {
+        match credentials::find(request, &self.realm) {
+            Ok(Some(Credentials::Digest(digest))) => Some(digest.username.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The values of WWW-Authenticate, one for each algorithm, strongest first (RFC 8760 §2.3): all
+    /// that `bytes_max` have room for, but always the last one, which everybody knows.
+    pub fn challenges(&mut self, is_stale: bool, bytes_max: usize, now: Instant) -> Vec<String> {
         let nonce = self.nonces.issue(now);
         let stale = if is_stale { ", stale=true" } else { "" };
         let challenge = |algorithm: &Algorithm| {
@@ -141,7 +157,12 @@ impl Authenticator {
                 algorithm.token()
             )
         };
-        self.algorithms.iter().map(challenge).collect()
+        let mut challenges: Vec<String> = self.algorithms.iter().map(challenge).collect();
+        let bytes = |challenges: &[String]| challenges.iter().map(String::len).sum::<usize>();
+        while challenges.len() > 1 && bytes(&challenges) > bytes_max {
+            challenges.remove(0);
+        }
+        challenges
     }
 
     /// Judges what `request` shows: the credentials of its Authorization or Proxy-Authorization,

@@ -146,6 +146,8 @@ pub struct Invitation {
     pub trail: Vec<String>,
     /// Whoever is called may not learn who calls.
     pub is_anonymous: bool,
+    /// The caller may call some numbers only, which no redirection to elsewhere widens.
+    pub is_limited: bool,
     /// How far it is believed to come from where it says.
     pub standing: Standing,
 }

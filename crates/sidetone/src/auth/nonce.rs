@@ -10,25 +10,22 @@ use tokio::time::Instant;
 
 use super::algorithm::Hex;
 
-/// Makes nonces and takes each one with each count once. A nonce is its time and number under a
-/// MAC that also covers the realm: it needs no memory until a right password comes with it.
+/// Makes nonces and takes each one with each count once. A nonce is its time under a MAC that also
+/// covers the realm: it needs no memory until a right password comes with it. It is short, since a
+/// challenge goes to whoever a datagram says that it comes from.
 pub(super) struct Nonces {
     key: hmac::Key,
     realm: String,
     lifetime: Duration,
     began: Instant,
-    issued: u32,
+    issued: Stamp,
     used: BTreeMap<Stamp, Window>,
     /// Older ones are not taken: what was used of them is forgotten.
     floor: Stamp,
 }
 
-/// When a nonce was issued, milliseconds after the start, and its number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Stamp {
-    issued_ms: u64,
-    number: u32,
-}
+/// When a nonce was issued, microseconds after the start; no two are of the same time.
+type Stamp = u64;
 
 /// Which counts of a nonce have come: the highest, and those below it.
 #[derive(Debug, Default)]
@@ -48,7 +45,7 @@ impl Nonces {
             began: now,
             issued: 0,
             used: BTreeMap::new(),
-            floor: Stamp::default(),
+            floor: 0,
         }
     }
 
@@ -58,45 +55,44 @@ impl Nonces {
     }
 
     pub(super) fn issue(&mut self, now: Instant) -> Hex {
-        self.issued = self.issued.wrapping_add(1);
-        let stamp = Stamp { issued_ms: self.milliseconds(now), number: self.issued };
-        self.text(stamp)
+        self.issued = self.microseconds(now).max(self.issued + 1);
+        self.text(self.issued)
     }
 
     /// Takes a nonce with a count; `false` if it is not ours, too old, or was there before.
     pub(super) fn take(&mut self, nonce: &str, count: u32, now: Instant) -> bool {
         let Some(stamp) = self.read(nonce) else { return false };
-        let now_ms = self.milliseconds(now);
-        let lifetime_ms = u64::try_from(self.lifetime.as_millis()).unwrap_or(u64::MAX);
-        let oldest_ms = now_ms.saturating_sub(lifetime_ms);
-        self.forget(oldest_ms);
-        if stamp.issued_ms < oldest_ms || stamp.issued_ms > now_ms || stamp < self.floor {
+        let now = self.microseconds(now);
+        let lifetime = u64::try_from(self.lifetime.as_micros()).unwrap_or(u64::MAX);
+        let oldest = now.saturating_sub(lifetime);
+        self.forget(oldest);
+        if stamp < oldest.max(self.floor) || stamp > now.max(self.issued) {
             return false;
         }
         self.used.entry(stamp).or_default().take(count)
     }
 
-    fn forget(&mut self, oldest_ms: u64) {
+    fn forget(&mut self, oldest: Stamp) {
         while let Some((stamp, _)) = self.used.first_key_value() {
-            if stamp.issued_ms >= oldest_ms && self.used.len() < USED_MAX {
+            if *stamp >= oldest && self.used.len() < USED_MAX {
                 return;
             }
             // What is forgotten may not come again; nor may what is older.
-            self.floor = Stamp { number: stamp.number.saturating_add(1), ..*stamp };
+            self.floor = stamp + 1;
             self.used.pop_first();
         }
     }
 
-    fn milliseconds(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
+    fn microseconds(&self, now: Instant) -> Stamp {
+        u64::try_from(now.saturating_duration_since(self.began).as_micros()).unwrap_or(u64::MAX)
     }
 
     fn text(&self, stamp: Stamp) -> Hex {
         let mut bytes = [0; STAMP_BYTES + MAC_BYTES];
         let (head, mac) = bytes.split_at_mut(STAMP_BYTES);
-        let (time, number) = head.split_at_mut(8);
-        time.copy_from_slice(&stamp.issued_ms.to_be_bytes());
-        number.copy_from_slice(&stamp.number.to_be_bytes());
+        for (byte, made) in head.iter_mut().rev().zip(stamp.to_le_bytes()) {
+            *byte = made;
+        }
         let mut context = hmac::Context::with_key(&self.key);
         context.update(head);
         context.update(self.realm.as_bytes());
@@ -109,12 +105,8 @@ impl Nonces {
     /// The stamp of a nonce that is ours.
     fn read(&self, nonce: &str) -> Option<Stamp> {
         let given = Hex::parse(nonce)?;
-        let digits = |from: usize, to: usize| {
-            let digits = given.as_bytes().get(from..to)?;
-            u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-        };
-        let number = u32::try_from(digits(16, 24)?).ok()?;
-        let stamp = Stamp { issued_ms: digits(0, 16)?, number };
+        let digits = given.as_bytes().get(..2 * STAMP_BYTES)?;
+        let stamp = Stamp::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
         // Compared in constant time.
         (self.text(stamp) == given).then_some(stamp)
     }
@@ -144,8 +136,10 @@ impl Window {
 
 /// Nonces in use that are remembered; a client whose nonce was forgotten is asked again.
 const USED_MAX: usize = 65_536;
-const STAMP_BYTES: usize = 12;
-const MAC_BYTES: usize = 16;
+/// Enough for nine years.
+const STAMP_BYTES: usize = 6;
+/// To guess one takes 2^80 requests.
+const MAC_BYTES: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -202,7 +196,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_other_text_is_a_nonce(text in "[0-9a-f]{0,64}", at in 0usize..56) {
+        fn no_other_text_is_a_nonce(text in "[0-9a-f]{0,64}", at in 0usize..32) {
             let now = Instant::now();
             let mut nonces = nonces(now);
             prop_assert!(!nonces.take(&text, 1, now));

@@ -54,7 +54,7 @@ impl Desk {
     }
 
     fn nonce(&mut self) -> String {
-        let challenge = self.authenticator.challenges(false, self.now).remove(0);
+        let challenge = self.authenticator.challenges(false, usize::MAX, self.now).remove(0);
         challenge.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
     }
 
@@ -192,7 +192,7 @@ fn rfc8760_2_3_each_algorithm_is_a_challenge_of_its_own_strongest_first() {
     let mut desk = Desk::new("[auth]\nalgorithms = ['MD5', 'SHA-512-256', 'SHA-256']\n");
     let tokens: Vec<String> = desk
         .authenticator
-        .challenges(false, desk.now)
+        .challenges(false, usize::MAX, desk.now)
         .iter()
         .map(|challenge| {
             assert!(challenge.starts_with("Digest realm=\"sidetone\", nonce=\""), "{challenge}");
@@ -201,9 +201,14 @@ fn rfc8760_2_3_each_algorithm_is_a_challenge_of_its_own_strongest_first() {
         })
         .collect();
     assert_eq!(tokens, ["SHA-512-256", "SHA-256", "MD5"]);
+    for (bytes_max, expected) in [(0, 1), (250, 2), (350, 3)] {
+        let challenges = desk.authenticator.challenges(false, bytes_max, desk.now);
+        assert_eq!(challenges.len(), expected, "{bytes_max}");
+        assert!(challenges.last().unwrap().contains("=MD5"), "everybody knows that");
+    }
     let mut desk = Desk::office();
-    assert_eq!(desk.authenticator.challenges(true, desk.now).len(), 1);
-    assert!(desk.authenticator.challenges(true, desk.now)[0].ends_with(", stale=true"));
+    assert_eq!(desk.authenticator.challenges(true, usize::MAX, desk.now).len(), 1);
+    assert!(desk.authenticator.challenges(true, usize::MAX, desk.now)[0].ends_with(", stale=true"));
 }
 
 #[test]

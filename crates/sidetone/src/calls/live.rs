@@ -59,6 +59,8 @@ pub(super) struct LiveCall {
     pub(super) trail: Vec<String>,
     /// Whoever is called may not learn who calls.
     pub(super) is_anonymous: bool,
+    /// The caller may call some numbers only.
+    pub(super) is_limited: bool,
     /// What the caller hears while others ring.
     pub(super) hears: Hears,
     /// How the last bridge ended, until the dialplan does something else.
@@ -69,8 +71,17 @@ pub(super) struct LiveCall {
 
 impl LiveCall {
     pub(super) fn new(shared: Arc<Shared>, invitation: Invitation, sip: SipPort) -> Self {
-        let Invitation { facts, offer, flow, at, max_forwards, mut trail, is_anonymous, standing } =
-            invitation;
+        let Invitation {
+            facts,
+            offer,
+            flow,
+            at,
+            max_forwards,
+            mut trail,
+            is_anonymous,
+            is_limited,
+            standing,
+        } = invitation;
         let (local, remote) = (Some(flow.local.ip()), Some(flow.remote.ip()));
         let peer = Peer { kind: flow.kind, local, remote, standing };
         let user = facts.user.as_deref().and_then(|user| shared.users.get(user));
@@ -96,6 +107,7 @@ impl LiveCall {
             max_forwards,
             trail,
             is_anonymous,
+            is_limited,
             hears: Hears::default(),
             bridged: None,
             callee: None,

@@ -21,7 +21,7 @@ use crate::metrics::Refusal;
 
 impl<W: Wire> Signaling<W> {
     pub(super) fn on_invite(&mut self, id: ServerId, invite: Message, flow: Flow, now: Instant) {
-        let Some(Admitted::Call(facts)) = self.admitted.take() else {
+        let Some(Admitted::Call { facts, is_limited }) = self.admitted.take() else {
             return self.refuse(id, &invite, &flow, &dialog::Refusal::Internal, now);
         };
         let offer = Body::description(&invite);
@@ -46,6 +46,7 @@ impl<W: Wire> Signaling<W> {
                     max_forwards: max_forwards(&invite),
                     trail: Trail::read(&invite.header(Name::SidetoneTrail).unwrap_or_default()),
                     is_anonymous: is_anonymous(&invite),
+                    is_limited,
                     standing,
                 };
                 self.start_call(leg, id, invitation, place);

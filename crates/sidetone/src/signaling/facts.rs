@@ -60,10 +60,21 @@ fn without_scheme(uri: &Uri) -> String {
 
 /// A value of a bounded length.
 fn cut(value: &str) -> String {
-    value.get(..value.floor_char_boundary(VALUE_BYTES_MAX)).unwrap_or_default().to_owned()
+    begin(value, VALUE_BYTES_MAX)
+}
+
+/// A name or number, as it is logged and shown to others.
+pub(super) fn short(name: &str) -> String {
+    begin(name, NAME_BYTES_MAX)
+}
+
+fn begin(text: &str, bytes_max: usize) -> String {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default().to_owned()
 }
 
 /// Most headers that become facts.
 const HEADERS_MAX: usize = 32;
+/// Longest name that a caller gives itself.
+const NAME_BYTES_MAX: usize = 256;
 /// Longest fact.
 const VALUE_BYTES_MAX: usize = 1024;

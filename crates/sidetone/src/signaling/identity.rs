@@ -21,9 +21,9 @@ use std::time::{Instant, SystemTime};
 
 use dialplan::{Facts, Further};
 use tracing::info;
-use transport::{Flow, Message, Method, Name, ResponseWriter, Scheme, Uri};
+use transport::{Flow, Message, Method, Name, ResponseWriter, Scheme, TransportKind, Uri};
 
-use super::facts::further;
+use super::facts::{further, short};
 use super::{Signaling, Wire};
 use crate::auth::{Denial, Identity, Verdict};
 use crate::calls::moment;
@@ -33,8 +33,8 @@ use crate::users::Users;
 /// What was decided about a request that a transaction is made for now.
 #[derive(Debug)]
 pub(super) enum Admitted {
-    /// An INVITE, and what the dialplan may ask about.
-    Call(Box<Facts>),
+    /// An INVITE, and what the dialplan may ask about. A token may allow some numbers only.
+    Call { facts: Box<Facts>, is_limited: bool },
     /// A REGISTER of this user.
     Registration(Identity),
 }
@@ -95,10 +95,11 @@ impl<W: Wire> Signaling<W> {
         };
         let Some(identity) = identity else {
             facts.context.clone_from(&self.shared.public_context);
+            as_a_stranger(&mut facts, &users);
             if !users.is_empty() && self.must_show_itself(flow, &facts) {
                 return Some(self.challenge(invite, flow, false, now));
             }
-            self.admitted = Some(Admitted::Call(Box::new(facts)));
+            self.admitted = Some(Admitted::Call { facts: Box::new(facts), is_limited: false });
             return None;
         };
         let may_come = identity.user.as_ref().is_none_or(|user| user.may_use(flow.kind));
@@ -107,7 +108,8 @@ impl<W: Wire> Signaling<W> {
             return Some(self.refusal(invite, flow, &dialog::Refusal::Forbidden));
         }
         self.identify(&mut facts, &identity);
-        self.admitted = Some(Admitted::Call(Box::new(facts)));
+        let is_limited = identity.is_limited();
+        self.admitted = Some(Admitted::Call { facts: Box::new(facts), is_limited });
         None
     }
 
@@ -151,7 +153,7 @@ impl<W: Wire> Signaling<W> {
         if identified.is_err() && result != AuthResult::Stale {
             info!(
                 method = request.method().as_str(),
-                user = claimed(request),
+                user = self.claimed(request),
                 transport = flow.kind.label(),
                 remote = %flow.remote,
                 reason = result.label(),
@@ -160,6 +162,12 @@ impl<W: Wire> Signaling<W> {
         }
         self.shared.metrics.authentication(request.method(), result);
         identified
+    }
+
+    /// Whose password is shown, or else whom the request says that it comes from.
+    fn claimed(&self, request: &Message) -> Option<String> {
+        let user = self.authenticator.claimed(request).map(|user| short(&user));
+        user.or_else(|| caller(request))
     }
 
     fn deny(&mut self, request: &Message, flow: &Flow, denial: Denial, now: Instant) -> Answer {
@@ -186,15 +194,30 @@ impl<W: Wire> Signaling<W> {
             self.shared.metrics.authentication(request.method(), AuthResult::Challenged);
         }
         let writer = ResponseWriter::to(request, flow, 401);
-        let challenges = self.authenticator.challenges(is_stale, now.into());
+        // The source of a datagram may be forged: less than three times as much goes there as came.
+        let bytes_max = match flow.kind {
+            TransportKind::Udp => (2 * request.bytes().len()).saturating_sub(LINES_BYTES),
+            _ => usize::MAX,
+        };
+        let challenges = self.authenticator.challenges(is_stale, bytes_max, now.into());
         let add = |writer: ResponseWriter, value| writer.header(Name::WwwAuthenticate, value);
         (401, challenges.into_iter().fold(writer, add))
     }
 }
 
 /// Whom a request says that it comes from.
-fn claimed(request: &Message) -> Option<String> {
-    request.from().map(|from| number(from.uri()))
+fn caller(request: &Message) -> Option<String> {
+    request.from().map(|from| short(&number(from.uri())))
+}
+
+/// Takes away what is not for a caller who has shown nothing: that a user exists who may not be
+/// called from outside, and the number of one, which is the user's own.
+fn as_a_stranger(facts: &mut Facts, users: &Users) {
+    let is_public = |user: &mut String| users.get(user).is_some_and(|user| user.public);
+    facts.destination_user = facts.destination_user.take_if(is_public);
+    if users.get(&facts.caller_id_number).is_some() {
+        "anonymous".clone_into(&mut facts.caller_id_number);
+    }
 }
 
 fn has_credentials(request: &Message) -> bool {
@@ -209,12 +232,12 @@ fn facts(invite: &Message, flow: &Flow, users: &Users) -> Facts {
     Facts {
         destination_user: users.get(&destination_number).map(|user| user.name.clone()),
         destination_number,
-        caller_id_number: from.as_ref().map(|from| number(from.uri())).unwrap_or_default(),
+        caller_id_number: caller(invite).unwrap_or_default(),
         caller_id_name: from
             .as_ref()
             .and_then(|from| from.display_name())
-            .unwrap_or_default()
-            .into_owned(),
+            .map(|name| short(&name))
+            .unwrap_or_default(),
         network_addr: Some(flow.remote.ip()),
         transport: flow.kind.label().to_owned(),
         sip_call_id: invite.call_id().to_owned(),
@@ -268,6 +291,8 @@ fn unix_now_s() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
+/// What the lines of a response have that neither the request nor a challenge has.
+const LINES_BYTES: usize = 200;
 /// Messages that are kept to be asked about later are shorter.
 const KEPT_BYTES_MAX: usize = 8_192;
 
@@ -275,6 +300,26 @@ const KEPT_BYTES_MAX: usize = 8_192;
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test code")]
     use super::*;
+
+    #[test]
+    fn who_shows_nothing_learns_of_no_user_and_is_none() {
+        let config = "[users.3001]\npassword = 'a'\n[users.7]\npassword = 'b'\npublic = true\n";
+        let users = Users::new(&toml::from_str(config).unwrap()).unwrap();
+        for (called, caller, destination_user, shown) in [
+            ("3001", "3001", None, "anonymous"),
+            ("7", "7", Some("7"), "anonymous"),
+            ("nobody", "+49301", None, "+49301"),
+        ] {
+            let mut facts = Facts {
+                destination_user: users.get(called).map(|user| user.name.clone()),
+                caller_id_number: caller.to_owned(),
+                ..Facts::default()
+            };
+            as_a_stranger(&mut facts, &users);
+            assert_eq!(facts.destination_user.as_deref(), destination_user, "{called}");
+            assert_eq!(facts.caller_id_number, shown);
+        }
+    }
 
     #[test]
     fn rfc3261_19_1_6_a_number_is_called_without_its_parameters() {

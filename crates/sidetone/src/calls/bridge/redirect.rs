@@ -1,4 +1,5 @@
-//! Redirections (3xx): followed within bounds, and for the public to nobody whom it could not call.
+//! Redirections (3xx): followed within bounds, and for the public to nobody whom it could not call,
+//! nor away from here for a token that allows some numbers only.
 
 use dialog::Redirection;
 use tracing::info;
@@ -25,6 +26,7 @@ impl LiveCall {
         for Redirection { uri, q_milli } in &refusal.contacts {
             let found = match self.user_of(uri) {
                 Some(user) => self.places_of_user(&user),
+                None if self.is_limited => continue,
                 None => self.place_of_uri(uri).map(|place| vec![place]),
             };
             // A contact that may not be called, or is not there, is passed over.

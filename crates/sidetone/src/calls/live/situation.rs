@@ -8,7 +8,9 @@ use super::LiveCall;
 impl LiveCall {
     /// Goes to another number and context.
     pub(super) fn go_to(&mut self, number: &str, context: &str) {
-        let is_user = self.shared.users.get(number).is_some();
+        let user = self.shared.users.get(number);
+        // Who may not be reached from outside does not exist there.
+        let is_user = user.is_some_and(|user| user.public || !self.is_public);
         self.facts.destination_number = number.to_owned();
         self.facts.context = context.to_owned();
         self.facts.destination_user = is_user.then(|| number.to_owned());
