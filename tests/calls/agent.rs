@@ -30,6 +30,8 @@ pub struct Script {
     pub hang_up: Option<Duration>,
     /// From the start until it does not hear and say anything any more.
     pub death: Option<Duration>,
+    /// Where it wants its media, if not at a port of its own.
+    pub media_at: Option<u16>,
 }
 
 #[derive(Debug, Clone)]
@@ -94,7 +96,7 @@ enum Deed {
 
 impl Script {
     pub fn of(part: Part) -> Self {
-        Script { part, hold: None, hang_up: None, death: None }
+        Script { part, hold: None, hang_up: None, death: None, media_at: None }
     }
 }
 
@@ -120,7 +122,7 @@ pub fn start(
         invite: None,
         sdp_version: 1,
         due: Vec::new(),
-        seen: Seen { rtp_port: rtp_port(index), ..Seen::default() },
+        seen: Seen { rtp_port: script.media_at.unwrap_or(rtp_port(index)), ..Seen::default() },
         script,
     };
     tokio::spawn(async move {

@@ -6,7 +6,7 @@ use sidetone::config::{DtmfMode, RingContacts};
 use transport::Name;
 
 use crate::agent::{Part, Script, address, rtp_port};
-use crate::mock::Mode;
+use crate::mock::{Mode, local_port};
 use crate::office::{Office, answers, calls, refuses, run, seconds, status_of};
 use crate::simulation::SERVER;
 
@@ -25,6 +25,37 @@ fn two_phones_are_joined_and_the_end_of_one_ends_the_other() {
         assert_eq!((caller.answered, caller.ended), (1, 1));
         assert_eq!(caller.end_reason.as_deref(), Some("Q.850;cause=16;text=\"bye\""));
         assert!(caller.rang && callee.ended == 1);
+    });
+}
+
+#[test]
+fn media_at_a_port_that_has_become_ours_is_refused() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        // The first leg that is opened is the callee's, after the caller's offer was looked at.
+        let media_at = Some(local_port(0));
+        let caller = office.phone(0, Script { media_at, ..calls("one") });
+        let callee = office.phone(1, Script { hang_up: seconds(20), ..answers(2) });
+        office.pass(10).await;
+        assert!(office.simulation.is_idle());
+        office.close().await;
+        assert_eq!(status_of(&caller.await.unwrap()), Some(488));
+        assert_eq!(callee.await.unwrap().ended, 1);
+    });
+}
+
+#[test]
+fn nobody_who_is_called_has_media_at_a_port_of_ours() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let caller = office.caller("one");
+        let media_at = Some(local_port(0));
+        let callee = office.phone(1, Script { media_at, hang_up: seconds(20), ..answers(2) });
+        office.pass(10).await;
+        assert!(office.simulation.is_idle());
+        office.close().await;
+        let (caller, callee) = (caller.await.unwrap(), callee.await.unwrap());
+        assert_eq!((caller.answered, caller.ended, callee.ended), (0, 1, 1));
     });
 }
 

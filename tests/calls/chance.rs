@@ -87,6 +87,7 @@ fn script(part: Part, rng: &mut StdRng) -> Script {
         hold: holds.then(|| (milliseconds(rng, 4_000), milliseconds(rng, 4_000))),
         hang_up: Some(milliseconds(rng, 12_000)),
         death: dies.then(|| milliseconds(rng, 12_000)),
+        media_at: None,
     }
 }
 

@@ -107,7 +107,7 @@ impl MockMedia {
 }
 
 /// The port of a leg tells which one it is.
-fn local_port(serial: u64) -> u16 {
+pub fn local_port(serial: u64) -> u16 {
     30_000 + 2 * u16::try_from(serial).unwrap()
 }
 
@@ -142,8 +142,9 @@ impl MediaLegs for MockPort {
         Ok(Box::new(Leg { serial, media: Arc::clone(&self.0), local, sender, events }))
     }
 
-    fn is_own(&self, _: SocketAddr, _: Option<IpAddr>) -> bool {
-        false
+    fn is_own(&self, address: SocketAddr, _: Option<IpAddr>) -> bool {
+        let inner = self.0.inner.lock().unwrap();
+        inner.open.keys().any(|serial| local_port(*serial) == address.port())
     }
 
     fn is_alive(&self) -> bool {
