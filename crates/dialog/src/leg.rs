@@ -57,7 +57,7 @@ pub struct Leg {
     is_flow_lost: bool,
     bye_way: ByeWay,
     /// An INFO is out, and these wait for its response.
-    infos: Option<Box<VecDeque<Body>>>,
+    infos: Option<VecDeque<Body>>,
     /// The INVITE or re-INVITE that waits for its final response.
     invite: Option<Pending>,
     /// The UPDATE that waits for the answer to its offer.

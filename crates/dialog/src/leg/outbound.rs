@@ -99,7 +99,7 @@ impl Leg {
                 Ok(())
             }
             None => {
-                self.infos = Some(Box::new(VecDeque::from([body.clone()])));
+                self.infos = Some(VecDeque::from([body.clone()]));
                 self.send_next_info();
                 Ok(())
             }
@@ -107,7 +107,7 @@ impl Leg {
     }
 
     fn send_next_info(&mut self) {
-        let next = self.infos.as_mut().and_then(|waiting| waiting.pop_front());
+        let next = self.infos.as_mut().and_then(VecDeque::pop_front);
         let next = next.filter(|_| self.state.has_session());
         let is_sent = next.and_then(|body| {
             // A target that cannot be addressed cannot be told.
