@@ -1,5 +1,6 @@
 //! Runs the actions that were found for a call.
 
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 use crate::app::{Next, Place};
@@ -142,6 +143,7 @@ impl Runner<'_> {
                 let captures = || Arc::clone(captures);
                 let queue: Vec<Queued> = actions
                     .into_iter()
+                    .flat_map(|action| repeat_n(Arc::clone(&action), action.times as usize))
                     .map(|action| Queued { action, captures: captures() })
                     .collect();
                 self.frames.push(queue.into_iter());

@@ -11,7 +11,8 @@ use crate::webhook::{WebhookRequest, read_answer};
 pub(super) const ENTRY: Entry = Entry {
     name: "webhook",
     summary: "Sends the call to a URL, POST with {\"facts\": {…}, \"variables\": {…}} as JSON, and runs the list of actions \
-              that it answers with, such as [\"answer\", \"playback hello.wav\"]; the fallback list is run if there is no \
+              that it answers with, such as [\"answer\", \"playback hello.wav\"], or, with the keys that a plan in TOML knows, \
+              [{\"run\": \"webhook https://…\", \"fallback\": [\"hangup\"]}]; the fallback list is run if there is no \
               such answer in time. A server that cannot be reached or says 408, 425, 429 or 5xx is asked once more; \
               redirections are not followed. The headers webhook-id, webhook-timestamp and webhook-signature sign the \
               request with webhook.secret of the configuration, as Standard Webhooks says.",
@@ -100,6 +101,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_action_of_the_answer_has_the_keys_of_a_plan() {
+        let answer = r#"[{"run": "log", "data": "INFO twice", "loop": 2, "inline": false},
+            {"run": "webhook https://again.example/", "fallback": ["log INFO no more"]}]"#;
+        let expected = [
+            "0 webhook https://hooks.example/call 1500",
+            "0 log Info twice",
+            "0 log Info twice",
+            "0 webhook https://again.example/ 2000",
+        ];
+        assert_eq!(run(Ok(answer)).await[..4], expected);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn without_a_usable_answer_the_fallback_is_run() {
         for (answer, says) in [
             (Err("no answer in time"), "no answer in time"),
@@ -109,6 +123,20 @@ mod tests {
             (Ok(r#"["answer", "playbak x"]"#), "webhook:2: the application \"playbak\""),
             (Ok(r#"["playback ../../etc/passwd"]"#), "a part of the name of a sound is empty"),
             (Ok(r#"["log INFO $1"]"#), "$1 refers to group 1"),
+            (
+                Ok(r#"["answer", {"run": "hangup", "fallbak": []}]"#),
+                "action 2 has the unknown key \"fallbak\"; did you mean \"fallback\"?",
+            ),
+            (
+                Ok(r#"[{"run": "hangup", "loop": "often"}]"#),
+                "action 1 has a wrong loop; write a number of times",
+            ),
+            (
+                Ok(
+                    r#"[{"run": "webhook https://a.example/", "fallback": [{"run": "echo", "fallback": []}]}]"#,
+                ),
+                "action 1 has a fallback that has the unknown key \"fallback\"",
+            ),
             (Ok(r#"["webhook https://again.example/"]"#), "it needs a list"),
         ] {
             let log = run(answer).await;
