@@ -109,7 +109,7 @@ impl Metrics {
             )?,
             location_store_lost: f.gauge(
                 "sidetone_location_store_lost_changes",
-                "Changes of registrations that could not be kept for the next process since start.",
+                "Changes of registrations that are not kept for the next process: lost since start, or waiting while the store fails.",
             )?,
             calls: f.gauges(
                 "sidetone_calls",

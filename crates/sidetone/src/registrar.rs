@@ -157,7 +157,7 @@ impl Registrar {
         TransportKind::ALL.map(|kind| (kind, self.counts[kind as usize].load(Ordering::Relaxed)))
     }
 
-    /// Changes that the store could not take since the start.
+    /// Changes that the store has not taken: lost since the start, or waiting while it fails.
     #[must_use]
     pub fn store_failures(&self) -> u64 {
         self.store.failures()

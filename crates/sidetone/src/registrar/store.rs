@@ -1,11 +1,12 @@
 //! Where bindings are kept for the next process, and the worker that keeps them there.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::SystemTime;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -21,7 +22,7 @@ pub trait LocationStore: Send + Debug + 'static {
     /// Makes the changes, in their order, as a whole.
     ///
     /// # Errors
-    /// When they could not be made; they are lost then.
+    /// When none of them could be made.
     fn write(&mut self, changes: &[Change]) -> Result<(), StoreError>;
 }
 
@@ -96,6 +97,16 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The binding that it is about: whose, and what it is called.
+    fn key(&self) -> (String, String) {
+        match self {
+            Change::Save(binding) => (binding.user.clone(), binding.key.clone()),
+            Change::Remove { user, key } => (user.clone(), key.clone()),
+        }
+    }
+}
+
 /// Keeps nothing: bindings end with the process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MemoryStore;
@@ -115,7 +126,15 @@ impl LocationStore for MemoryStore {
 #[derive(Debug, Clone)]
 pub struct Writer {
     queue: Option<SyncSender<Change>>,
-    failures: Arc<AtomicU64>,
+    failures: Arc<Failures>,
+}
+
+#[derive(Debug, Default)]
+struct Failures {
+    /// Changes that are given up.
+    lost: AtomicU64,
+    /// Changes that the store could not take yet.
+    waiting: AtomicU64,
 }
 
 impl Writer {
@@ -131,7 +150,7 @@ impl Writer {
     /// When the system has no thread left.
     pub fn start(store: impl LocationStore) -> std::io::Result<Self> {
         let (queue, changes) = sync_channel(QUEUE_MAX);
-        let failures = Arc::new(AtomicU64::new(0));
+        let failures = Arc::new(Failures::default());
         let counter = Arc::clone(&failures);
         std::thread::Builder::new()
             .name("location-store".to_owned())
@@ -139,10 +158,11 @@ impl Writer {
         Ok(Writer { queue: Some(queue), failures })
     }
 
-    /// Changes that were lost.
+    /// Changes that were lost, and those that wait for a store that fails.
     #[must_use]
     pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
+        let Failures { lost, waiting } = &*self.failures;
+        lost.load(Ordering::Relaxed) + waiting.load(Ordering::Relaxed)
     }
 
     pub(super) fn save(&self, binding: impl FnOnce() -> StoredBinding) {
@@ -158,34 +178,62 @@ impl Writer {
     fn send(&self, change: Change) {
         let Some(queue) = &self.queue else { return };
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(change) {
-            self.failures.fetch_add(1, Ordering::Relaxed);
+            self.failures.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-/// Said once when it breaks and once when it works again, however often it is tried.
-fn write_all(mut store: impl LocationStore, changes: &Receiver<Change>, failures: &AtomicU64) {
+/// Writes what comes; what could not be written is tried again with what has come meanwhile. Said
+/// once when it breaks and once when all is written, however often it is tried.
+fn write_all(mut store: impl LocationStore, changes: &Receiver<Change>, failures: &Failures) {
     let mut is_broken = false;
-    let mut batch = Vec::new();
-    while let Ok(first) = changes.recv() {
-        batch.clear();
-        batch.push(first);
-        batch.extend(changes.try_iter().take(BATCH_MAX));
-        match store.write(&batch) {
-            Ok(()) if is_broken => {
-                is_broken = false;
-                info!("registrations are kept over a restart again");
+    let mut unwritten = Vec::new();
+    while take(changes, &mut unwritten) {
+        match store.write(&unwritten) {
+            Ok(()) => {
+                unwritten.clear();
+                failures.waiting.store(0, Ordering::Relaxed);
+                if is_broken {
+                    is_broken = false;
+                    info!("registrations are kept over a restart again");
+                }
             }
-            Ok(()) => {}
             Err(error) => {
-                failures.fetch_add(batch.len() as u64, Ordering::Relaxed);
                 if !is_broken {
+                    is_broken = true;
                     warn!(%error, "registrations are not kept over a restart; check state_dir");
                 }
-                is_broken = true;
+                let given_up = condense(&mut unwritten, UNWRITTEN_MAX);
+                failures.lost.fetch_add(given_up as u64, Ordering::Relaxed);
+                failures.waiting.store(unwritten.len() as u64, Ordering::Relaxed);
+                std::thread::sleep(RETRY_INTERVAL);
             }
         }
     }
+}
+
+/// Adds changes that wait to those that are `unwritten`; waits for one if there is none. `false` if
+/// there is nobody any more to make one, and nothing new to try.
+fn take(changes: &Receiver<Change>, unwritten: &mut Vec<Change>) -> bool {
+    let first = match unwritten.is_empty() {
+        true => changes.recv().map_err(|_| TryRecvError::Disconnected),
+        false => changes.try_recv(),
+    };
+    let is_over = first == Err(TryRecvError::Disconnected);
+    unwritten.extend(first.into_iter().chain(changes.try_iter()).take(BATCH_MAX));
+    !is_over
+}
+
+/// Leaves the last change of each binding, and no more than `most` of them: the newest. Returns how
+/// many were given up for that.
+fn condense(changes: &mut Vec<Change>, most: usize) -> usize {
+    let mut seen = HashSet::new();
+    changes.reverse();
+    changes.retain(|change| seen.insert(change.key()));
+    let excess = changes.len().saturating_sub(most);
+    changes.truncate(most);
+    changes.reverse();
+    excess
 }
 
 /// Seconds since 1970.
@@ -195,5 +243,22 @@ pub(super) fn unix_now() -> u64 {
 
 /// Changes that may wait for the thread.
 const QUEUE_MAX: usize = 16_384;
-/// Changes of one transaction.
+/// Changes that are taken from the queue for one transaction.
 const BATCH_MAX: usize = 1_024;
+/// Changes that wait for a store that fails.
+const UNWRITTEN_MAX: usize = 65_536;
+/// Between attempts to write to a store that fails.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_changes_that_wait_the_last_of_each_binding_and_the_newest_stay() {
+        let remove = |key: &str| Change::Remove { user: "199".to_owned(), key: key.to_owned() };
+        let mut changes = ["a", "b", "c", "a", "d", "b"].map(remove).to_vec();
+        assert_eq!(condense(&mut changes, 3), 1);
+        assert_eq!(changes, ["a", "d", "b"].map(remove));
+    }
+}

@@ -1,13 +1,13 @@
 //! The registrar on virtual time: what each REGISTER is granted, and what is left after a while.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod kept;
+
 use std::net::SocketAddr;
-use std::sync::mpsc::{Sender, channel};
 
 use bytes::Bytes;
 use transport::{FlowId, Framing, Limits, Message};
 
-use super::store::Change;
 use super::*;
 use crate::config::Config;
 
@@ -462,109 +462,4 @@ async fn a_user_who_is_removed_is_not_registered_any_more() {
     assert_eq!(scene.count(), 1);
     scene.registrar.retain_users(&Users::default());
     assert_eq!((scene.count(), scene.registrar.poll_timeout()), (0, None));
-}
-
-/// Tells a test what is written, and fails when it is told to.
-#[derive(Debug)]
-struct Spy(Sender<Vec<Change>>, bool);
-
-impl LocationStore for Spy {
-    fn load(&mut self) -> Result<Vec<StoredBinding>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        self.0.send(changes.to_vec()).unwrap();
-        match self.1 {
-            true => Err(std::io::Error::other("disk full").into()),
-            false => Ok(()),
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn only_what_can_outlive_the_process_is_kept() {
-    let (sender, written) = channel();
-    let mut scene = Scene::with("", policy(), Writer::start(Spy(sender, false)).unwrap());
-    let lines = "Contact: <sip:w@x.invalid;transport=ws>\r\n";
-    scene.register(lines, &flow(TransportKind::Wss, 1)).unwrap();
-    scene.register("Contact: <sip:u@h>\r\n", &flow(TransportKind::Udp, 2)).unwrap();
-    let saved = written.recv().unwrap();
-    let [Change::Save(binding)] = saved.as_slice() else { panic!("{saved:?}") };
-    assert_eq!((binding.user.as_str(), binding.uri.as_str()), ("199", "sip:u@h"));
-    scene.register("Contact: <sip:u@h>;expires=0\r\n", &flow(TransportKind::Udp, 2)).unwrap();
-    let removed = written.recv().unwrap();
-    assert!(matches!(removed.as_slice(), [Change::Remove { user, .. }] if user == "199"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_broken_store_is_counted_and_changes_nothing_else() {
-    let (sender, written) = channel();
-    let mut scene = Scene::with("", policy(), Writer::start(Spy(sender, true)).unwrap());
-    for n in 0..3 {
-        scene.register(&format!("Contact: <sip:{n}@h>\r\n"), &flow(TransportKind::Udp, 1)).unwrap();
-        written.recv().unwrap();
-    }
-    assert_eq!(scene.uris().len(), 3);
-    // The count of the last one may follow its attempt by a moment.
-    while scene.registrar.store_failures() < 3 {
-        std::thread::yield_now();
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_registration_survives_in_the_database() {
-    let folder = std::env::temp_dir().join(format!("sidetone-store-{}", std::process::id()));
-    let path = folder.join("registrations.db");
-    let mut store = SqliteStore::open(&path).unwrap();
-    let udp = flow(TransportKind::Udp, 1);
-    let instance =
-        "Contact: <sip:a@10.0.0.7>;+sip.instance=\"<urn:uuid:1>\";q=0.3\r\nUser-Agent: Phone\r\n";
-    let (sender, written) = channel();
-    let mut before = Scene::with("", policy(), Writer::start(Spy(sender, false)).unwrap());
-    before.register(instance, &udp).unwrap();
-    before.register("Contact: <sip:b@h>\r\n", &udp).unwrap();
-    let mut changes = Vec::new();
-    while changes.len() < 2 {
-        changes.extend(written.recv().unwrap());
-    }
-    store.write(&changes).unwrap();
-    drop(store);
-
-    let mut stored = SqliteStore::open(&path).unwrap().load().unwrap();
-    stored.sort_by(|a, b| a.uri.cmp(&b.uri));
-    assert_eq!(stored.len(), 2);
-    let after = Scene::new("");
-    let moved = Flow { id: FlowId(77), ..udp };
-    let flow_to = |local, remote| {
-        assert_eq!((local, remote), (udp.local, udp.remote));
-        Some(moved)
-    };
-    after.registrar.restore(stored.clone(), &after.users, flow_to, after.now);
-    let contacts = after.registrar.contacts("199");
-    assert_eq!(contacts.len(), 2);
-    assert_eq!((contacts[1].q_milli, contacts[1].flow), (300, Some(moved)));
-    assert_eq!(contacts[1].user_agent, "Phone");
-
-    stored[0].expires_unix_s += 30 * 86_400;
-    let mut early = Scene::new("");
-    early.registrar.restore(stored.clone(), &early.users, flow_to, early.now);
-    let most = policy().expires_max.as_secs();
-    assert!(early.fetch()[1].contains(&format!("expires={most}")), "{:?}", early.fetch());
-    stored[0].expires_unix_s = 1_000;
-    let later = Scene::new("");
-    later.registrar.restore(stored.clone(), &later.users, flow_to, later.now);
-    assert_eq!(later.count(), 1, "one has run out meanwhile");
-    let without = Scene::new("");
-    without.registrar.restore(stored, &without.users, |_, _| None, without.now);
-    assert_eq!(without.count(), 0, "the listener is no more");
-    std::fs::remove_dir_all(folder).unwrap();
-}
-
-#[test]
-fn a_file_that_is_no_database_is_refused() {
-    let path = std::env::temp_dir().join(format!("sidetone-nodb-{}", std::process::id()));
-    std::fs::write(&path, "not a database at all, and long enough to be looked at").unwrap();
-    assert!(SqliteStore::open(&path).is_err());
-    std::fs::remove_file(path).unwrap();
 }
