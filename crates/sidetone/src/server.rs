@@ -28,9 +28,7 @@ use crate::limits;
 use crate::loaded::Loaded;
 use crate::metrics::{Collected, Metrics};
 use crate::plan::PlanError;
-use crate::registrar::{
-    LocationStore, MemoryStore, Registrar, SqliteStore, StoreError, StoredBinding, Writer,
-};
+use crate::registrar::{MemoryStore, Registrar, SqliteStore, StoreError, StoredBinding, Writer};
 use crate::reload::{Reloader, Running, Source};
 use crate::signaling::{self, Signaling, SignalingThread};
 use crate::state_dir::{self, StateDirError};
@@ -325,8 +323,7 @@ async fn registrar(config: &Config, users: &Users, network: &Network) -> Arc<Reg
 
 fn open_store(folder: Option<&Path>) -> Result<(Writer, Vec<StoredBinding>), StoreError> {
     let Some(folder) = folder else { return Ok((Writer::start(MemoryStore)?, Vec::new())) };
-    let mut store = SqliteStore::open(&folder.join("registrations.db"))?;
-    let stored = store.load()?;
+    let (store, stored) = SqliteStore::open_or_renew(&folder.join("registrations.db"))?;
     Ok((Writer::start(store)?, stored))
 }
 

@@ -1,9 +1,11 @@
 //! Bindings in an embedded SQLite database.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
+use tracing::warn;
 
 use super::store::{Change, LocationStore, StoreError, StoredBinding, unix_now};
 use crate::private_file;
@@ -13,6 +15,29 @@ use crate::private_file;
 pub struct SqliteStore(Connection);
 
 impl SqliteStore {
+    /// Opens the file and loads what it holds. A damaged one is put aside as `FILE.damaged`, in place
+    /// of an older one, and a new one is made: phones register again.
+    ///
+    /// # Errors
+    /// When the file cannot be made, read or put aside.
+    pub fn open_or_renew(path: &Path) -> Result<(Self, Vec<StoredBinding>), StoreError> {
+        SqliteStore::open_and_load(path).or_else(|error| {
+            if !error.is_damage() {
+                return Err(error);
+            }
+            put_aside(path)?;
+            let file = path.display();
+            warn!(%error, "{file} is put aside as {file}.damaged; phones have to register again");
+            SqliteStore::open_and_load(path)
+        })
+    }
+
+    fn open_and_load(path: &Path) -> Result<(Self, Vec<StoredBinding>), StoreError> {
+        let mut store = SqliteStore::open(path)?;
+        let stored = store.load()?;
+        Ok((store, stored))
+    }
+
     /// Opens the file, or makes it, readable by its owner only.
     ///
     /// # Errors
@@ -40,13 +65,18 @@ impl LocationStore for SqliteStore {
         let now = i64::try_from(unix_now()).unwrap_or(i64::MAX);
         self.0.execute("DELETE FROM bindings WHERE expires <= ?1", params![now])?;
         let mut statement = self.0.prepare("SELECT body FROM bindings")?;
-        let bodies = statement.query_map([], |row| row.get::<_, String>(0))?;
-        let mut bindings = Vec::new();
-        for body in bodies {
-            // A row of another version is no reason to forget the others.
-            if let Ok(binding) = serde_json::from_str(&body?) {
-                bindings.push(binding);
+        let mut rows = statement.query([])?;
+        let (mut bindings, mut unreadable) = (Vec::new(), 0_usize);
+        while let Some(row) = rows.next()? {
+            // One row is no reason to forget the others.
+            let body = row.get_ref(0)?.as_bytes().unwrap_or_default();
+            match serde_json::from_slice(body) {
+                Ok(binding) => bindings.push(binding),
+                Err(_) => unreadable += 1,
             }
+        }
+        if unreadable > 0 {
+            warn!(unreadable, "some registrations of before cannot be read");
         }
         Ok(bindings)
     }
@@ -75,6 +105,25 @@ impl LocationStore for SqliteStore {
         transaction.commit()?;
         Ok(())
     }
+}
+
+/// Moves a database away with its log, which SQLite would read into a new one of the same name.
+fn put_aside(path: &Path) -> io::Result<()> {
+    let with = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    for part in ["", "-wal", "-shm"] {
+        let aside = with(&format!(".damaged{part}"));
+        // An older log does not fit; what else stands in the way is told by the next line.
+        let _ = std::fs::remove_file(&aside);
+        match std::fs::rename(with(part), aside) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            moved => moved?,
+        }
+    }
+    Ok(())
 }
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::time::{Duration, SystemTime};
 
+use rusqlite::ErrorCode;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -39,6 +40,15 @@ pub enum StoreError {
     /// What is kept cannot be read or written.
     #[error("{0}")]
     Form(#[from] serde_json::Error),
+}
+
+impl StoreError {
+    /// Whether the file is no database, or one that is broken.
+    pub(super) fn is_damage(&self) -> bool {
+        let StoreError::Database(error) = self else { return false };
+        let code = error.sqlite_error_code();
+        matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    }
 }
 
 /// A binding as it is kept.

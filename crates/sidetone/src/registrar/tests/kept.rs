@@ -1,5 +1,6 @@
 //! What is kept for the next process, and what becomes of it there.
 
+use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
 
 use super::*;
@@ -122,10 +123,67 @@ async fn a_registration_survives_in_the_database() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+/// A folder of its own for a test, and the file in it.
+fn database(name: &str) -> (PathBuf, PathBuf) {
+    let folder = std::env::temp_dir().join(format!("sidetone-{name}-{}", std::process::id()));
+    let file = folder.join("registrations.db");
+    (folder, file)
+}
+
+/// The changes that a binding of user 199 for each of these URIs is kept by.
+fn saved(uris: &[&str]) -> Vec<Change> {
+    let (sender, written) = channel();
+    let mut scene = Scene::with("", policy(), Writer::start(Spy(sender, 0)).unwrap());
+    for uri in uris {
+        scene.register(&format!("Contact: <{uri}>\r\n"), &flow(TransportKind::Udp, 1)).unwrap();
+    }
+    let mut changes = Vec::new();
+    while changes.len() < uris.len() {
+        changes.extend(written.recv().unwrap());
+    }
+    changes
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_cannot_be_read_takes_no_other_with_it() {
+    let (folder, file) = database("row");
+    SqliteStore::open(&file).unwrap().write(&saved(&["sip:a@h", "sip:b@h", "sip:c@h"])).unwrap();
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    for (key, body) in [("sip:a@h", "x'ff00'"), ("sip:c@h", "'{\"of\": \"another version\"}'")] {
+        let damage = format!("UPDATE bindings SET body = {body} WHERE key = '{key}'");
+        assert_eq!(connection.execute(&damage, []).unwrap(), 1);
+    }
+    drop(connection);
+    let (_, stored) = SqliteStore::open_or_renew(&file).unwrap();
+    let uris: Vec<&str> = stored.iter().map(|stored| stored.uri.as_str()).collect();
+    assert_eq!(uris, ["sip:b@h"]);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_file_is_put_aside_for_a_new_one() {
+    let (folder, file) = database("damaged");
+    let aside = folder.join("registrations.db.damaged");
+    SqliteStore::open(&file).unwrap().write(&saved(&["sip:a@h"])).unwrap();
+    let mut within = std::fs::read(&file).unwrap();
+    within[4096..].fill(0xff);
+    for damaged in [b"not a database at all, and long enough to be looked at".to_vec(), within] {
+        std::fs::write(&file, &damaged).unwrap();
+        let (mut store, stored) = SqliteStore::open_or_renew(&file).unwrap();
+        assert!(stored.is_empty());
+        assert_eq!(std::fs::read(&aside).unwrap(), damaged, "an older one is replaced");
+        store.write(&saved(&["sip:a@h"])).unwrap();
+        drop(store);
+        assert_eq!(SqliteStore::open_or_renew(&file).unwrap().1.len(), 1);
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
-fn a_file_that_is_no_database_is_refused() {
-    let path = std::env::temp_dir().join(format!("sidetone-nodb-{}", std::process::id()));
-    std::fs::write(&path, "not a database at all, and long enough to be looked at").unwrap();
-    assert!(SqliteStore::open(&path).is_err());
-    std::fs::remove_file(path).unwrap();
+fn a_file_that_cannot_be_opened_is_left_alone() {
+    let (folder, file) = database("folder");
+    std::fs::create_dir_all(&file).unwrap();
+    assert!(SqliteStore::open_or_renew(&file).is_err());
+    assert!(file.exists());
+    std::fs::remove_dir_all(folder).unwrap();
 }
