@@ -289,6 +289,7 @@ fn contact(user: &str, phone: u16, rank: u16) -> StoredBinding {
         transport: "udp".to_owned(),
         local: Some(SERVER),
         remote: Some(address),
+        is_by_uri: false,
         path: Vec::new(),
         q_milli: 1000 - rank,
         is_by_instance: instance.is_some(),

@@ -67,6 +67,8 @@ pub(super) struct Binding {
     pub way: Way,
     /// What its last REGISTER came on, if that came from the device itself.
     pub came_on: Option<Flow>,
+    /// Our end and the sender's end of what its last REGISTER came on.
+    pub ends: Option<(SocketAddr, SocketAddr)>,
     pub path: Vec<String>,
     pub q_milli: u16,
     pub instance: Option<String>,
@@ -126,14 +128,28 @@ impl Binding {
         }
     }
 
-    /// Whether path or URI lead to the contact without the connection it registered on.
+    /// The flow that the contact sends requests on now.
+    pub(super) fn open_flow(&self) -> Option<Flow> {
+        match self.way {
+            Way::Flow(flow) => Some(flow),
+            Way::Uri => self.came_on.filter(|flow| flow.kind == TransportKind::Udp),
+            Way::Gone => None,
+        }
+    }
+
+    /// Whether path or URI lead to the contact without the connection it registered on. An address
+    /// that it was not heard from is somebody else's outside of its own network.
     fn can_do_without_flow(&self) -> bool {
         if !self.path.is_empty() {
             return true;
         }
         let is_stream = matches!(self.kind, TransportKind::Tcp | TransportKind::Tls);
-        let is_named = self.uri.host().is_some_and(|host| !host.ends_with(".invalid"));
-        is_stream && is_named && !self.is_outbound
+        let sender = self.ends.map(|(_, remote)| remote.ip().to_canonical());
+        let is_there = match self.uri.host_ip() {
+            Some(ip) => sender == Some(ip.to_canonical()),
+            None => self.uri.host().is_some_and(|host| !host.ends_with(".invalid")),
+        };
+        is_stream && is_there && !self.is_outbound
     }
 
     /// The flow is gone: falls at `grace_end` unless there is another way.
@@ -189,10 +205,6 @@ impl Binding {
     }
 
     pub(super) fn stored(&self, user: &str, now: Instant) -> StoredBinding {
-        let ends = match self.way {
-            Way::Flow(flow) => Some((flow.local, flow.remote)),
-            Way::Uri | Way::Gone => None,
-        };
         let left = self.expires_at.saturating_duration_since(now).as_secs();
         StoredBinding {
             user: user.to_owned(),
@@ -200,8 +212,9 @@ impl Binding {
             expires_unix_s: unix_now().saturating_add(left),
             uri: self.uri.as_str().to_owned(),
             transport: self.kind.label().to_owned(),
-            local: ends.map(|(local, _)| local),
-            remote: ends.map(|(_, remote)| remote),
+            local: self.ends.map(|(local, _)| local),
+            remote: self.ends.map(|(_, remote)| remote),
+            is_by_uri: self.way == Way::Uri,
             path: self.path.clone(),
             q_milli: self.q_milli,
             instance: self.instance.clone(),
@@ -237,6 +250,7 @@ impl Binding {
             kind,
             way: Way::Uri,
             came_on: None,
+            ends: stored.local.zip(stored.remote),
             path: stored.path.clone(),
             q_milli: stored.q_milli,
             instance: stored.instance.clone(),
@@ -251,10 +265,13 @@ impl Binding {
             deadline: expires_at + if stored.is_by_token { Duration::ZERO } else { SLACK },
             registered_at: now,
         };
-        if let (TransportKind::Udp, Some(local), Some(remote)) = (kind, stored.local, stored.remote)
-        {
-            binding.way = Way::Flow(flow_to(local, remote)?);
-        } else if kind != TransportKind::Udp && !binding.can_do_without_flow() {
+        if kind == TransportKind::Udp {
+            let flow = binding.ends.and_then(|(local, remote)| flow_to(local, remote));
+            match stored.is_by_uri || binding.ends.is_none() {
+                true => binding.came_on = flow,
+                false => binding.way = Way::Flow(flow?),
+            }
+        } else if !binding.can_do_without_flow() {
             return None;
         }
         Some(binding)

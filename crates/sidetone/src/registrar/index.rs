@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use transport::{Flow, FlowId};
 
-use super::binding::{Binding, Way};
+use super::binding::Binding;
 
 /// Finds bindings without a walk over all of them.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ impl Index {
     pub(super) fn add(&mut self, owner: &Arc<str>, binding: &Binding) {
         self.owners.insert(binding.id, Arc::clone(owner));
         self.deadlines.insert((binding.deadline, binding.id));
-        if let Way::Flow(flow) = &binding.way {
+        if let Some(flow) = binding.open_flow() {
             let held = Held { id: binding.id, is_direct: binding.path.is_empty() };
             self.by_flow.entry((flow.id, flow.remote)).or_default().push(held);
         }
@@ -48,7 +48,7 @@ impl Index {
         if let Some(at) = self.kept_alive.remove(&binding.id) {
             self.keep_alives.remove(&(at, binding.id));
         }
-        let Way::Flow(flow) = &binding.way else { return };
+        let Some(flow) = binding.open_flow() else { return };
         let key = (flow.id, flow.remote);
         if let Some(ids) = self.by_flow.get_mut(&key) {
             ids.retain(|held| held.id != binding.id);

@@ -177,6 +177,7 @@ impl Registration {
             kind: self.flow.kind,
             way: self.way(wanted),
             came_on: self.is_direct.then_some(self.flow),
+            ends: Some((self.flow.local, self.flow.remote)),
             path: self.path.clone(),
             q_milli: wanted.q_milli,
             instance: wanted.instance.clone(),

@@ -64,10 +64,13 @@ pub struct StoredBinding {
     pub uri: String,
     /// The label of the transport it came over.
     pub transport: String,
-    /// Our end of the flow.
+    /// Our end of the flow that its REGISTER came on.
     pub local: Option<SocketAddr>,
-    /// The contact's end of the flow.
+    /// The sender's end of that flow.
     pub remote: Option<SocketAddr>,
+    /// Whether path or URI say where it is called, not that flow.
+    #[serde(default)]
+    pub is_by_uri: bool,
     /// Values of Path.
     pub path: Vec<String>,
     /// The preference, 0 to 1000.

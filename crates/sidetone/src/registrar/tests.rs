@@ -20,6 +20,8 @@ struct Scene {
     users: Users,
     cseq: u32,
     call_id: &'static str,
+    /// What it says of it in its Via.
+    rport: &'static str,
     now: Instant,
 }
 
@@ -41,7 +43,7 @@ impl Scene {
         let config = format!("[users.199]\npassword = 'x'\n{section}");
         let users = Users::new(&toml::from_str(&config).unwrap()).unwrap();
         let registrar = Registrar::new(policy, writer);
-        Scene { registrar, users, cseq: 0, call_id: "one", now: Instant::now() }
+        Scene { registrar, users, cseq: 0, call_id: "one", rport: ";rport", now: Instant::now() }
     }
 
     /// Registers with these header lines over a flow.
@@ -52,7 +54,7 @@ impl Scene {
     }
 
     fn register_as(&mut self, lines: &str, flow: &Flow, cseq: u32) -> Result<Granted, Refused> {
-        let message = message(lines, self.call_id, cseq);
+        let message = message(lines, self.call_id, cseq, self.rport);
         let registration = Registration::read(&message, flow)?;
         self.registrar.register(self.users.get("199").unwrap(), &registration, self.now)
     }
@@ -65,7 +67,7 @@ impl Scene {
         lasts_s: u64,
     ) -> Result<Granted, Refused> {
         self.cseq += 1;
-        let message = message(lines, "token", self.cseq);
+        let message = message(lines, "token", self.cseq, self.rport);
         let registration =
             Registration::read(&message, flow)?.by_token(Duration::from_secs(lasts_s));
         self.registrar.register(self.users.get("199").unwrap(), &registration, self.now)
@@ -90,9 +92,9 @@ impl Scene {
     }
 }
 
-fn message(lines: &str, call_id: &str, cseq: u32) -> Message {
+fn message(lines: &str, call_id: &str, cseq: u32, rport: &str) -> Message {
     let text = format!(
-        "REGISTER sip:server SIP/2.0\r\nVia: SIP/2.0/UDP h;rport;branch=z9hG4bK{cseq}\r\n\
+        "REGISTER sip:server SIP/2.0\r\nVia: SIP/2.0/UDP h{rport};branch=z9hG4bK{cseq}\r\n\
          From: <sip:199@server>;tag=1\r\nTo: <sip:199@server>\r\nCall-ID: {call_id}\r\n\
          CSeq: {cseq} REGISTER\r\n{lines}\r\n"
     );
@@ -372,6 +374,30 @@ async fn a_desk_phone_over_tcp_is_reached_by_its_uri_once_its_connection_is_gone
     scene.registrar.handle_flow_closed(&tcp, scene.now);
     scene.pass(600);
     assert_eq!(scene.registrar.contacts("199")[0].flow, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_phone_whose_contact_names_another_host_falls_with_its_connection_after_the_grace_time() {
+    let mut scene = Scene::new("");
+    let tcp = flow(TransportKind::Tcp, 1);
+    scene.register("Contact: <sip:x@192.168.1.20:5060;transport=tcp>\r\n", &tcp).unwrap();
+    scene.registrar.handle_flow_closed(&tcp, scene.now);
+    assert_eq!((scene.uris(), scene.count()), (Vec::new(), 1), "not reachable, and not gone");
+    scene.pass(31);
+    assert_eq!(scene.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_phone_that_asks_for_no_rport_is_known_by_where_it_sends_from() {
+    let mut scene = Scene::new("");
+    scene.rport = "";
+    let [phone, other] = [1, 2].map(|id| flow(TransportKind::Udp, id));
+    scene.register("Contact: <sip:x@192.0.2.7:5060>\r\n", &phone).unwrap();
+    assert_eq!(scene.registrar.contacts("199")[0].flow, None, "it is called where its URI says");
+    assert!(scene.registrar.is_registered_on(&phone));
+    assert!(!scene.registrar.is_registered_on(&other));
+    scene.register("Contact: *\r\nExpires: 0\r\n", &phone).unwrap();
+    assert!(!scene.registrar.is_registered_on(&phone));
 }
 
 #[tokio::test(start_paused = true)]

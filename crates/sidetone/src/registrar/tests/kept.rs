@@ -187,3 +187,42 @@ fn a_file_that_cannot_be_opened_is_left_alone() {
     assert!(file.exists());
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+fn bindings(changes: impl IntoIterator<Item = Change>) -> Vec<StoredBinding> {
+    let saved = changes.into_iter().filter_map(|change| match change {
+        Change::Save(binding) => Some(*binding),
+        Change::Remove { .. } => None,
+    });
+    saved.collect()
+}
+
+/// A registrar after a restart, with what was kept of a phone that registered so.
+fn restarted(lines: &str, from: &Flow) -> Scene {
+    let (sender, written) = channel();
+    let mut before = Scene::with("", policy(), Writer::start(Spy(sender, 0)).unwrap());
+    before.rport = "";
+    before.register(lines, from).unwrap();
+    drop(before);
+    let kept = bindings(written.iter().flatten());
+    let after = Scene::new("");
+    let flow_to = |local, remote| Some(Flow { local, remote, ..flow(TransportKind::Udp, 1) });
+    after.registrar.restore(kept, &after.users, flow_to, after.now);
+    after
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_missed_after_a_restart_only_where_the_contact_names_another_host() {
+    let tcp = flow(TransportKind::Tcp, 1);
+    for (host, is_there) in [("192.0.2.7", true), ("192.168.1.20", false), ("phone.example", true)]
+    {
+        let after = restarted(&format!("Contact: <sip:a@{host};transport=tcp>\r\n"), &tcp);
+        assert_eq!(after.count(), usize::from(is_there), "{host}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_phone_is_known_after_a_restart_by_where_it_registered_from() {
+    let udp = flow(TransportKind::Udp, 1);
+    let after = restarted("Contact: <sip:a@192.0.2.7>\r\n", &udp);
+    assert!(after.registrar.is_registered_on(&udp));
+}
