@@ -223,16 +223,21 @@ impl Registrar {
         }
         self.make_room(name, user, bindings, registration, &wanted, now)?;
         for binding in wanted {
-            let held =
-                |bindings: &[Binding]| bindings.iter().position(|held| binding.is_same(held));
-            if binding.deadline <= now {
-                while let Some(held) = held(bindings) {
-                    self.remove(name, bindings, held);
-                    granted.has_changed = true;
-                }
+            let is_kept = binding.deadline > now;
+            let is_same = |held: &Binding| binding.is_same(held);
+            let held = bindings.iter().position(is_same).filter(|_| is_kept);
+            // Who names its device at the URI that it had without one is bound twice.
+            while let Some(other) = bindings.iter().rposition(is_same)
+                && held != Some(other)
+            {
+                let left = bindings[other].flow_left_for(&binding);
+                granted.left.extend(left.filter(|_| is_kept));
+                self.remove(name, bindings, other);
+                granted.has_changed = true;
+            }
+            if !is_kept {
                 continue;
             }
-            let held = held(bindings);
             granted.is_outbound |= binding.is_outbound;
             if registration.knows_path {
                 granted.path.clone_from(&binding.path);

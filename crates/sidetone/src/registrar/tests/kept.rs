@@ -1,5 +1,6 @@
 //! What is kept for the next process, and what becomes of it there.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
 
@@ -225,4 +226,31 @@ async fn a_phone_is_known_after_a_restart_by_where_it_registered_from() {
     let udp = flow(TransportKind::Udp, 1);
     let after = restarted("Contact: <sip:a@192.0.2.7>\r\n", &udp);
     assert!(after.registrar.is_registered_on(&udp));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rfc3261_10_3_a_device_that_takes_a_bound_uri_over_is_bound_once() {
+    let device = ";+sip.instance=\"<urn:uuid:1>\"";
+    let (old, new) = (format!("<sip:old@h>{device}"), "<sip:new@h>".to_owned());
+    for before in [[&old, &new], [&new, &old]] {
+        let (sender, written) = channel();
+        let writer = Writer::start(Spy(sender, 0)).unwrap();
+        let mut scene = Scene::with("max_contacts = 2\n", policy(), writer);
+        let here = flow(TransportKind::Udp, 1);
+        for contact in before {
+            scene.register(&format!("Contact: {contact}\r\n"), &here).unwrap();
+        }
+        assert_eq!(scene.count(), 2);
+        let both = scene.register(&format!("Contact: {new}{device}\r\n"), &here).unwrap();
+        assert_eq!((both.contacts.len(), scene.uris()), (1, vec!["sip:new@h".to_owned()]));
+        drop(scene);
+        let kept = written.iter().flatten().fold(HashMap::new(), |mut kept, change| {
+            match change {
+                Change::Save(binding) => drop(kept.insert(binding.key, binding.uri)),
+                Change::Remove { key, .. } => drop(kept.remove(&key)),
+            }
+            kept
+        });
+        assert_eq!(kept.into_values().collect::<Vec<_>>(), ["sip:new@h"], "nor is it kept twice");
+    }
 }
