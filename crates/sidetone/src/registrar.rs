@@ -17,7 +17,6 @@ mod registration;
 mod sqlite;
 mod store;
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -120,9 +119,9 @@ impl Registrar {
         now: Instant,
     ) {
         for stored in stored {
-            let is_known = users.get(&stored.user).is_some();
-            let Some(mut binding) = Binding::restore(&stored, &flow_to, now).filter(|_| is_known)
-            else {
+            let may_stay = |binding: &Binding| is_allowed(users, &stored.user, binding);
+            let restored = Binding::restore(&stored, &flow_to, now).filter(may_stay);
+            let Some(mut binding) = restored else {
                 self.store.remove(stored.user, stored.key);
                 continue;
             };
@@ -426,14 +425,15 @@ impl Registrar {
         self.index().next_deadline()
     }
 
-    /// Forgets the bindings of users who are no more.
-    pub fn retain_users(&self, users: &Users) {
-        let names: HashSet<Arc<str>> =
-            self.users.iter().map(|entry| Arc::clone(entry.key())).collect();
-        for name in names.into_iter().filter(|name| users.get(name).is_none()) {
+    /// Forgets the bindings of users who are no more, and those over transports that their users may
+    /// not use any more.
+    pub fn retain_allowed(&self, users: &Users) {
+        let names: Vec<Arc<str>> = self.users.iter().map(|entry| Arc::clone(entry.key())).collect();
+        for name in names {
             let Some(mut bindings) = self.users.get_mut(&name) else { continue };
-            while !bindings.is_empty() {
-                self.remove(&name, &mut bindings, 0);
+            let is_over = |held: &Binding| !is_allowed(users, &name, held);
+            while let Some(over) = bindings.iter().position(is_over) {
+                self.remove(&name, &mut bindings, over);
             }
             drop(bindings);
             self.users.remove_if(&name, |_, bindings| bindings.is_empty());
@@ -448,6 +448,10 @@ impl Registrar {
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_allowed(users: &Users, name: &str, binding: &Binding) -> bool {
+    users.get(name).is_some_and(|user| user.may_use(binding.kind))
 }
 
 /// The bindings that can be reached: highest q first, then the newest.

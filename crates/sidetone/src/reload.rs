@@ -100,7 +100,7 @@ impl Reloader {
         let (users, numbers) = (Arc::clone(&loaded.users), loaded.numbers.clone());
         running.prompts = Arc::clone(&loaded.prompts);
         self.dialer.renew(loaded).await;
-        self.registrar.retain_users(&users);
+        self.registrar.retain_allowed(&users);
         self.numbers.send_replace(numbers);
         self.serve(certificate, running);
         running.config = config;

@@ -229,6 +229,17 @@ async fn a_phone_is_known_after_a_restart_by_where_it_registered_from() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_user_may_not_come_over_any_more_is_not_taken_over() {
+    let kept = bindings(saved(&["sip:a@h"]));
+    let udp = flow(TransportKind::Udp, 1);
+    for (transports, count) in [("['udp', 'tls']", 1), ("['tls']", 0)] {
+        let scene = Scene::new(&format!("transports = {transports}"));
+        scene.registrar.restore(kept.clone(), &scene.users, |_, _| Some(udp), scene.now);
+        assert_eq!(scene.count(), count);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn rfc3261_10_3_a_device_that_takes_a_bound_uri_over_is_bound_once() {
     let device = ";+sip.instance=\"<urn:uuid:1>\"";
     let (old, new) = (format!("<sip:old@h>{device}"), "<sip:new@h>".to_owned());
