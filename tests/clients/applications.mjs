@@ -92,7 +92,7 @@ export async function runApplications(binary, report) {
   const browser = await launch(program);
   const before = report.failures;
   try {
-    await inParallel(Object.entries(CHECKS), 4, ([name, check]) => report.check(`applications: ${name}`, async () => {
+    await inParallel(Object.entries(CHECKS), 2, ([name, check]) => report.check(`applications: ${name}`, async () => {
       const caller = await openCaller(browser, pages, { library: "jssip", server: server.webSocket("ws") });
       try {
         return await check(caller, server, hooks);
@@ -170,7 +170,9 @@ async function endless(caller) {
   await caller.listen(1000);
   await caller.ask("sendDigit", "*");
   const notes = await heardToTheEnd(caller);
-  expect(notes[0].hz === 600 && notes[0].durationMs > 900 && notes.at(-1).hz === 1500, `heard was ${shown(notes)}`);
+  const again = notes.filter(({ hz }) => hz === 600).reduce((sum, { durationMs }) => sum + durationMs, 0);
+  const order = [...new Set(notes.map(({ hz }) => hz).filter((hz) => hz !== null))].join(" ");
+  expect(order === "600 1500" && again > 900, `heard was ${shown(notes)}`);
   return shown(notes);
 }
 
@@ -236,7 +238,7 @@ async function heardToTheEnd(caller, cause = "NORMAL_CLEARING") {
 
 function expectMelody(notes, expected) {
   const isAsLong = (heardMs, playedMs, isLast) =>
-    heardMs >= playedMs - STRETCH_MS && heardMs <= playedMs + (isLast ? FADE_MS : STRETCH_MS);
+    heardMs >= playedMs - STRETCH_MS && heardMs <= playedMs + STRETCH_MS + (isLast ? FADE_MS : 0);
   const isIt = notes.length === expected.length && expected.every(([hz, durationMs], index) =>
     notes[index].hz === hz && isAsLong(notes[index].durationMs, durationMs, index === expected.length - 1));
   expect(isIt, `heard was ${shown(notes)}, expected ${expected.map(([hz, durationMs]) => `${hz ?? "-"}:${durationMs}`).join(" ")}`);
