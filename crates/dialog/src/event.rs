@@ -1,5 +1,7 @@
 //! What a leg tells its call, and what it wants done.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use transaction::ServerId;
 use transport::{Flow, Method, Name};
@@ -129,6 +131,8 @@ pub enum Event {
         method: OfferMethod,
         /// The offer; `None` if the peer wants ours, as in a re-INVITE without a body.
         offer: Option<Body>,
+        /// The host that the request came from.
+        source: IpAddr,
     },
     /// The offer that waited was cancelled; nothing is owed any more.
     OfferCancelled,

@@ -43,6 +43,7 @@ pub use counters::{
     Discard, HandshakeResult, MEDIA_READY_BOUNDS_MS, MediaStage, ShardCounters, StunResult,
     TICK_LAG_BOUNDS_US, codec_index,
 };
+pub use source::Earlier;
 pub use transmit::{
     LegKey, Media, MediaKind, PACKET_BYTES_MAX, PacketBuffer, Path, RECEIVE_BYTES_MAX, StreamId,
     Transmits,

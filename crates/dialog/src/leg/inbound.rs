@@ -159,7 +159,8 @@ impl Leg {
 
     fn tell_offer(&mut self, method: OfferMethod, offer: Option<Body>) {
         self.offers.0 = self.offers.0.wrapping_add(1);
-        self.events.push_back(Event::Offer { number: self.offers, method, offer });
+        let (number, source) = (self.offers, self.flow.remote.ip());
+        self.events.push_back(Event::Offer { number, method, offer, source });
     }
 
     pub(super) fn accept_update(&mut self, update: &Pending, body: Option<&Body>, now: Instant) {

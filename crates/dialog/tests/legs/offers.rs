@@ -1,9 +1,13 @@
 //! Changes of the session within the dialog.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use dialog::{Body, Error, Event, OfferMethod, OfferNumber};
 use transport::{Name, TransportKind};
 
 use super::support::{Rig, invite, invite_with_body};
+
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
 #[test]
 fn rfc3261_14_2_a_re_invite_is_answered_repeated_and_acknowledged() {
@@ -12,7 +16,7 @@ fn rfc3261_14_2_a_re_invite_is_answered_repeated_and_acknowledged() {
     let offer = Some(Body::sdp("v=0 hold"));
     assert_eq!(
         rig.events(),
-        [Event::Offer { number: OfferNumber(1), method: OfferMethod::Invite, offer }]
+        [Event::Offer { number: OfferNumber(1), method: OfferMethod::Invite, offer, source: HOST }]
     );
     rig.answer_offer().unwrap();
     assert_eq!(rig.run(2.0).len(), 3, "200 at 0, 0.5 and 1.5 s");
@@ -30,7 +34,12 @@ fn rfc3261_14_2_a_re_invite_without_offer_is_answered_in_its_ack() {
     rig.receive("INVITE", "", "");
     assert_eq!(
         rig.events(),
-        [Event::Offer { number: OfferNumber(1), method: OfferMethod::Invite, offer: None }]
+        [Event::Offer {
+            number: OfferNumber(1),
+            method: OfferMethod::Invite,
+            offer: None,
+            source: HOST
+        }]
     );
     rig.leg.answer_offer(rig.offer, &Body::sdp("v=0 our offer"), rig.now).unwrap();
     rig.receive("UPDATE", "", "v=0 crossing");
@@ -109,7 +118,7 @@ fn rfc5407_3_1_5_a_re_invite_proves_that_the_2xx_arrived() {
     let offer = Some(Body::sdp("v=0 hold"));
     let expected = [
         Event::Confirmed { answer: None },
-        Event::Offer { number: OfferNumber(1), method: OfferMethod::Invite, offer },
+        Event::Offer { number: OfferNumber(1), method: OfferMethod::Invite, offer, source: HOST },
     ];
     assert_eq!(rig.events(), expected);
     rig.done();
@@ -132,7 +141,7 @@ fn rfc3311_5_2_an_update_with_an_offer_waits_for_the_answer() {
     let offer = Some(Body::sdp("v=0 codec"));
     assert_eq!(
         rig.events(),
-        [Event::Offer { number: OfferNumber(1), method: OfferMethod::Update, offer }]
+        [Event::Offer { number: OfferNumber(1), method: OfferMethod::Update, offer, source: HOST }]
     );
     rig.receive("UPDATE", "", "v=0 other");
     assert_eq!(rig.words(), ["500"]);

@@ -1,5 +1,6 @@
 //! How a leg is told something, and how its end is sure to be noticed.
 
+use std::net::IpAddr;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -174,7 +175,11 @@ impl LegHandle {
     /// # Errors
     ///
     /// The shard is overloaded or gone; nothing has changed then.
-    pub fn update(&mut self, mut negotiated: Negotiated) -> Result<(), CommandError> {
+    pub fn update(
+        &mut self,
+        mut negotiated: Negotiated,
+        signalling_remote: Option<IpAddr>,
+    ) -> Result<(), CommandError> {
         let keys = self.keys.agree(&mut negotiated, &self.local.sdes);
         let remote_ice = remote_ice(&negotiated);
         let is_other = self.remote_ice.is_some() && remote_ice != self.remote_ice;
@@ -185,7 +190,7 @@ impl LegHandle {
             back.map_or_else(|| IceCredentials::random(&mut rand::rng()), |(_, ours)| ours.clone())
         });
         let is_answer = negotiated.is_answer;
-        let update = Update { negotiated, ice: ice.clone() };
+        let update = Update { negotiated, ice: ice.clone(), signalling_remote };
         self.command(Command::Update(Box::new(update)))?;
         let remote_before = std::mem::replace(&mut self.remote_ice, remote_ice);
         self.keys.take_over(keys, is_answer, &mut self.local.sdes);

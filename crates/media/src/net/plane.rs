@@ -239,6 +239,7 @@ impl MediaPlane {
             parameters,
             ssrc: local.ssrc,
             cname: local.cname.clone(),
+            earlier: pair.as_ref().map(|pair| pair.earlier.clone()),
             ice: ice.map(|ice| IceCredentials { ufrag: ice.ufrag.clone(), pwd: ice.pwd.clone() }),
         };
         let open = Open { leg, pair, events: sender, is_dropped: Arc::clone(&is_dropped), permit };

@@ -12,6 +12,7 @@ use rand::RngExt;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::steady::Steady;
+use crate::shard::Earlier;
 
 /// Hands out pairs of ports of a range, for each address we are bound to.
 #[derive(Debug)]
@@ -23,11 +24,17 @@ pub(super) struct PortAllocator {
 
 #[derive(Debug)]
 struct Used {
-    pairs: Vec<bool>,
+    pairs: Vec<Pair>,
     count: usize,
     /// Where the search goes on: a pair that was given back rests as long as possible, so that late
     /// packets of one call do not reach the next.
     next: usize,
+}
+
+#[derive(Debug, Default)]
+struct Pair {
+    is_used: bool,
+    earlier: Earlier,
 }
 
 /// A pair of sockets, and the right to its ports; both end when it is dropped.
@@ -38,6 +45,8 @@ pub(super) struct PortPair {
     pub(super) port: u16,
     /// Where RTP leaves once it goes to one address.
     pub(super) steady: Steady,
+    /// Who spoke to it in the calls before.
+    pub(super) earlier: Earlier,
     _lease: Lease,
 }
 
@@ -67,20 +76,20 @@ impl PortAllocator {
     pub(super) fn is_used(&self, address: IpAddr, port: u16) -> bool {
         let Some(offset) = port.checked_sub(self.first) else { return false };
         let table = self.lock();
-        let pairs = table.get(&address).map(|used| used.pairs.as_slice());
-        pairs.and_then(|pairs| pairs.get(usize::from(offset / 2))).copied().unwrap_or(false)
+        let pair = table.get(&address).and_then(|used| used.pairs.get(usize::from(offset / 2)));
+        pair.is_some_and(|pair| pair.is_used)
     }
 
     /// Binds the next free pair on `address`, passing over ports that others use. `None`: every pair
     /// is in use.
     pub(super) fn bind(self: &Arc<Self>, address: IpAddr) -> io::Result<Option<PortPair>> {
         for _ in 0..self.pairs {
-            let Some(lease) = self.lease(address) else { return Ok(None) };
+            let Some((lease, earlier)) = self.lease(address) else { return Ok(None) };
             let port = self.first + 2 * lease.pair as u16;
             match (bind(address, port), bind(address, port + 1)) {
                 (Ok(rtp), Ok(rtcp)) => {
                     let steady = Steady::default();
-                    return Ok(Some(PortPair { rtp, rtcp, port, steady, _lease: lease }));
+                    return Ok(Some(PortPair { rtp, rtcp, port, steady, earlier, _lease: lease }));
                 }
                 (Err(error), _) | (_, Err(error)) if error.kind() != io::ErrorKind::AddrInUse => {
                     return Err(error);
@@ -91,20 +100,22 @@ impl PortAllocator {
         Ok(None)
     }
 
-    fn lease(self: &Arc<Self>, address: IpAddr) -> Option<Lease> {
+    fn lease(self: &Arc<Self>, address: IpAddr) -> Option<(Lease, Earlier)> {
         let pairs = self.pairs;
         let mut table = self.lock();
         let used = table.entry(address).or_insert_with(|| Used {
-            pairs: vec![false; pairs],
+            // One by one: a clone would share who spoke to it.
+            pairs: (0..pairs).map(|_| Pair::default()).collect(),
             count: 0,
             next: rand::rng().random_range(0..pairs.max(1)),
         });
         let order = (used.next..pairs).chain(0..used.next);
-        let pair = order.into_iter().find(|pair| !used.pairs[*pair])?;
-        used.pairs[pair] = true;
+        let pair = order.into_iter().find(|pair| !used.pairs[*pair].is_used)?;
+        used.pairs[pair].is_used = true;
         used.count += 1;
         used.next = (pair + 1) % pairs;
-        Some(Lease { allocator: Arc::clone(self), address, pair })
+        let earlier = used.pairs[pair].earlier.clone();
+        Some((Lease { allocator: Arc::clone(self), address, pair }, earlier))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<IpAddr, Used>> {
@@ -115,7 +126,7 @@ impl PortAllocator {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(used) = self.allocator.lock().get_mut(&self.address) {
-            used.pairs[self.pair] = false;
+            used.pairs[self.pair].is_used = false;
             used.count -= 1;
         }
     }

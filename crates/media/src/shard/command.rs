@@ -207,6 +207,8 @@ pub struct Update {
     /// New ICE parameters of ours, when the peer restarted ICE (RFC 8445 §9); the ones before stay
     /// valid until a pair of the new ones is nominated.
     pub ice: Option<IceCredentials>,
+    /// Where the peer's signalling comes from, if the request or response that brought it says so.
+    pub signalling_remote: Option<IpAddr>,
 }
 
 /// Why a play ended.

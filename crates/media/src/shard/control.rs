@@ -1,7 +1,7 @@
 //! What a shard does when it is told something about a leg, or when a leg's time has come.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -154,12 +154,18 @@ impl Shard {
             }
             self.by_ufrag.insert(ufrag, key);
         }
-        self.negotiated(key, update.negotiated, now);
+        self.negotiated(key, update.negotiated, update.signalling_remote, now);
         self.start_handshake(key, now, transmits);
     }
 
     /// Takes over what both sides agreed on.
-    pub(super) fn negotiated(&mut self, key: LegKey, negotiated: Negotiated, now: Instant) {
+    pub(super) fn negotiated(
+        &mut self,
+        key: LegKey,
+        negotiated: Negotiated,
+        signalling: Option<IpAddr>,
+        now: Instant,
+    ) {
         let configs = self.config.dtls.clone();
         let Some(leg) = self.legs.get_mut(key.index()).filter(|leg| leg.key == key) else { return };
         let before = leg.codec();
@@ -198,7 +204,7 @@ impl Shard {
         match (&mut leg.transport, negotiated.remote) {
             (Transport::Plain(plain), RemoteMedia::Plain { rtp, rtcp, rtcp_mux }) => {
                 let rtcp = usable(rtcp);
-                let has_moved = plain.source.signal(usable(rtp), None);
+                let has_moved = plain.source.signal(usable(rtp), signalling, now);
                 if has_moved || plain.rtcp_signalled != rtcp {
                     plain.rtcp_learned = None;
                 }
@@ -426,6 +432,9 @@ impl Shard {
                     self.by_address.remove(&validated.address);
                 }
             }
+        }
+        if let Transport::Plain(plain) = &leg.transport {
+            plain.source.close();
         }
         self.forget_deadlines();
         self.event(key, LegEvent::Closed(Box::new(leg.statistics(now))));

@@ -19,6 +19,7 @@ use super::{
     pen::Pen,
     schedule::{Deadlines, SLOTS, Slots, TickClock},
     send,
+    source::{Earlier, PlainSource},
     transmit::{LegKey, Transmits},
 };
 use crate::{
@@ -82,6 +83,8 @@ pub struct OpenLeg {
     pub cname: String,
     /// The address of ours that a plain peer sends its media to, before any mapping.
     pub local: Option<IpAddr>,
+    /// Who spoke to the ports of a plain leg in the calls before.
+    pub earlier: Option<Earlier>,
     /// Our ICE credentials; needed by a WebRTC leg.
     pub ice: Option<IceCredentials>,
 }
@@ -145,11 +148,9 @@ impl Shard {
         self.generation = self.generation.wrapping_add(1);
         let transport = match open.parameters.kind {
             LegKind::Plain => {
-                let mut plain = Plain::default();
-                // An answer that comes later says where media goes, not where signalling is from.
-                plain.source.signal(None, open.parameters.signalling_remote);
-                plain.source.reach(open.local);
-                Transport::Plain(plain)
+                let signalling = open.parameters.signalling_remote;
+                let source = PlainSource::new(signalling, open.local, open.earlier);
+                Transport::Plain(Plain { source, ..Plain::default() })
             }
             LegKind::WebRtc => {
                 let credentials = open.ice.unwrap_or_else(|| self.ice_credentials());
@@ -209,7 +210,7 @@ impl Shard {
         self.legs.insert(leg);
         self.by_serial.insert(open.serial, key);
         if let Some(negotiated) = open.parameters.negotiated {
-            self.negotiated(key, negotiated, now);
+            self.negotiated(key, negotiated, None, now);
         }
         self.arm(key);
         key

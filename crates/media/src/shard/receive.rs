@@ -267,7 +267,7 @@ impl Shard {
                 }
                 Err(error) => return self.discard(key, reason(error)),
             };
-            if plain.source.follow(from, is_newest, now) {
+            if plain.source.follow(from, (ssrc, number), is_newest, now) {
                 plain.rtcp_learned = None;
             }
         } else {

@@ -4,15 +4,28 @@
 //! of the signalling (a NAT gave it another port); last, any address, after a few packets in a row.
 //! Nothing speaks of a NAT where the address in the session description has the IP of the signalling:
 //! then another port of that host, too, has to go on for a while, and nobody else is heard.
-//! Media never moves to a worse address than the one that spoke, with one exception: a peer whose
-//! NAT changed under it goes on from another port with the very next packets of its stream. Once the
-//! old port has fallen silent, that is followed within a tenth of a second; who does not hear the
-//! stream cannot guess its SSRC and its numbers. Another host may have heard it, and has to be
-//! signalled, unless the peer was never known by anything but its stream.
+//! Media never moves to a worse address than the one that spoke, with these exceptions:
+//! - A peer whose NAT changed under it goes on from another port with the very next packets of its
+//!   stream. Once the old port has fallen silent, that is followed within a tenth of a second; who
+//!   does not hear the stream cannot guess its SSRC and its numbers. Another host may have heard it,
+//!   and has to be signalled, unless the peer was never known by anything but its stream.
+//! - A better address that said a few words and fell silent may have been forged: who spoke before
+//!   it and goes on is believed again. Of strangers that holds only against another port of a known
+//!   host; a known host is believed again even after many words, in two seconds.
+//! - A peer known by nothing but its stream may be another stranger after an offer or an answer.
+//!
+//! What an offer or an answer gives up goes on until the peer has read our side, and is heard so
+//! long; media no longer goes there. Who spoke in an earlier call at the same port and goes on is not
+//! heard, unless it is what the session description names.
 //!
 //! A phone on our own machine may signal one of its addresses and, its sockets being bound to none,
 //! send from another: to whatever it sends, the system gives that same address as the source. So our
 //! own address is the peer's too, with the port that was signalled.
+
+mod candidates;
+mod earlier;
+#[cfg(test)]
+mod tests;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -20,6 +33,9 @@ use std::{
 };
 
 use crate::rtp::{SequenceNumber, Ssrc};
+use candidates::Candidates;
+pub use earlier::Earlier;
+use earlier::{SPEAKERS_MAX, Speakers};
 
 /// The source of a plain leg's media.
 #[derive(Debug, Default)]
@@ -28,7 +44,30 @@ pub(crate) struct PlainSource {
     signalling: Option<IpAddr>,
     own: Option<IpAddr>,
     locked: Option<Locked>,
-    candidate: Option<Candidate>,
+    rest: Box<Rest>,
+}
+
+/// What is not needed for a packet from where the last one came from.
+#[derive(Debug, Default)]
+struct Rest {
+    candidates: Candidates,
+    /// Who spoke before a better address did.
+    former: Option<Locked>,
+    left: Option<Left>,
+    /// Whether a stranger may follow a stranger.
+    is_reopened: bool,
+    earlier: Earlier,
+    /// Those of `earlier` when the leg was opened, and which of them go on.
+    speakers: Speakers,
+    go_on: [bool; SPEAKERS_MAX],
+}
+
+/// What the last offer or answer gave up.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    signalled: Option<SocketAddr>,
+    locked: Option<Locked>,
+    at: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +75,10 @@ struct Locked {
     address: SocketAddr,
     rank: Rank,
     last_packet: Instant,
-    /// The stream and its last number, unless the address was learned otherwise.
-    stream: Option<(Ssrc, SequenceNumber)>,
+    /// The stream and its last number.
+    stream: (Ssrc, SequenceNumber),
+    /// Packets that came from here, as far as it matters.
+    count: u8,
 }
 
 /// How much an address is to be believed.
@@ -46,15 +87,6 @@ enum Rank {
     Stranger,
     KnownHost,
     Signalled,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    address: SocketAddr,
-    ssrc: Ssrc,
-    next: SequenceNumber,
-    count: u8,
-    since: Instant,
 }
 
 /// What to do with a packet.
@@ -71,26 +103,61 @@ pub(crate) enum Verdict {
 }
 
 impl PlainSource {
-    /// Takes the session description's address and that of the signalling; what was learned is
-    /// forgotten if the former changed. Returns whether it did.
+    /// The source of a leg whose ports `earlier` calls had before.
+    pub(crate) fn new(
+        signalling: Option<IpAddr>,
+        own: Option<IpAddr>,
+        earlier: Option<Earlier>,
+    ) -> Self {
+        let earlier = earlier.unwrap_or_default();
+        let rest = Rest { speakers: earlier.read(), earlier, ..Rest::default() };
+        Self { signalling, own, rest: Box::new(rest), ..Self::default() }
+    }
+
+    /// Leaves word of who spoke last for the next call at these ports.
+    pub(crate) fn close(&self) {
+        let Rest { speakers, go_on, earlier, .. } = &*self.rest;
+        let last = self.locked.map(|locked| (locked.address, locked.stream.0));
+        let still = |goes_on: bool| {
+            let marked = speakers.iter().zip(go_on);
+            marked.filter(move |(_, goes)| **goes == goes_on).filter_map(|(speaker, _)| *speaker)
+        };
+        let mut places = Speakers::default();
+        let all = last.into_iter().chain(still(true)).chain(still(false));
+        for (place, speaker) in places.iter_mut().zip(all) {
+            *place = Some(speaker);
+        }
+        earlier.write(places);
+    }
+
+    /// Takes the session description's address, and that of the signalling if it is known anew.
+    /// What was learned is left if the former changed, and taken up again if it changed back.
+    /// Returns whether it did.
     pub(crate) fn signal(
         &mut self,
         address: Option<SocketAddr>,
         signalling: Option<IpAddr>,
+        now: Instant,
     ) -> bool {
         self.signalling = signalling.or(self.signalling);
+        self.rest.is_reopened = true;
         let is_other = self.signalled != address;
         if is_other {
+            let before = self.signalled;
+            let back = self.rest.left.filter(|left| left.signalled == address && left.is_on(now));
+            self.rest.left =
+                before.map(|_| Left { signalled: before, locked: self.locked, at: now });
             self.signalled = address;
-            self.locked = None;
-            self.candidate = None;
+            self.locked = back.and_then(|left| left.locked);
+            self.rest.former = None;
+            self.rest.candidates.clear();
+        }
+        // Another host that signals may have brought its media along.
+        let rank = self.locked.map(|locked| self.rank(locked.address));
+        if let (Some(locked), Some(rank)) = (&mut self.locked, rank) {
+            locked.rank = rank;
         }
         is_other
-    }
-
-    /// Takes the address of ours that the peer sends to.
-    pub(crate) fn reach(&mut self, own: Option<IpAddr>) {
-        self.own = own;
     }
 
     /// Where media is sent.
@@ -113,14 +180,22 @@ impl PlainSource {
         number: SequenceNumber,
         now: Instant,
     ) -> Verdict {
+        if let Some(locked) = &mut self.locked
+            && locked.address == from
+        {
+            locked.last_packet = now;
+            locked.stream = (ssrc, number);
+            locked.count = locked.count.saturating_add(1);
+            return Verdict::Accept;
+        }
         let rank = self.rank(from);
-        if let Some(locked) = &mut self.locked {
-            if locked.address == from {
-                locked.last_packet = now;
-                locked.stream = Some((ssrc, number));
-                return Verdict::Accept;
-            }
-            let locked = *locked;
+        if rank < Rank::Signalled && self.rest.is_of_earlier(from, ssrc) {
+            return Verdict::Refuse;
+        }
+        if self.is_left(from, now) {
+            return if self.locked.is_none() { Verdict::Accept } else { Verdict::Refuse };
+        }
+        if let Some(locked) = self.locked {
             if rank <= locked.rank
                 && let Some(verdict) = self.doubt(from, rank, locked, (ssrc, number), now)
             {
@@ -131,33 +206,48 @@ impl PlainSource {
             if self.is_certain() {
                 return Verdict::Refuse;
             }
-            if self.prove(from, ssrc, number, now).count < PROBATION_PACKETS {
+            if self.rest.candidates.prove(from, ssrc, number, now).count < PROBATION_PACKETS {
                 return Verdict::Probation;
             }
         } else if rank == Rank::KnownHost && self.is_certain() && !self.is_on_our_machine(from) {
-            let proven = self.prove(from, ssrc, number, now);
-            let goes_on_for = now.saturating_duration_since(proven.since);
-            if proven.count < PROBATION_PACKETS || goes_on_for < SIGNALLED_SILENT_AFTER {
+            let proof = self.rest.candidates.prove(from, ssrc, number, now);
+            let goes_on_for = now.saturating_duration_since(proof.since);
+            if proof.count < PROBATION_PACKETS || goes_on_for < SIGNALLED_SILENT_AFTER {
                 return Verdict::Probation;
             }
         }
-        let moves = self.destination() != Some(from);
-        let stream = Some((ssrc, number));
-        self.locked = Some(Locked { address: from, rank, last_packet: now, stream });
-        self.candidate = None;
-        if moves { Verdict::Move } else { Verdict::Accept }
+        if self.lock(from, rank, (ssrc, number), now) { Verdict::Move } else { Verdict::Accept }
     }
 
     /// Follows an authentic packet to wherever it came from, if it `is_newest`: a late one may come
     /// from where the peer was before. Returns whether media goes elsewhere now.
-    pub(crate) fn follow(&mut self, from: SocketAddr, is_newest: bool, now: Instant) -> bool {
-        if !is_newest && self.locked.is_some() {
+    pub(crate) fn follow(
+        &mut self,
+        from: SocketAddr,
+        stream: (Ssrc, SequenceNumber),
+        is_newest: bool,
+        now: Instant,
+    ) -> bool {
+        if self.is_left(from, now) || !is_newest && self.locked.is_some() {
             return false;
         }
+        self.lock(from, self.rank(from), stream, now)
+    }
+
+    /// Takes an address as the peer's; returns whether media goes elsewhere now.
+    fn lock(
+        &mut self,
+        from: SocketAddr,
+        rank: Rank,
+        stream: (Ssrc, SequenceNumber),
+        now: Instant,
+    ) -> bool {
         let moves = self.destination() != Some(from);
-        let rank = self.rank(from);
-        self.locked = Some(Locked { address: from, rank, last_packet: now, stream: None });
-        self.candidate = None;
+        let better = |locked: &Locked| locked.rank < rank && locked.address != from;
+        self.rest.former = self.locked.filter(better);
+        self.locked = Some(Locked { address: from, rank, last_packet: now, stream, count: 1 });
+        self.rest.is_reopened = false;
+        self.rest.candidates.clear();
         moves
     }
 
@@ -170,16 +260,21 @@ impl PlainSource {
         (ssrc, number): (Ssrc, SequenceNumber),
         now: Instant,
     ) -> Option<Verdict> {
-        let goes_on = locked.stream.is_some_and(|(known, last)| {
-            known == ssrc && (1..=GOES_ON_MAX).contains(&number.distance_from(last))
-        });
+        let (known, last) = locked.stream;
+        let goes_on = known == ssrc && (1..=GOES_ON_MAX).contains(&number.distance_from(last));
         let is_port_only = rank == Rank::KnownHost && locked.rank == Rank::KnownHost;
+        let is_strangers_only = rank == Rank::Stranger && locked.rank == Rank::Stranger;
         let (silent_after, packets) = match (goes_on, rank) {
-            (true, Rank::Stranger) if locked.rank == Rank::Stranger => {
-                (MOVED_FAR_AFTER, PROBATION_PACKETS)
-            }
+            _ if self.is_back(from, ssrc, rank, locked) => match locked.count {
+                ..WORDS => (MOVED_AFTER, MOVED_PACKETS),
+                _ => (SILENT_AFTER, PROBATION_PACKETS),
+            },
+            (true, Rank::Stranger) if is_strangers_only => (MOVED_FAR_AFTER, PROBATION_PACKETS),
             (true, Rank::KnownHost | Rank::Signalled) => (MOVED_AFTER, MOVED_PACKETS),
             (false, _) if is_port_only => (SILENT_AFTER, PROBATION_PACKETS),
+            (false, _) if is_strangers_only && self.rest.is_reopened => {
+                (SILENT_AFTER, PROBATION_PACKETS)
+            }
             (true, Rank::Stranger) | (false, _) => return Some(Verdict::Refuse),
         };
         let is_silent = now.saturating_duration_since(locked.last_packet) >= silent_after;
@@ -187,8 +282,27 @@ impl PlainSource {
         if !goes_on && !is_silent {
             return Some(Verdict::Refuse);
         }
-        let is_proven = self.prove(from, ssrc, number, now).count >= packets;
+        let is_proven = self.rest.candidates.prove(from, ssrc, number, now).count >= packets;
         (!is_proven || !is_silent).then_some(Verdict::Probation)
+    }
+
+    /// Whether the stream spoke before a better address did, and may be believed again.
+    fn is_back(&self, from: SocketAddr, ssrc: Ssrc, rank: Rank, locked: Locked) -> bool {
+        let is = |former: &Locked| former.address == from && former.stream.0 == ssrc;
+        let is_worth_it = match rank {
+            Rank::Stranger => locked.rank == Rank::KnownHost && locked.count < WORDS,
+            Rank::KnownHost | Rank::Signalled => true,
+        };
+        is_worth_it && self.rest.former.as_ref().is_some_and(is)
+    }
+
+    /// Whether the peer has left this address a moment ago and may not know yet that we know.
+    fn is_left(&self, from: SocketAddr, now: Instant) -> bool {
+        self.signalled != Some(from)
+            && self.rest.left.is_some_and(|left| {
+                let locked = left.locked.map(|locked| locked.address);
+                (left.signalled == Some(from) || locked == Some(from)) && left.is_on(now)
+            })
     }
 
     /// Whether an RTCP packet may be the peer's: it comes from the host that media comes from.
@@ -221,28 +335,22 @@ impl PlainSource {
         self.own == Some(from.ip())
             && self.signalled.is_some_and(|signalled| signalled.port() == from.port())
     }
+}
 
-    /// Counts packets in a row of one stream from one address.
-    fn prove(
-        &mut self,
-        from: SocketAddr,
-        ssrc: Ssrc,
-        number: SequenceNumber,
-        now: Instant,
-    ) -> Candidate {
-        let (count, since) = match self.candidate {
-            Some(candidate)
-                if candidate.address == from
-                    && candidate.ssrc == ssrc
-                    && candidate.next == number =>
-            {
-                (candidate.count.saturating_add(1), candidate.since)
-            }
-            // Another address does not take over a candidate: the first to go on in a row wins.
-            _ => (1, now),
-        };
-        let next = number.plus(1);
-        *self.candidate.insert(Candidate { address: from, ssrc, next, count, since })
+impl Rest {
+    /// Whether a stream is one of an earlier call's, which goes on then.
+    fn is_of_earlier(&mut self, from: SocketAddr, ssrc: Ssrc) -> bool {
+        let place = self.speakers.iter().position(|speaker| *speaker == Some((from, ssrc)));
+        if let Some(place) = place {
+            self.go_on[place] = true;
+        }
+        place.is_some()
+    }
+}
+
+impl Left {
+    fn is_on(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < LEFT_FOR
     }
 }
 
@@ -260,227 +368,8 @@ const MOVED_FAR_AFTER: Duration = Duration::from_millis(100);
 const MOVED_PACKETS: u8 = 3;
 /// How many packets may be missing where a stream goes on: one second of the shortest.
 const GOES_ON_MAX: i16 = 100;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SIGNALLED: &str = "192.0.2.1:4000";
-    const SIGNALLING: &str = "198.51.100.1";
-
-    struct Fixture {
-        source: PlainSource,
-        now: Instant,
-        number: u16,
-    }
-
-    impl Fixture {
-        fn new() -> Self {
-            let mut source = PlainSource::default();
-            source.signal(Some(SIGNALLED.parse().unwrap()), Some(SIGNALLING.parse().unwrap()));
-            Self { source, now: Instant::now(), number: 0 }
-        }
-
-        fn packet(&mut self, from: &str) -> Verdict {
-            self.number += 1;
-            self.now += Duration::from_millis(20);
-            let from: SocketAddr = from.parse().unwrap();
-            // Every address has a stream of its own.
-            let ssrc = Ssrc(u32::from(from.port()));
-            self.source.judge(from, ssrc, SequenceNumber(self.number), self.now)
-        }
-
-        /// The next packet of one stream.
-        fn goes_on(&mut self, from: &str, after_ms: u64) -> Verdict {
-            self.number += 1;
-            self.now += Duration::from_millis(after_ms);
-            let number = SequenceNumber(self.number);
-            self.source.judge(from.parse().unwrap(), Ssrc(1), number, self.now)
-        }
-
-        fn destination(&self) -> String {
-            self.source.destination().unwrap().to_string()
-        }
-    }
-
-    #[test]
-    fn the_signalled_address_is_taken_at_once_and_kept() {
-        let mut fixture = Fixture::new();
-        assert_eq!(fixture.packet(SIGNALLED), Verdict::Accept);
-        for _ in 0..50 {
-            assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Refuse);
-            assert_eq!(fixture.packet("192.0.2.1:4002"), Verdict::Refuse);
-        }
-        fixture.now += Duration::from_secs(60);
-        assert_eq!(fixture.packet("192.0.2.1:4002"), Verdict::Refuse);
-        assert_eq!(fixture.destination(), SIGNALLED);
-    }
-
-    #[test]
-    fn a_caller_that_signals_its_own_address_and_is_silent_is_not_taken_over() {
-        let mut fixture = Fixture::new();
-        let signalled: SocketAddr = SIGNALLED.parse().unwrap();
-        fixture.source.signal(Some(signalled), Some(signalled.ip()));
-        for _ in 0..50 {
-            assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Refuse);
-        }
-        assert_eq!(fixture.destination(), SIGNALLED);
-    }
-
-    #[test]
-    fn another_port_of_a_host_that_signals_its_own_address_has_to_go_on_for_a_while() {
-        let signalled: SocketAddr = SIGNALLED.parse().unwrap();
-        let other = "192.0.2.1:9";
-        let start = || {
-            let mut fixture = Fixture::new();
-            fixture.source.signal(Some(signalled), Some(signalled.ip()));
-            fixture
-        };
-        let mut fixture = start();
-        for _ in 0..50 {
-            assert_eq!(fixture.goes_on(other, 1), Verdict::Probation);
-        }
-        assert_eq!(fixture.goes_on(SIGNALLED, 1), Verdict::Accept, "it speaks at last");
-        for _ in 0..50 {
-            assert_eq!(fixture.packet(other), Verdict::Refuse);
-        }
-        let mut fixture = start();
-        for _ in 0..5 {
-            assert_eq!(fixture.goes_on(other, 20), Verdict::Probation);
-        }
-        assert_eq!(fixture.goes_on(other, 20), Verdict::Move);
-        assert_eq!(fixture.goes_on(SIGNALLED, 20), Verdict::Move, "it still comes first");
-        assert_eq!(fixture.destination(), SIGNALLED);
-    }
-
-    #[test]
-    fn a_phone_on_our_machine_is_heard_from_our_own_address_with_its_own_port_only() {
-        let mut fixture = Fixture::new();
-        let signalled: SocketAddr = SIGNALLED.parse().unwrap();
-        fixture.source.signal(Some(signalled), Some(signalled.ip()));
-        let (peer, stranger) = (format!("127.0.0.1:{}", signalled.port()), "127.0.0.1:9");
-        assert_eq!(fixture.packet(&peer), Verdict::Refuse);
-        fixture.source.reach(Some("127.0.0.1".parse().unwrap()));
-        assert_eq!(fixture.packet(stranger), Verdict::Refuse);
-        assert_eq!(fixture.packet(&peer), Verdict::Move);
-        assert_eq!(fixture.destination(), peer);
-        assert_eq!(fixture.packet(stranger), Verdict::Refuse);
-        // The signalled address still comes first.
-        assert_eq!(fixture.packet(SIGNALLED), Verdict::Move);
-        assert_eq!(fixture.destination(), SIGNALLED);
-    }
-
-    #[test]
-    fn a_port_that_a_nat_chose_is_learned_from_the_first_packet() {
-        let mut fixture = Fixture::new();
-        assert_eq!(fixture.packet("198.51.100.1:555"), Verdict::Move);
-        assert_eq!(fixture.packet("198.51.100.1:556"), Verdict::Refuse);
-        assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Refuse);
-        assert_eq!(fixture.destination(), "198.51.100.1:555");
-        // The signalled address still comes first.
-        assert_eq!(fixture.packet(SIGNALLED), Verdict::Move);
-        assert_eq!(fixture.destination(), SIGNALLED);
-    }
-
-    #[test]
-    fn a_nat_that_changes_its_port_is_followed_after_silence() {
-        let mut fixture = Fixture::new();
-        fixture.packet("198.51.100.1:555");
-        fixture.now += SILENT_AFTER;
-        for _ in 1..PROBATION_PACKETS {
-            assert_eq!(fixture.packet("198.51.100.1:777"), Verdict::Probation);
-        }
-        assert_eq!(fixture.packet("198.51.100.1:777"), Verdict::Move);
-    }
-
-    #[test]
-    fn a_stranger_is_learned_only_after_packets_in_a_row_and_loses_to_everyone() {
-        let mut fixture = Fixture::new();
-        for _ in 1..PROBATION_PACKETS {
-            assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Probation);
-        }
-        assert_eq!(fixture.destination(), SIGNALLED);
-        assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Move);
-        fixture.now += Duration::from_secs(60);
-        for _ in 0..20 {
-            assert_eq!(fixture.packet("203.0.113.10:2"), Verdict::Refuse);
-        }
-        assert_eq!(fixture.packet("198.51.100.1:9"), Verdict::Move);
-        assert_eq!(fixture.packet("203.0.113.9:1"), Verdict::Refuse);
-        assert_eq!(fixture.packet(SIGNALLED), Verdict::Move);
-    }
-
-    #[test]
-    fn cve_2025_53399_a_spray_between_does_not_learn() {
-        let mut fixture = Fixture::new();
-        for n in 0..200 {
-            let from = format!("203.0.113.{}:{}", n % 7, 1000 + n);
-            assert_eq!(fixture.packet(&from), Verdict::Probation);
-        }
-        assert_eq!(fixture.packet(SIGNALLED), Verdict::Accept);
-    }
-
-    #[test]
-    fn a_peer_that_moves_is_followed_within_200_ms() {
-        let learned = "203.0.113.8:7";
-        for (first, moved, packets) in
-            [(SIGNALLED, "192.0.2.1:9999", 3), (learned, "203.0.113.9:1", 5)]
-        {
-            let mut fixture = Fixture::new();
-            for _ in 0..10 {
-                fixture.goes_on(first, 20);
-            }
-            for _ in 1..packets {
-                assert_eq!(fixture.goes_on(moved, 20), Verdict::Probation);
-            }
-            assert_eq!(fixture.goes_on(moved, 20), Verdict::Move, "{moved}");
-            assert_eq!(fixture.goes_on(moved, 20), Verdict::Accept);
-            assert_eq!(fixture.destination(), moved);
-        }
-    }
-
-    #[test]
-    fn a_stranger_who_goes_on_with_the_stream_of_a_signalled_peer_gets_nothing() {
-        for known in [SIGNALLED, "192.0.2.1:4002", "198.51.100.1:9"] {
-            let mut fixture = Fixture::new();
-            fixture.goes_on(known, 20);
-            for _ in 0..100 {
-                assert_eq!(fixture.goes_on("203.0.113.9:1", 20), Verdict::Refuse, "{known}");
-            }
-            assert_eq!(fixture.destination(), known);
-        }
-    }
-
-    #[test]
-    fn a_stream_that_is_copied_while_the_peer_speaks_moves_nothing() {
-        let mut fixture = Fixture::new();
-        for n in 0..500 {
-            assert_ne!(fixture.goes_on(SIGNALLED, 10), Verdict::Refuse);
-            let copied = if n % 2 == 0 { "192.0.2.1:9999" } else { "203.0.113.9:1" };
-            assert_ne!(fixture.goes_on(copied, 10), Verdict::Move);
-        }
-        assert_eq!(fixture.destination(), SIGNALLED);
-    }
-
-    #[test]
-    fn a_stranger_with_a_stream_of_its_own_moves_nothing_however_long_the_peer_is_silent() {
-        let mut fixture = Fixture::new();
-        for _ in 0..10 {
-            fixture.goes_on(SIGNALLED, 20);
-        }
-        for _ in 0..500 {
-            assert_eq!(fixture.packet("203.0.113.9:7"), Verdict::Refuse);
-        }
-        assert_eq!(fixture.destination(), SIGNALLED);
-    }
-
-    #[test]
-    fn an_update_of_the_signalled_address_starts_over() {
-        let mut fixture = Fixture::new();
-        fixture.packet(SIGNALLED);
-        let moved: SocketAddr = "192.0.2.7:4000".parse().unwrap();
-        fixture.source.signal(Some(moved), None);
-        assert_eq!(fixture.source.destination(), Some(moved));
-        assert_eq!(fixture.packet("192.0.2.7:4000"), Verdict::Accept);
-    }
-}
+/// Who sent fewer packets may have been forged.
+const WORDS: u8 = 5;
+/// How long a peer goes on from where it was before, with our answer on its way to it: twice, since
+/// the first may be lost, and a long way.
+const LEFT_FOR: Duration = Duration::from_secs(2);

@@ -130,7 +130,8 @@ impl World {
         let (serial, shard) = (self.serial, self.number);
         let ssrc = 0x5151_0000 + serial as u32;
         let local = parameters.signalling_local;
-        let open = OpenLeg { serial, parameters, ssrc, cname: "cname".into(), local, ice };
+        let cname = "cname".into();
+        let open = OpenLeg { serial, parameters, ssrc, cname, local, earlier: None, ice };
         let key = self.shard.open(open, self.now);
         self.settle();
         (key, LegId { shard, serial })

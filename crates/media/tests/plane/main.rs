@@ -123,17 +123,17 @@ fn rfc8839_4_4_only_an_offer_restarts_ice() {
     let ours = |leg: &LegHandle| leg.local.ice.clone().unwrap().ufrag;
     let offered = ours(&leg);
     for fork in ["forkA", "forkB"] {
-        leg.update(sdp::negotiate_answer(&browser(fork), &capabilities).unwrap()).unwrap();
+        leg.update(sdp::negotiate_answer(&browser(fork), &capabilities).unwrap(), None).unwrap();
         assert_eq!(ours(&leg), offered, "all forks answer the same offer");
     }
-    leg.update(sdp::negotiate(&browser("forkB"), &capabilities).unwrap()).unwrap();
+    leg.update(sdp::negotiate(&browser("forkB"), &capabilities).unwrap(), None).unwrap();
     assert_eq!(ours(&leg), offered, "the same again");
-    leg.update(sdp::negotiate(&browser("restarted"), &capabilities).unwrap()).unwrap();
+    leg.update(sdp::negotiate(&browser("restarted"), &capabilities).unwrap(), None).unwrap();
     let restarted = ours(&leg);
     assert_ne!(restarted, offered);
-    leg.update(sdp::negotiate(&browser("forkB"), &capabilities).unwrap()).unwrap();
+    leg.update(sdp::negotiate(&browser("forkB"), &capabilities).unwrap(), None).unwrap();
     assert_eq!(ours(&leg), offered, "the restart is taken back");
-    leg.update(sdp::negotiate(&browser("again"), &capabilities).unwrap()).unwrap();
+    leg.update(sdp::negotiate(&browser("again"), &capabilities).unwrap(), None).unwrap();
     assert!(![offered, restarted].contains(&ours(&leg)));
 }
 
@@ -361,7 +361,7 @@ fn rfc4568_5_1_3_every_fork_may_choose_among_the_keys_that_were_offered() {
     ];
     for fork in [counter_mode, gcm, counter_mode] {
         let (answer, capabilities) = with_key(fork);
-        leg.update(sdp::negotiate_answer(&answer, &capabilities).unwrap()).unwrap();
+        leg.update(sdp::negotiate_answer(&answer, &capabilities).unwrap(), None).unwrap();
         assert_eq!(leg.local.sdes, offered);
     }
     plane.shutdown();
@@ -381,9 +381,9 @@ fn rfc4568_7_1_4_a_key_of_ours_that_was_left_is_never_used_again() {
     let keys = |leg: &LegHandle| leg.local.sdes.clone();
     let first = keys(&leg);
     assert_eq!(first.len(), sdp::SDES_PROFILES.len());
-    leg.update(counter_mode.clone()).unwrap();
+    leg.update(counter_mode.clone(), None).unwrap();
     assert_eq!(keys(&leg), first, "the key in use stays");
-    leg.update(gcm).unwrap();
+    leg.update(gcm, None).unwrap();
     let profile = counter_mode.crypto.as_ref().unwrap().key.profile();
     for (before, after) in first.iter().zip(keys(&leg)) {
         assert_eq!(*before == after, before.profile() != profile, "{profile:?}");
@@ -407,7 +407,7 @@ fn rfc4568_7_1_4_a_peer_that_moves_with_a_new_key_is_told_a_new_one_of_ours() {
     let mut leg = plane.open(LegParameters::answering(negotiated(one, 4000))).unwrap();
     let first = leg.local.sdes.clone();
     let mut told = |key, port| {
-        leg.update(negotiated(key, port)).unwrap();
+        leg.update(negotiated(key, port), None).unwrap();
         leg.local.sdes.clone()
     };
     assert_eq!(told(one, 4002), first, "the same key elsewhere");

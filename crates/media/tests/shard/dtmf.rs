@@ -33,7 +33,7 @@ fn a_digit_for_who_is_on_hold_does_not_come_when_the_hold_ends() {
     let update = |at: &str, direction| {
         let mut negotiated = speaking(Codec::Pcmu, at);
         negotiated.direction = direction;
-        Command::Update(Box::new(Update { negotiated, ice: None }))
+        Command::Update(Box::new(Update { negotiated, ice: None, signalling_remote: None }))
     };
     press(&mut world, key, "1", 100);
     world.command(key, update("0.0.0.0:4000", Direction::RecvOnly));
@@ -180,7 +180,7 @@ fn a_leg_on_hold_drops_its_digits_and_too_many_are_counted() {
     assert_eq!(world.shard.counters().dtmf_dropped, 69);
     let mut hold = speaking(Codec::Pcmu, PEER);
     hold.direction = media::sdp::Direction::RecvOnly;
-    let update = media::shard::Update { negotiated: hold, ice: None };
+    let update = media::shard::Update { negotiated: hold, ice: None, signalling_remote: None };
     world.command(key, Command::Update(Box::new(update)));
     world.take_sent();
     world.advance_ms(1000);

@@ -55,7 +55,7 @@ impl Talk {
         let mut negotiated = plain(at);
         negotiated.direction = direction;
         negotiated.local_others = vec![(Codec::Pcma, 8), (Codec::G722, 9)];
-        let update = Update { negotiated, ice: None };
+        let update = Update { negotiated, ice: None, signalling_remote: None };
         self.world.command(leg.0, Command::Update(Box::new(update)));
     }
 }

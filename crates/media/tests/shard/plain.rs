@@ -71,7 +71,7 @@ fn a_peer_whose_address_becomes_known_while_it_is_waited_for_hears_at_once() {
         world.play(key, &track(100), Repeat::Forever, 7);
         world.advance_ms(100);
         assert!(world.take_rtp(Path::Rtp(key)).is_empty());
-        let update = Update { negotiated: plain(PEER), ice: None };
+        let update = Update { negotiated: plain(PEER), ice: None, signalling_remote: None };
         world.command(key, Command::Update(Box::new(update)));
         if speaks {
             world.packet(Path::Rtp(key), address(PEER), &rtp(PCMU, 1, 1, 1, &[1; 160]));
@@ -314,7 +314,10 @@ fn silence_before_a_hold_is_over_with_it() {
     for direction in [Direction::SendOnly, Direction::SendRecv] {
         let mut negotiated = plain(PEER);
         negotiated.direction = direction;
-        world.command(key, Command::Update(Box::new(Update { negotiated, ice: None })));
+        world.command(
+            key,
+            Command::Update(Box::new(Update { negotiated, ice: None, signalling_remote: None })),
+        );
         let is_over = world.events_of(key).contains(&LegEvent::Heard);
         assert_eq!(is_over, direction == Direction::SendRecv);
     }
@@ -326,13 +329,16 @@ fn a_held_peer_may_be_silent() {
     let (key, _) = world.open_plain(PEER, "192.0.2.1");
     let mut hold = plain(PEER);
     hold.direction = Direction::SendOnly;
-    world.command(key, Command::Update(Box::new(Update { negotiated: hold, ice: None })));
+    world.command(
+        key,
+        Command::Update(Box::new(Update { negotiated: hold, ice: None, signalling_remote: None })),
+    );
     world.advance(Duration::from_secs(600));
     let quiet = |world: &World| {
         world.events_of(key).iter().any(|event| matches!(event, LegEvent::Quiet { .. }))
     };
     assert!(!quiet(&world));
-    let resume = Update { negotiated: plain(PEER), ice: None };
+    let resume = Update { negotiated: plain(PEER), ice: None, signalling_remote: None };
     world.command(key, Command::Update(Box::new(resume)));
     world.advance(Duration::from_secs(59));
     assert!(!quiet(&world));
@@ -454,7 +460,7 @@ fn reports_follow_an_update_to_another_host() {
         sent.into_iter().rfind(|sent| sent.path == Path::Rtcp(key)).unwrap().to
     };
     assert_eq!(last(&mut world), address("192.0.2.1:4777"), "where its own come from");
-    let update = Update { negotiated: plain("192.0.2.9:6000"), ice: None };
+    let update = Update { negotiated: plain("192.0.2.9:6000"), ice: None, signalling_remote: None };
     world.command(key, Command::Update(Box::new(update)));
     world.packet(Path::Rtp(key), address("192.0.2.9:6000"), &rtp(PCMU, 9, 2, 320, &[1; 160]));
     assert_eq!(last(&mut world), address("192.0.2.9:6001"));
@@ -499,7 +505,7 @@ fn an_update_moves_the_stream_and_hold_stops_it() {
     world.play(key, &track(100), Repeat::Forever, 1);
     world.advance_ms(100);
     let before = world.take_rtp(Path::Rtp(key));
-    let update = Update { negotiated: plain("192.0.2.9:6000"), ice: None };
+    let update = Update { negotiated: plain("192.0.2.9:6000"), ice: None, signalling_remote: None };
     world.command(key, Command::Update(Box::new(update)));
     world.advance_ms(100);
     let moved = world.take_rtp(Path::Rtp(key));
@@ -507,9 +513,30 @@ fn an_update_moves_the_stream_and_hold_stops_it() {
     assert_eq!(moved[0].ssrc, before[0].ssrc);
     let mut hold = plain("192.0.2.9:6000");
     hold.direction = Direction::Inactive;
-    world.command(key, Command::Update(Box::new(Update { negotiated: hold, ice: None })));
+    world.command(
+        key,
+        Command::Update(Box::new(Update { negotiated: hold, ice: None, signalling_remote: None })),
+    );
     world.advance_ms(100);
     assert!(world.take_rtp(Path::Rtp(key)).is_empty());
+}
+
+#[test]
+fn an_update_that_comes_from_another_host_lets_media_come_from_there() {
+    let mut world = World::new();
+    let (key, _) = world.open_plain("10.0.0.5:4000", "192.0.2.1");
+    let voice = |number: u16| rtp(PCMU, number, 160 * u32::from(number), 1, &[1; 160]);
+    world.play(key, &track(100), Repeat::Forever, 1);
+    world.packet(Path::Rtp(key), address("192.0.2.1:700"), &voice(1));
+    // Its line dialled in again: another address outside, the same one inside.
+    let (negotiated, host) = (plain("10.0.0.5:4000"), "192.0.2.8".parse().unwrap());
+    let update = Update { negotiated, ice: None, signalling_remote: Some(host) };
+    world.command(key, Command::Update(Box::new(update)));
+    world.packet(Path::Rtp(key), address("192.0.2.8:700"), &voice(90));
+    world.take_rtp(Path::Rtp(key));
+    world.advance_ms(100);
+    let sent = world.take_rtp(Path::Rtp(key));
+    assert!(!sent.is_empty() && sent.iter().all(|packet| packet.to == address("192.0.2.8:700")));
 }
 
 #[test]

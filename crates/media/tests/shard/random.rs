@@ -131,7 +131,7 @@ proptest! {
             match step {
                 Step::Update { place, codec, direction } => {
                     let negotiated = negotiated(place, codec, direction);
-                    let update = Update { negotiated, ice: None };
+                    let update = Update { negotiated, ice: None, signalling_remote: None };
                     world.command(key, Command::Update(Box::new(update)));
                 }
                 Step::Play { forever } => {
@@ -210,7 +210,7 @@ proptest! {
             match step {
                 Talk::Agree { codec, direction } => {
                     let negotiated = negotiated(index, codec, direction);
-                    let update = Update { negotiated, ice: None };
+                    let update = Update { negotiated, ice: None, signalling_remote: None };
                     world.command(key, Command::Update(Box::new(update)));
                 }
                 Talk::Play => world.play(key, &track(20), Repeat::Forever, 1),

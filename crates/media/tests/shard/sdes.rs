@@ -157,7 +157,10 @@ fn wrapped(world: &mut World, profile: SrtpProfile) -> (LegKey, InboundSrtp) {
 }
 
 fn agree(world: &mut World, leg: LegKey, negotiated: Negotiated) {
-    world.command(leg, Command::Update(Box::new(Update { negotiated, ice: None })));
+    world.command(
+        leg,
+        Command::Update(Box::new(Update { negotiated, ice: None, signalling_remote: None })),
+    );
 }
 
 #[test]

@@ -179,7 +179,10 @@ fn rfc3264_6_1_who_answers_may_send_whatever_was_offered_at_any_time() {
         );
         let answer = media::sdp::parse(answer.as_bytes()).unwrap();
         let negotiated = media::sdp::negotiate_answer(&answer, &Default::default()).unwrap();
-        world.command(a, Command::Update(Box::new(Update { negotiated, ice: None })));
+        world.command(
+            a,
+            Command::Update(Box::new(Update { negotiated, ice: None, signalling_remote: None })),
+        );
         let callee = open(&mut world, speaking(Codec::Pcmu, B), B);
         let b = callee.0;
         join(&mut world, caller, callee);
@@ -468,7 +471,8 @@ fn a_codec_that_changes_while_bridged_rearranges_the_bridge() {
         (Codec::Opus, Codec::Pcma),
     ] {
         for (key, codec, at) in [(a, from, A), (b, to, B)] {
-            let update = Update { negotiated: speaking(codec, at), ice: None };
+            let update =
+                Update { negotiated: speaking(codec, at), ice: None, signalling_remote: None };
             world.command(key, Command::Update(Box::new(update)));
         }
         let mut alice = Talker::new(a, from, A, 440.0);

@@ -180,7 +180,7 @@ fn an_ice_restart_keeps_the_keys_and_the_stream() {
     browser.local = IceCredentials { ufrag: "restarted".into(), pwd: "another password".into() };
     browser.ours.ufrag = "them2".into();
     let negotiated = browser.description(browser.certificate.fingerprint());
-    let update = Update { negotiated, ice: Some(browser.local.clone()) };
+    let update = Update { negotiated, ice: Some(browser.local.clone()), signalling_remote: None };
     world.command(key, Command::Update(Box::new(update)));
     world.advance_ms(200);
     browser.read(&mut world);
@@ -212,7 +212,7 @@ fn an_ice_restart_that_is_taken_back_leaves_the_checks_as_they_were() {
     for (ice, theirs) in [(restarted, browser.ours.clone()), (local, ours)] {
         browser.ours = theirs;
         let negotiated = browser.description(browser.certificate.fingerprint());
-        let update = Update { negotiated, ice: Some(ice) };
+        let update = Update { negotiated, ice: Some(ice), signalling_remote: None };
         world.command(key, Command::Update(Box::new(update)));
     }
     let answers = browser.stun_answers;
@@ -240,7 +240,7 @@ fn replaced(role: media::sdp::DtlsRole, wait_ms: u64) -> bool {
     if let RemoteMedia::WebRtc(remote) = &mut negotiated.remote {
         remote.role = role;
     }
-    let update = Update { negotiated, ice: Some(next.local.clone()) };
+    let update = Update { negotiated, ice: Some(next.local.clone()), signalling_remote: None };
     world.command(key, Command::Update(Box::new(update)));
     // What was on its way.
     browser.say(&mut world, &[1; 160]);
@@ -277,7 +277,10 @@ fn an_offer_of_ours_connects_once_the_answer_is_there() {
     browser.check(&mut world, true);
     assert_eq!(browser.stun_answers, 1, "checks may come before the answer");
     let negotiated = browser.description(browser.certificate.fingerprint());
-    world.command(key, Command::Update(Box::new(Update { negotiated, ice: None })));
+    world.command(
+        key,
+        Command::Update(Box::new(Update { negotiated, ice: None, signalling_remote: None })),
+    );
     browser.connect(&mut world);
     assert!(world.events_of(key).iter().any(|e| matches!(e, LegEvent::Connected { .. })));
 }

@@ -41,11 +41,15 @@ pub trait MediaLeg: Send {
     /// The shard is overloaded or gone.
     fn command(&self, command: Command) -> Result<(), CommandError>;
 
-    /// Tells the leg what a later offer and answer changed.
+    /// Tells the leg what a later offer and answer changed, and from where the peer signals now.
     ///
     /// # Errors
     /// The shard is overloaded or gone.
-    fn update(&mut self, negotiated: Negotiated) -> Result<(), CommandError>;
+    fn update(
+        &mut self,
+        negotiated: Negotiated,
+        signalling_remote: Option<IpAddr>,
+    ) -> Result<(), CommandError>;
 }
 
 impl MediaLegs for MediaPlane {
@@ -80,7 +84,11 @@ impl MediaLeg for LegHandle {
         LegHandle::command(self, command)
     }
 
-    fn update(&mut self, negotiated: Negotiated) -> Result<(), CommandError> {
-        LegHandle::update(self, negotiated)
+    fn update(
+        &mut self,
+        negotiated: Negotiated,
+        signalling_remote: Option<IpAddr>,
+    ) -> Result<(), CommandError> {
+        LegHandle::update(self, negotiated, signalling_remote)
     }
 }

@@ -49,7 +49,9 @@ impl Leg {
             Event::Confirmed { answer } => self.on_confirmed(answer.as_ref()),
             Event::Progress { answer, .. } => self.on_progress(answer.as_ref()),
             Event::Accepted { answer } => self.on_accepted(answer.as_ref()),
-            Event::Offer { number, offer, .. } => self.on_offer(number, offer).await,
+            Event::Offer { number, offer, source, .. } => {
+                self.on_offer(number, offer, source).await
+            }
             Event::Answer { answer: Some(answer) } => self.on_answer(&answer),
             Event::OfferCancelled => self.on_offer_cancelled(),
             Event::Info { body: Some(body) } => Ok(self.on_info(&body)),

@@ -1,6 +1,6 @@
 //! The session of a leg: offers and answers, and the media leg they describe.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use dialog::{Body, OfferNumber};
 use dialplan::Cause;
@@ -220,6 +220,7 @@ impl Leg {
         &mut self,
         number: OfferNumber,
         offer: Option<Body>,
+        source: IpAddr,
     ) -> Result<Notice, LegEnd> {
         self.before_offer = None;
         let Some(offer) = offer else {
@@ -230,6 +231,7 @@ impl Leg {
         match offer::read(&offer).and_then(agree).and_then(|agreed| self.within_reach(agreed)) {
             Ok(negotiated) => {
                 let before = self.negotiated.clone();
+                self.peer.remote = Some(source);
                 self.update_media(negotiated)?;
                 self.before_offer = before.map(Box::new);
                 self.session_version += 1;
@@ -279,7 +281,7 @@ impl Leg {
     pub(super) fn update_media(&mut self, negotiated: Negotiated) -> Result<(), LegEnd> {
         let negotiated = negotiated.continuing(self.negotiated.as_ref());
         if let Some(media) = &mut self.media
-            && let Err(error) = media.update(negotiated.clone())
+            && let Err(error) = media.update(negotiated.clone(), self.peer.remote)
         {
             return Err(self.media_is_gone(&error));
         }
