@@ -162,7 +162,8 @@ impl MediaLegs for Port {
         let (port, ssrc, cname) = (30_000 + 2 * number, u32::from(number) + 1, "server".to_owned());
         let serial = u64::from(number);
         let local = parameters.signalling_local;
-        let open = OpenLeg { serial, parameters, ssrc, cname: cname.clone(), local, ice: None };
+        let (name, earlier) = (cname.clone(), None);
+        let open = OpenLeg { serial, parameters, ssrc, cname: name, local, earlier, ice: None };
         let key = inner.shard.open(open, now());
         let (sender, events) = mpsc::channel(64);
         inner.events.insert(key, sender);
@@ -209,8 +210,12 @@ impl MediaLeg for Leg {
         Ok(())
     }
 
-    fn update(&mut self, negotiated: Negotiated) -> Result<(), CommandError> {
-        self.command(Command::Update(Box::new(Update { negotiated, ice: None })))
+    fn update(
+        &mut self,
+        negotiated: Negotiated,
+        signalling_remote: Option<IpAddr>,
+    ) -> Result<(), CommandError> {
+        self.command(Command::Update(Box::new(Update { negotiated, ice: None, signalling_remote })))
     }
 }
 

@@ -224,7 +224,7 @@ impl MediaLeg for Leg {
         Ok(())
     }
 
-    fn update(&mut self, negotiated: Negotiated) -> Result<(), CommandError> {
+    fn update(&mut self, negotiated: Negotiated, _: Option<IpAddr>) -> Result<(), CommandError> {
         self.media.note(self.serial, &negotiated);
         Ok(())
     }

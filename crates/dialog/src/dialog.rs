@@ -270,12 +270,17 @@ impl Dialog {
     }
 
     /// Where the peer can be connected to once the stream is closed on which it was heard (RFC 3261
-    /// §18.1.1): as for [`next_hop`](Self::next_hop) on UDP. Nobody can connect to a browser.
+    /// §18.1.1): as for [`next_hop`](Self::next_hop) on UDP. A name may be looked up for a URI of our
+    /// own choice alone. Nobody can connect to a browser.
     pub fn way_back(&self, heard: &Flow) -> Option<NextHop> {
         let is_stream = matches!(heard.kind, TransportKind::Tcp | TransportKind::Tls);
         let hop = routing::next_hop(&self.next_uri().filter(|_| is_stream)?).ok()?;
-        let Host::Ip(ip) = hop.host else { return None };
-        let is_reachable = ip.to_canonical() == heard.remote.ip().to_canonical();
+        let from = heard.remote.ip().to_canonical();
+        let is_reachable = match &hop.host {
+            Host::Ip(ip) if ip.to_canonical() == from => true,
+            Host::Ip(ip) => self.is_routed && is_meant_for_us(ip.to_canonical(), from),
+            Host::Name(_) => self.is_routed,
+        };
         is_reachable.then_some(NextHop { transport: heard.kind, ..hop })
     }
 

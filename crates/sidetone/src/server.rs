@@ -345,6 +345,8 @@ fn net_config(
     let limits = &config.limits;
     let connections_max = limits::connections_max(limits.connections_max, open_files, calls_max);
     let ping_interval = Duration::from_secs(config.web.ping_interval_s);
+    let between_registers = Duration::from_secs(config.registrar.expires_max_s.into());
+    let usual = NetConfig::default();
     NetConfig {
         limits: Limits {
             head_bytes_max: limits.head_bytes_max,
@@ -353,11 +355,13 @@ fn net_config(
         },
         connections_max,
         connections_per_address_max: limits.connections_per_address_max,
+        // A phone on TCP may be silent from one REGISTER to the next.
+        idle_timeout: usual.idle_timeout.max(between_registers + REGISTER_LATE_MAX),
         ping_interval,
         pong_timeout: ping_interval / 2,
         origins: config.web.origins.clone(),
         tls_client: Some(tls_client),
-        ..NetConfig::default()
+        ..usual
     }
 }
 
@@ -488,5 +492,7 @@ fn control_token(config: &Config) -> Option<ControlToken> {
 const INBOUND_MAX: usize = 1_024;
 /// What is assumed when the system does not tell.
 const ASSUMED_OPEN_FILES: u64 = 1_024;
+/// A phone that is later than this with its REGISTER may as well connect again.
+const REGISTER_LATE_MAX: Duration = Duration::from_mins(10);
 /// How long live calls may take to end when the server stops.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);

@@ -288,7 +288,9 @@ impl<W: Wire> Signaling<W> {
                 }
             }
             NetEvent::Message { flow, message } => self.on_message(message, flow, now),
-            NetEvent::Unparsable { flow, error } => self.on_unparsable(&flow, &error),
+            NetEvent::Unparsable { flow, error, is_last } => {
+                self.on_unparsable(&flow, &error, is_last);
+            }
             NetEvent::Undelivered { socket, remote, quote } => {
                 debug!(%remote, "datagram not delivered");
                 self.transactions.handle_undelivered(socket, remote, &quote, now);

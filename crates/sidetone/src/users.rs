@@ -2,7 +2,7 @@
 //!
 //! All users are held as one value, so that a reload swaps them whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ pub use crate::config::{DtmfMode, MediaProfile};
 #[derive(Debug, Default)]
 pub struct Users {
     table: HashMap<Box<str>, Arc<User>>,
+    /// Numbers that users show instead of their names.
+    shown: HashSet<Box<str>>,
 }
 
 /// One user.
@@ -74,13 +76,21 @@ impl Users {
                 .map_err(|problem| UserError { user: name.clone(), problem })?;
             table.insert(name.as_str().into(), Arc::new(user));
         }
-        Ok(Users { table })
+        let shown = table.values().filter_map(|user| user.caller_id_number.as_deref());
+        let shown = shown.map(Box::from).collect();
+        Ok(Users { table, shown })
     }
 
     /// A user by name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&User> {
         self.table.get(name).map(Arc::as_ref)
+    }
+
+    /// Whether a user has this name, or shows this number.
+    #[must_use]
+    pub fn has_number(&self, number: &str) -> bool {
+        self.table.contains_key(number) || self.shown.contains(number)
     }
 
     /// A user by name, to be kept.

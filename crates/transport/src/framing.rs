@@ -23,6 +23,9 @@ pub enum StreamEvent {
     Message(Message),
     /// A keep-alive that wants [`PONG`] back.
     Ping,
+    /// A whole message that cannot be read: answer the error if it is answerable. The next one is
+    /// no worse for it, which may be another caller's where a proxy shares one stream.
+    Unreadable(ParseError),
     /// The boundary of the next message cannot be found: answer the error if it is answerable,
     /// then close. Nothing comes after this.
     Broken(ParseError),
@@ -93,10 +96,7 @@ impl StreamDecoder {
         self.buffer.advance(length);
         Some(match Message::parse(bytes, Framing::Stream, &self.limits) {
             Ok(message) => StreamEvent::Message(message),
-            Err(error) => {
-                self.is_broken = true;
-                StreamEvent::Broken(error)
-            }
+            Err(error) => StreamEvent::Unreadable(error),
         })
     }
 
@@ -119,17 +119,23 @@ impl StreamDecoder {
         false
     }
 
-    /// The length of the message at the start of the buffer, once its head is complete.
+    /// The length of the message at the start of the buffer, once its head is complete: also of a
+    /// message that is too large to be read, or with a line that is none. Where readers might
+    /// disagree about its end, there is none.
     fn measure(&mut self) -> Option<Result<usize, Fault>> {
         let Some(head_end) = self.head_end() else {
-            let is_over = self.buffer.len() > self.limits.head_bytes_max;
-            return is_over.then_some(Err(Fault::HeadTooLarge));
+            let most = self.limits.head_bytes_max.max(HEAD_BYTES_SKIPPED);
+            return (self.buffer.len() > most).then_some(Err(Fault::HeadTooLarge));
         };
-        let index = match index::index(&self.buffer, &self.limits) {
-            Ok(index) => index,
+        let head = self.buffer.get(..head_end).unwrap_or_default();
+        let limits =
+            Limits { head_bytes_max: head_end, headers_max: usize::MAX, ..self.limits.clone() };
+        let lines = match index::index(head, &limits) {
+            Ok(index) => index.lines,
+            Err((Fault::HeaderLine, Some(index))) if !index::has_bare_cr(head) => index.lines,
             Err((fault, _)) => return Some(Err(fault)),
         };
-        Some(match index::content_length(&index.lines, &self.buffer) {
+        Some(match index::content_length(&lines, head) {
             Ok(None) => Err(Fault::ContentLengthMissing),
             Ok(Some(length)) if length > self.limits.body_bytes_max => Err(Fault::BodyTooLarge),
             Ok(Some(length)) => Ok(head_end + length),
@@ -171,6 +177,9 @@ impl StreamDecoder {
     }
 }
 
+/// A head that is larger than we read, but no larger than this, is skipped.
+const HEAD_BYTES_SKIPPED: usize = 65_536;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +199,7 @@ mod tests {
                         String::from_utf8_lossy(&message.body()).into_owned()
                     }
                     StreamEvent::Ping => "ping".to_owned(),
+                    StreamEvent::Unreadable(error) => format!("skipped {}", error.reason()),
                     StreamEvent::Broken(error) => error.reason().to_owned(),
                 });
             }
@@ -218,6 +228,25 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_cannot_be_read_costs_no_other_message() {
+        let many = "X-Many: 1\r\n".repeat(5);
+        let large = format!("X-Large: {}\r\n", "1".repeat(300));
+        for (line, label) in [
+            ("X(odd): 1\r\n", "header_line"),
+            ("no header\r\n", "header_line"),
+            (&many, "too_many_headers"),
+            (&large, "head_too_large"),
+        ] {
+            let odd = format!("OPTIONS sip:a SIP/2.0\r\nCSeq: 1 OPTIONS\r\n{line}l: 4\r\n\r\nbody");
+            let stream = [MESSAGE, odd.as_bytes(), MESSAGE].concat();
+            let skipped = format!("skipped {label}");
+            assert_eq!(feed(&[&stream]), ["body", &skipped, "body"]);
+            let bytes: Vec<&[u8]> = stream.chunks(1).collect();
+            assert_eq!(feed(&bytes), ["body", &skipped, "body"]);
+        }
+    }
+
+    #[test]
     fn a_boundary_that_cannot_be_found_ends_the_stream() {
         let rows: [(&[u8], &str); 6] = [
             (b"OPTIONS sip:a SIP/2.0\r\nCSeq: 1 OPTIONS\r\n\r\n", "content_length_missing"),
@@ -230,7 +259,7 @@ mod tests {
         for (bytes, label) in rows {
             assert_eq!(feed(&[bytes, MESSAGE]), [label], "{}", String::from_utf8_lossy(bytes));
         }
-        assert_eq!(feed(&[&[b'a'; 201], MESSAGE]), ["head_too_large"]);
+        assert_eq!(feed(&[&[b'a'; HEAD_BYTES_SKIPPED + 1], MESSAGE]), ["head_too_large"]);
         assert_eq!(
             feed(&[b"X sip:a SIP/2.0\r\na:b\r\na:b\r\na:b\r\na:b\r\na:b\r\n\r\n"]),
             ["too_many_headers"]

@@ -168,6 +168,11 @@ pub(crate) fn leading_line_ends(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len())
 }
 
+/// Whether a CR stands somewhere else than at the end of a line: some readers end a line at it.
+pub(crate) fn has_bare_cr(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\r', head).any(|at| head.get(at + 1) != Some(&b'\n'))
+}
+
 /// What Content-Length says: nothing, a number, or something that is not one number.
 ///
 /// # Errors

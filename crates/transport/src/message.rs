@@ -71,6 +71,14 @@ impl Message {
         }
         let index = match index::index(&bytes, limits) {
             Ok(index) => index,
+            // What a response carries beside what is needed is passed over (RFC 3261 §8.1.3): its
+            // loss would cost a call.
+            Err((Fault::HeaderLine, Some(index)))
+                if matches!(index.start, Start::Response { .. })
+                    && !index::has_bare_cr(bytes.get(..index.head_end).unwrap_or_default()) =>
+            {
+                index
+            }
             Err((fault, partial)) => {
                 let partial = partial.and_then(|index| Message::partial(&bytes, index));
                 return Err(ParseError::new(fault, partial));

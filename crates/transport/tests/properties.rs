@@ -238,7 +238,9 @@ proptest! {
                 match event {
                     StreamEvent::Message(message) => read.push(message.body().to_vec()),
                     StreamEvent::Ping => heard += 1,
-                    StreamEvent::Broken(error) => panic!("{error}"),
+                    StreamEvent::Unreadable(error) | StreamEvent::Broken(error) => {
+                        panic!("{error}")
+                    }
                 }
             }
             if rest.is_empty() {

@@ -206,8 +206,12 @@ impl Leg {
     /// the dialog, and later ones of other forks are ended.
     fn handle_success(&mut self, cseq: u32, response: &Message, flow: Flow, now: Instant) {
         let tag = response.to_tag().unwrap_or_default();
-        let known = self.acks.iter().find(|ack| ack.cseq == cseq && *ack.tag == *tag);
+        let known = self.acks.iter_mut().find(|ack| ack.cseq == cseq && *ack.tag == *tag);
         if let Some(ack) = known {
+            // Who repeats it on another connection has lost the one it came on (RFC 3261 §18.2.2).
+            if flow.kind == ack.flow.kind && flow.kind.is_reliable() {
+                ack.flow = flow;
+            }
             self.actions.push_back(ack.action());
         } else if self.is_calling(cseq) {
             self.take_success(&tag, response, flow, now);

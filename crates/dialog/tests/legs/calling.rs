@@ -2,7 +2,7 @@
 
 use dialog::state::State;
 use dialog::{Action, Body, Cause, Event, Failure, Party, Purpose, Redirection, Settings};
-use transport::{FlowId, Message, Name, TransportKind};
+use transport::{Flow, FlowId, Message, Name, TransportKind};
 
 use super::support::{Rig, ended, flow, message_of, outgoing, parse, what};
 
@@ -139,6 +139,46 @@ fn rfc3261_18_2_2_a_phone_that_rang_may_answer_by_another_connection_for_a_while
             rig.run(32.1);
             assert!(rig.leg.is_finished());
         }
+    }
+}
+
+#[test]
+fn rfc3261_18_2_2_a_2xx_that_comes_again_by_another_connection_is_acknowledged_there() {
+    for kind in [TransportKind::Ws, TransportKind::Tcp, TransportKind::Udp] {
+        let mut rig = Rig::calling(kind, settings());
+        let invite = rig.actions().remove(0);
+        answer(&mut rig, &invite, "b1", "");
+        let first = rig.actions();
+        let other = Flow { id: FlowId(77), ..flow(kind) };
+        let more = format!("{CONTACT}{SDP}");
+        rig.respond_on(other, &invite, 200, "b1", &more, "v=0 b1");
+        let went = |actions: &[Action]| match actions {
+            [Action::Acknowledge { bytes, flow }] => (bytes.clone(), *flow),
+            _ => panic!("no ACK: {actions:?}"),
+        };
+        let ((ack, at_first), (again, then)) = (went(&first), went(&rig.actions()));
+        assert_eq!(ack, again);
+        assert_eq!(then, if kind == TransportKind::Udp { at_first } else { other });
+    }
+}
+
+#[test]
+fn rfc3261_12_2_1_1_a_server_of_our_choice_is_connected_to_by_the_name_it_gives() {
+    for (to_user, contact, expected) in [
+        (None, "pbx.example", Some("pbx.example")),
+        (None, "198.51.100.7", Some("198.51.100.7")),
+        (None, "10.1.2.3", None),
+        (Some("bob"), "pbx.example", None),
+        (Some("bob"), "192.0.2.2", Some("192.0.2.2")),
+    ] {
+        let invite = dialog::Invite { to_user: to_user.map(str::to_owned), ..outgoing() };
+        let mut rig = Rig::calling_with(invite, TransportKind::Tcp, settings());
+        let invite = rig.actions().remove(0);
+        let contact = format!("Contact: <sip:bob@{contact};transport=tcp>\r\n{SDP}");
+        rig.respond_tagged(&invite, 200, "b1", &contact, "v=0");
+        rig.leg.handle_flow_closed(FlowId(TransportKind::Tcp as u64), rig.now);
+        let hop = rig.leg.way_back().map(|hop| hop.host.to_string());
+        assert_eq!(hop.as_deref(), expected, "{contact}");
     }
 }
 

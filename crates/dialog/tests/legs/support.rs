@@ -221,6 +221,19 @@ impl Rig {
         more: &str,
         body: &str,
     ) {
+        self.respond_on(flow(self.kind), action, status, tag, more, body);
+    }
+
+    /// The same on any flow.
+    pub fn respond_on(
+        &mut self,
+        from: Flow,
+        action: &Action,
+        status: u16,
+        tag: &str,
+        more: &str,
+        body: &str,
+    ) {
         let Action::Request { purpose, bytes, .. } = action else {
             panic!("no request: {action:?}")
         };
@@ -229,7 +242,7 @@ impl Rig {
         let tagged =
             Action::Request { purpose: *purpose, bytes: tagged.into(), flow: flow(self.kind) };
         let response = response_with(&tagged, status, more, body);
-        self.leg.handle_response(*purpose, &response, flow(self.kind), self.now);
+        self.leg.handle_response(*purpose, &response, from, self.now);
     }
 
     pub fn respond_with(&mut self, action: &Action, status: u16, more: &str, body: &str) {

@@ -525,7 +525,7 @@ fn an_update_moves_the_stream_and_hold_stops_it() {
 fn an_update_that_comes_from_another_host_lets_media_come_from_there() {
     let mut world = World::new();
     let (key, _) = world.open_plain("10.0.0.5:4000", "192.0.2.1");
-    let voice = |number: u16| rtp(PCMU, number, 160 * u32::from(number), 1, &[1; 160]);
+    let voice = |number: u32| rtp(PCMU, 1, number.into(), 160 * number, &[1; 160]);
     world.play(key, &track(100), Repeat::Forever, 1);
     world.packet(Path::Rtp(key), address("192.0.2.1:700"), &voice(1));
     // Its line dialled in again: another address outside, the same one inside.

@@ -128,6 +128,12 @@ impl Binding {
         }
     }
 
+    /// Whether the contact itself is at the other end of its flow. A proxy there serves others, too,
+    /// also one that puts itself into no Path (RFC 3327).
+    pub(super) fn is_direct(&self) -> bool {
+        self.path.is_empty() && self.came_on.is_some()
+    }
+
     /// The flow that the contact sends requests on now.
     pub(super) fn open_flow(&self) -> Option<Flow> {
         match self.way {

@@ -37,7 +37,7 @@ impl Index {
         self.owners.insert(binding.id, Arc::clone(owner));
         self.deadlines.insert((binding.deadline, binding.id));
         if let Some(flow) = binding.open_flow() {
-            let held = Held { id: binding.id, is_direct: binding.path.is_empty() };
+            let held = Held { id: binding.id, is_direct: binding.is_direct() };
             self.by_flow.entry((flow.id, flow.remote)).or_default().push(held);
         }
     }

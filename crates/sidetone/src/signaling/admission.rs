@@ -81,11 +81,15 @@ impl<W: Wire> Signaling<W> {
             let refusal = dialog::Refusal::UnsupportedMediaType { accept: "application/sdp" };
             return Err((Refusal::NotAcceptable, refusal));
         }
-        // Who lets calls be answered and never acknowledges them must not keep everybody else out,
-        // nor must many such addresses, which may be forged, keep users out.
-        let (from_there, from_all) = self.legs.unacknowledged(flow.remote.ip());
+        // Who lets calls ring, or be answered and never acknowledges them, must not keep everybody
+        // else out, nor must many such addresses, which may be forged, keep users out. What rings may
+        // be bridged and take two places.
+        let from = flow.remote.ip();
+        let (ringing_there, ringing) = self.legs.unanswered(from);
+        let (from_there, from_all) = self.legs.unacknowledged(from);
         let most = self.unacknowledged_max;
-        let is_full = from_there >= most || from_all >= UNACKNOWLEDGED_ADDRESSES * most;
+        let is_full = ringing_there + from_there >= most
+            || 2 * ringing + from_all >= UNACKNOWLEDGED_ADDRESSES * most;
         if is_full && facts.user.is_none() {
             return Err((Refusal::Overload, OVERLOADED));
         }

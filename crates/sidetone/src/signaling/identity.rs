@@ -211,11 +211,11 @@ fn caller(request: &Message) -> Option<String> {
 }
 
 /// Takes away what is not for a caller who has shown nothing: that a user exists who may not be
-/// called from outside, and the number of one, which is the user's own.
+/// called from outside, and the number that one has or shows, which is the user's own.
 fn as_a_stranger(facts: &mut Facts, users: &Users) {
     let is_public = |user: &mut String| users.get(user).is_some_and(|user| user.public);
     facts.destination_user = facts.destination_user.take_if(is_public);
-    if users.get(&facts.caller_id_number).is_some() {
+    if users.has_number(&facts.caller_id_number) {
         "anonymous".clone_into(&mut facts.caller_id_number);
     }
 }

@@ -57,7 +57,9 @@ pub(super) struct Legs {
     farewells: Farewells,
     /// Answered calls that wait for their ACK, of callers without a password, by address.
     unacknowledged: PerAddress,
-    /// Those of them in datagrams to which their 2xx is sent again, and then a BYE.
+    /// Calls without a final answer, of callers without a password, by address.
+    unanswered: PerAddress,
+    /// Those of the unacknowledged in datagrams to which their 2xx is sent again, and then a BYE.
     repeated: PerAddress,
     /// ACKs of 2xx, which no transaction sends.
     acks: VecDeque<(Flow, Bytes)>,
@@ -74,6 +76,8 @@ struct Entry {
     events: Option<mpsc::Sender<SipEvent>>,
     /// Where it comes from, if it counts as unacknowledged.
     unacknowledged: Option<IpAddr>,
+    /// Where it comes from, if it counts as unanswered.
+    unanswered: Option<IpAddr>,
     /// Where it comes from, if it counts as one to which the 2xx is sent again.
     repeated: Option<IpAddr>,
     /// Requests of the peer whose transactions are there.
@@ -99,6 +103,7 @@ impl Legs {
             unrouted: VecDeque::new(),
             farewells: Farewells::default(),
             unacknowledged: PerAddress::default(),
+            unanswered: PerAddress::default(),
             repeated: PerAddress::default(),
             acks: VecDeque::new(),
             live: 0,
@@ -144,6 +149,7 @@ impl Legs {
         let flow = leg.flow().id;
         self.by_tag.insert(leg.id().local_tag.clone(), key);
         let requests = u16::from(invite.is_some());
+        let is_of_a_stranger = invite.is_some() && user.is_none();
         if let Some(invite) = invite {
             self.by_server.insert(invite, (key, Method::Invite));
         }
@@ -153,6 +159,7 @@ impl Legs {
             user,
             events: Some(events),
             unacknowledged: None,
+            unanswered: None,
             repeated: None,
             requests,
             invite: None,
@@ -162,6 +169,9 @@ impl Legs {
         self.table.insert(key, Box::new(entry));
         self.live += 1;
         self.changed.push(key);
+        if is_of_a_stranger {
+            self.count_unanswered(key);
+        }
     }
 
     /// Does what a call asked of its leg; one that has ended is past it.

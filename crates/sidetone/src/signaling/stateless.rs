@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use tracing::debug;
-use transport::{Flow, Message, Method, Name, ParseError, ResponseWriter, TransportKind};
+use transport::{Flow, Message, Method, Name, ParseError, ResponseWriter};
 
 use super::identity::{Answer, may_register};
 use super::{LegKey, Signaling, Wire};
@@ -100,15 +100,14 @@ impl<W: Wire> Signaling<W> {
         (200, writer)
     }
 
-    pub(super) fn on_unparsable(&mut self, flow: &Flow, error: &ParseError) {
+    pub(super) fn on_unparsable(&mut self, flow: &Flow, error: &ParseError, is_last: bool) {
         self.shared.metrics.parse_error(flow.kind, error.reason());
         debug!(reason = error.reason(), remote = %flow.remote, "not a sip message");
         if let Some(request) = error.answerable() {
             let response = ResponseWriter::to(request, flow, error.status());
             self.answer_without_transaction(request, flow, response);
         }
-        // A WebSocket keeps its framing whatever a frame carries.
-        if matches!(flow.kind, TransportKind::Tcp | TransportKind::Tls) {
+        if is_last {
             self.wire.close(flow.id);
         }
     }

@@ -85,11 +85,15 @@ impl Connection {
         self.deliver(NetEvent::Message { flow: self.flow, message }).await
     }
 
-    /// Reports bytes that are no message.
-    pub(super) async fn receive_unparsable(&self, error: ParseError) -> Result<(), CloseReason> {
+    /// Reports bytes that are no message; whether the next one cannot be found after them.
+    pub(super) async fn receive_unparsable(
+        &self,
+        error: ParseError,
+        is_last: bool,
+    ) -> Result<(), CloseReason> {
         self.counters().unparsable();
         debug!(flow = %self.flow.id, reason = error.reason(), "unparsable message");
-        self.deliver(NetEvent::Unparsable { flow: self.flow, error }).await
+        self.deliver(NetEvent::Unparsable { flow: self.flow, error, is_last }).await
     }
 
     /// Waits until the consumer takes the event; meanwhile nothing more is read from this peer.

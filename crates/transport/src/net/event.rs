@@ -23,14 +23,16 @@ pub enum NetEvent {
         /// The message.
         message: Message,
     },
-    /// Bytes arrived that are not a SIP message. On TCP and TLS nothing more is read from the
-    /// flow, which ends after [`NetConfig::linger`](super::NetConfig::linger) or on
-    /// [`Network::close`](super::Network::close): send an answer before.
+    /// Bytes arrived that are not a SIP message.
     Unparsable {
         /// Where they came from.
         flow: Flow,
         /// What is wrong, and what could be read of it.
         error: ParseError,
+        /// Whether the next message cannot be found, on TCP and TLS: nothing more is read from the
+        /// flow, which ends after [`NetConfig::linger`](super::NetConfig::linger) or on
+        /// [`Network::close`](super::Network::close): send an answer before.
+        is_last: bool,
     },
     /// The network could not deliver a datagram of ours (RFC 3261 §18.4). Not all are reported, and
     /// anybody may have forged one.

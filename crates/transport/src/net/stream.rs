@@ -156,9 +156,12 @@ impl<'a, S: AsyncRead + AsyncWrite> Inbound<'a, S> {
                     // A full queue has closed the connection already.
                     let _ = self.connection.send(Bytes::from_static(PONG));
                 }
+                StreamEvent::Unreadable(error) => {
+                    self.connection.receive_unparsable(error, false).await?;
+                }
                 StreamEvent::Broken(error) => {
                     self.is_broken = true;
-                    self.connection.receive_unparsable(error).await?;
+                    self.connection.receive_unparsable(error, true).await?;
                     // Time for the answer.
                     sleep(self.connection.inner.config.linger).await;
                     return Err(CloseReason::Unparsable);

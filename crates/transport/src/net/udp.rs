@@ -203,7 +203,7 @@ impl UdpListener {
             }
             Err(error) => {
                 self.counters().unparsable();
-                NetEvent::Unparsable { flow, error }
+                NetEvent::Unparsable { flow, error, is_last: false }
             }
         };
         self.inner.events.send(event).await.is_ok()

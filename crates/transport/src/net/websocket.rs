@@ -126,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inbound<'_, S> {
             FrameEvent::Message(message) => self.connection.receive(message).await,
             // The next frame is whole whatever was in this one, and a browser that sent one bad
             // message keeps its connection.
-            FrameEvent::Unparsable(error) => self.connection.receive_unparsable(error).await,
+            FrameEvent::Unparsable(error) => self.connection.receive_unparsable(error, false).await,
             FrameEvent::Ping => {
                 if !keep_alives.take(self.connection) {
                     return Err(CloseReason::KeepAliveFlood);

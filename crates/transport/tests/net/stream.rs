@@ -114,7 +114,7 @@ async fn a_head_that_never_ends_is_cut_at_the_limit() {
     let server = rig.listen(Listen::Tcp);
     let mut client = TcpStream::connect(server).await.unwrap();
     let mut head = b"OPTIONS sip:a SIP/2.0\r\nX: ".to_vec();
-    head.extend(b"y".repeat(20_000));
+    head.extend(b"y".repeat(70_000));
     client.write_all(&head).await.unwrap();
     rig.opened().await;
     assert_eq!(rig.unparsable().await.1.reason(), "head_too_large");

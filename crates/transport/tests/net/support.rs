@@ -64,7 +64,7 @@ impl Rig {
 
     pub async fn unparsable(&mut self) -> (Flow, ParseError) {
         match self.event().await {
-            NetEvent::Unparsable { flow, error } => (flow, error),
+            NetEvent::Unparsable { flow, error, .. } => (flow, error),
             other => panic!("expected Unparsable, got {other:?}"),
         }
     }

@@ -15,6 +15,19 @@ impl Legs {
         (self.unacknowledged.of(from), self.unacknowledged.total())
     }
 
+    /// The same of calls that are not answered yet.
+    pub(in crate::signaling) fn unanswered(&self, from: IpAddr) -> (usize, usize) {
+        (self.unanswered.of(from), self.unanswered.total())
+    }
+
+    /// Counts a call without a password as unanswered.
+    pub(super) fn count_unanswered(&mut self, key: LegKey) {
+        let Some(entry) = self.table.get_mut(&key) else { return };
+        let from = entry.leg.flow().remote.ip();
+        entry.unanswered = Some(from);
+        self.unanswered.add(from);
+    }
+
     /// Counts the call of a leg while it is unacknowledged.
     fn count_unacknowledged(&mut self, key: LegKey, is_so: bool) {
         let Some(entry) = self.table.get_mut(&key) else { return };
@@ -53,9 +66,13 @@ impl Legs {
     /// Follows the leg to another connection and to its next deadline.
     pub(super) fn index(&mut self, key: LegKey, now: Instant) {
         let Some(entry) = self.table.get(&key) else { return };
+        let is_answered = entry.leg.state() != State::Early;
         let waits = matches!(entry.leg.state(), State::Answered | State::AnsweredToEnd);
         self.count_unacknowledged(key, waits && entry.user.is_none());
         let Some(entry) = self.table.get_mut(&key) else { return };
+        if let Some(from) = entry.unanswered.take_if(|_| is_answered) {
+            self.unanswered.remove(from);
+        }
         let flow = entry.leg.flow().id;
         if flow != entry.flow {
             self.lost.remove(&key);
@@ -82,6 +99,9 @@ impl Legs {
         let Some(entry) = self.table.remove(&key) else { return };
         if let Some(from) = entry.repeated {
             self.repeated.remove(from);
+        }
+        if let Some(from) = entry.unanswered {
+            self.unanswered.remove(from);
         }
         self.by_tag.remove(&entry.leg.id().local_tag);
         self.by_flow.remove(&(entry.flow, key));
