@@ -9,6 +9,7 @@
 
 mod control;
 mod keys;
+mod local_networks;
 mod outbox;
 mod pace;
 mod plane;
@@ -25,6 +26,7 @@ mod token;
 mod wakes;
 
 pub use control::{CommandError, LegHandle};
+pub use local_networks::{LocalNetworks, NoNetwork};
 pub use plane::{MediaConfig, MediaPlane, OpenError, PlaneCounters, SHARDS_MAX, StartError};
 pub use port_map::{NoPortRange, PortMap, PortRange};
 pub use recorder::{

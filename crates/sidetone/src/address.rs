@@ -27,6 +27,10 @@ pub fn media_addresses(config: &Config, bound: &[IpAddr], outside: &Outside) -> 
         [false, true].into_iter().filter_map(|v6| of_family(config, bound, v6)).collect();
     for address in &mut addresses {
         address.see(outside);
+        let networks = &config.media.local_networks;
+        if address.advertised != address.bound && !networks.is_empty() {
+            address.reason += &format!(", which hosts of {networks} are told");
+        }
         let ports = &config.media.external_ports.0;
         if address.advertised != address.bound && !ports.is_empty() {
             let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
@@ -163,6 +167,14 @@ mod tests {
         assert_eq!(
             reason(&seen),
             "as the STUN server stun.example:3478 sees it; bound to 10.0.0.5"
+        );
+        let config = "[media]\nexternal_address = '203.0.113.9'\nlocal_networks = ['10.0.0.0/8']\n";
+        let config = Config::parse(config, "x".as_ref()).unwrap();
+        let configured = Outside::Configured(ip("203.0.113.9"));
+        assert_eq!(
+            media_addresses(&config, &[ip("10.0.0.5")], &configured)[0].reason,
+            "media.external_address in the configuration; bound to 10.0.0.5, which hosts of \
+             10.0.0.0/8 are told"
         );
         let unknown = reason(&Outside::Unknown("stun.example:3478 did not answer".to_owned()));
         assert!(unknown.ends_with("was not found: stun.example:3478 did not answer"), "{unknown}");

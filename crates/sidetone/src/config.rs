@@ -16,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use media::codec::Codec;
+use media::net::LocalNetworks;
 use serde::Deserialize;
 
 pub use external::{ExternalAddress, ExternalPorts};
@@ -123,6 +124,10 @@ pub struct Media {
     pub external_address: Option<ExternalAddress>,
     /// UDP ports of media that have other numbers outside: `OURS:OUTSIDE` or `FIRST-LAST:OUTSIDE`.
     pub external_ports: ExternalPorts,
+    /// Networks of peers that are told the bound addresses and ports all the same, since they are on
+    /// our side of the NAT.
+    #[serde(deserialize_with = "external::networks")]
+    pub local_networks: LocalNetworks,
     /// `HOST:PORT` of a STUN server, asked once at start for `external_address = "auto"`.
     pub stun_server: Option<String>,
     /// UDP port of the first shard for all its WebRTC media; shard n uses this port plus n.
@@ -360,6 +365,7 @@ impl Default for Media {
             addresses: Vec::new(),
             external_address: None,
             external_ports: ExternalPorts::default(),
+            local_networks: LocalNetworks::default(),
             stun_server: None,
             webrtc_port: 10_000,
             rtp_port_min: 10_100,

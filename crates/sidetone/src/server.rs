@@ -454,6 +454,7 @@ fn start_media(
         addresses: addresses.iter().map(|address| address.bound).collect(),
         advertised: addresses.iter().map(|a| (a.bound, a.advertised)).collect(),
         external_ports: PortMap::new(config.media.external_ports.0.clone()),
+        local_networks: config.media.local_networks.clone(),
         webrtc_port: config.media.webrtc_port,
         rtp_ports: config.media.rtp_port_min..=config.media.rtp_port_max,
         legs_max: calls_max,

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dialog::{Failure, Settings, outside};
-use media::net::{PortMap, wake_shards};
+use media::net::{LocalNetworks, PortMap, wake_shards};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustc_hash::FxHashMap;
@@ -67,6 +67,8 @@ pub struct Config {
     pub advertised: BTreeMap<IpAddr, IpAddr>,
     /// Ports that have other numbers outside, where addresses are others.
     pub external_ports: PortMap,
+    /// Whose peers reach the bound addresses and ports themselves.
+    pub local_networks: LocalNetworks,
     /// Where SIP is listened for.
     pub listeners: Vec<(TransportKind, SocketAddr)>,
     /// Transactions in memory at the most.
@@ -93,6 +95,7 @@ impl From<&config::Config> for Config {
             },
             advertised: BTreeMap::new(),
             external_ports: PortMap::new(config.sip.external_ports.0.clone()),
+            local_networks: config.media.local_networks.clone(),
             listeners: Vec::new(),
             transactions_max: config.limits.transactions_max,
             unacknowledged_max: limits::unacknowledged_max(
@@ -122,6 +125,7 @@ pub struct Signaling<W> {
     counted: transaction::Counters,
     advertised: BTreeMap<IpAddr, IpAddr>,
     external_ports: PortMap,
+    local_networks: LocalNetworks,
     listeners: Vec<(TransportKind, SocketAddr)>,
     /// New calls are refused beyond it.
     transactions_max: usize,
@@ -169,6 +173,7 @@ impl<W: Wire> Signaling<W> {
             counted: transaction::Counters::default(),
             advertised: config.advertised,
             external_ports: config.external_ports,
+            local_networks: config.local_networks,
             listeners: config.listeners,
             transactions_max: config.transactions_max,
             unacknowledged_max: config.unacknowledged_max,

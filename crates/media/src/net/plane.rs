@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use super::{
     control::{CommandError, Control, LegHandle, Open, Permit, ShardLink, remote_ice},
     keys::Keys,
+    local_networks::LocalNetworks,
     outbox::Outbox,
     port_map::PortMap,
     ports::{PortAllocator, PortPair, bind},
@@ -49,6 +50,8 @@ pub struct MediaConfig {
     pub advertised: BTreeMap<IpAddr, IpAddr>,
     /// What is said instead of a port, together with another address than the bound one.
     pub external_ports: PortMap,
+    /// Whose peers reach the bound addresses and ports themselves.
+    pub local_networks: LocalNetworks,
     /// UDP port of the first shard's WebRTC legs, the next shard has the next one; 0: any port.
     pub webrtc_port: u16,
     /// UDP ports of plain legs, two for each.
@@ -76,6 +79,7 @@ impl Default for MediaConfig {
             addresses: vec![IpAddr::from([127, 0, 0, 1])],
             advertised: BTreeMap::new(),
             external_ports: PortMap::default(),
+            local_networks: LocalNetworks::default(),
             webrtc_port: 10_000,
             rtp_ports: 10_100..=29_999,
             certificate: None,
@@ -374,7 +378,10 @@ impl Inner {
     /// What is said for a bound address. One of all zeros, without a mapping, is said as the address
     /// that the signalling came to.
     fn advertised(&self, bound: IpAddr, parameters: &LegParameters) -> IpAddr {
-        if let Some(advertised) = self.config.advertised.get(&bound) {
+        let is_local = parameters
+            .signalling_remote
+            .is_some_and(|remote| self.config.local_networks.has(remote));
+        if let Some(advertised) = self.config.advertised.get(&bound).filter(|_| !is_local) {
             return *advertised;
         }
         let local = parameters.signalling_local.filter(|l| l.is_ipv4() == bound.is_ipv4());

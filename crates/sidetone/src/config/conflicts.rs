@@ -24,6 +24,12 @@ impl Config {
                 ));
             }
         }
+        if !self.media.local_networks.is_empty() && !is_mapped {
+            found.push(
+                "media.local_networks does nothing without media.external_address; set both or neither"
+                    .to_owned(),
+            );
+        }
         found
     }
 
@@ -188,6 +194,7 @@ mod tests {
     fn keys_without_an_effect_are_refused() {
         for (text, says) in [
             ("[media]\nexternal_ports = ['10000:20000']\n", "media.external_ports"),
+            ("[media]\nlocal_networks = ['10.0.0.0/8']\n", "media.local_networks"),
             ("[sip]\nexternal_ports = ['5060:15060']\n", "sip.external_ports"),
             (
                 "[media]\ncodecs = ['pcmu']\n[users.199]\npassword = 'x'\ncodecs = ['opus']\n",
@@ -203,7 +210,7 @@ mod tests {
             assert!(error.contains(says) && !error.contains('\n'), "{error}");
         }
         let fine = "[media]\nexternal_address = '203.0.113.9'\nexternal_ports = ['10000:20000']\n\
-                    codecs = ['pcmu']\n[users.199]\npassword = 'x'\ncodecs = ['opus', 'pcmu']\n\
+                    local_networks = ['10.0.0.0/8', 'fd00::/8']\ncodecs = ['pcmu']\n[users.199]\npassword = 'x'\ncodecs = ['opus', 'pcmu']\n\
                     transports = ['ws']\n";
         assert_eq!(conflict(fine), None);
     }

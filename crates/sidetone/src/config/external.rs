@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use media::net::PortRange;
+use media::net::{LocalNetworks, PortRange};
 use serde::{Deserialize, Deserializer, de::Error};
 
 /// What is advertised in place of a bound address.
@@ -25,6 +25,15 @@ impl<'de> Deserialize<'de> for ExternalAddress {
             D::Error::custom(format!("{text:?} is neither \"auto\" nor an IP address"))
         })
     }
+}
+
+/// Networks, each as `ADDRESS/PREFIX`.
+pub(super) fn networks<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<LocalNetworks, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let networks = LocalNetworks::read(texts.iter().map(String::as_str));
+    networks.map_err(|(text, error)| D::Error::custom(format!("{text:?} {error}")))
 }
 
 /// Ports that have other numbers outside, such as `10000:20000`.

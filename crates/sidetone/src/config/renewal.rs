@@ -49,6 +49,7 @@ impl Config {
             ("media.addresses", media.addresses != other_media.addresses),
             ("media.external_address", media.external_address != other_media.external_address),
             ("media.external_ports", media.external_ports != other_media.external_ports),
+            ("media.local_networks", media.local_networks != other_media.local_networks),
             ("media.stun_server", media.stun_server != other_media.stun_server),
             ("media.webrtc_port", media.webrtc_port != other_media.webrtc_port),
             ("media.rtp_port_min", media.rtp_port_min != other_media.rtp_port_min),
@@ -115,8 +116,9 @@ mod tests {
         ] {
             assert_eq!(renewed(wanted), (Config::default(), vec![named]), "{wanted}");
         }
-        let together = "[media]\nexternal_address = '192.0.2.1'\nexternal_ports = ['10000:1']\n";
-        let keys = vec!["media.external_address", "media.external_ports"];
+        let together = "[media]\nexternal_address = '192.0.2.1'\nexternal_ports = ['10000:1']\n\
+                        local_networks = ['10.0.0.0/8']\n";
+        let keys = vec!["media.external_address", "media.external_ports", "media.local_networks"];
         assert_eq!(renewed(together), (Config::default(), keys));
     }
 }

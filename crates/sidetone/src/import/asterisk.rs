@@ -14,9 +14,11 @@ mod text;
 mod translate;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 
 use dialplan::{Draft, Location};
+use ipnet::IpNet;
 
 use super::finish::Parts;
 use super::folder::Folder;
@@ -152,6 +154,33 @@ fn keep_address(settings: &mut Settings, notes: &mut Notes, text: String, locati
     }
 }
 
+/// A network inside, as `ADDRESS/PREFIX` or `ADDRESS/MASK`.
+fn keep_network(settings: &mut Settings, notes: &mut Notes, text: &str, location: Location) {
+    match network(text) {
+        Some(network) => {
+            let (networks, _) =
+                settings.local_networks.get_or_insert_with(|| (Vec::new(), location));
+            if networks.len() < NETWORKS_MAX && !networks.contains(&network) {
+                networks.push(network);
+            }
+        }
+        None => notes.left_out(&location, format!("{} is no network", one_line(text))),
+    }
+}
+
+fn network(text: &str) -> Option<String> {
+    let (address, rest) = text.trim().split_once('/').unwrap_or((text.trim(), ""));
+    let address: IpAddr = address.parse().ok()?;
+    let network = match rest.parse::<IpAddr>() {
+        Ok(mask) => IpNet::with_netmask(address, mask).ok()?,
+        Err(_) if rest.is_empty() => address.into(),
+        Err(_) => IpNet::new(address, rest.parse().ok()?).ok()?,
+    };
+    Some(network.to_string())
+}
+
+/// More networks inside are not taken over.
+const NETWORKS_MAX: usize = 64;
 /// What is read.
 const FILES: [&str; 5] = ["pjsip.conf", "sip.conf", "http.conf", "rtp.conf", "extensions.conf"];
 /// Where the sounds of Asterisk are installed.

@@ -17,6 +17,8 @@ pub(super) struct Settings {
     pub tls: Option<(PathBuf, PathBuf, Location)>,
     pub realm: Option<(String, Location)>,
     pub external_address: Option<(String, Location)>,
+    /// Networks inside, and where the last of them was named.
+    pub local_networks: Option<(Vec<String>, Location)>,
     pub stun_server: Option<(String, Location)>,
     /// First and last port of plain RTP and WebRTC.
     pub rtp_ports: Option<(u16, u16, Location)>,
@@ -121,6 +123,13 @@ impl Settings {
             if let Some((text, location)) = text {
                 put(&mut table, key, value(text), &from(location));
             }
+        }
+        // Without an address outside there is nothing else to tell anybody.
+        if let Some((networks, location)) =
+            self.local_networks.as_ref().filter(|_| self.external_address.is_some())
+        {
+            let networks: Vec<&str> = networks.iter().map(String::as_str).collect();
+            put(&mut table, "local_networks", list(&networks), &from(location));
         }
         if let Some((codecs, location)) = &self.codecs {
             put(&mut table, "codecs", list(codecs), &from(location));

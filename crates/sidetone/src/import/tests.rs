@@ -289,6 +289,26 @@ fn cases() -> ProptestConfig {
 
 const FILES: [&str; 5] = ["pjsip.conf", "sip.conf", "http.conf", "rtp.conf", "extensions.conf"];
 
+#[test]
+fn networks_inside_are_taken_over_with_the_address_outside() {
+    let transport = "[udp]\ntype=transport\nexternal_media_address=203.0.113.9\n";
+    let inside = "local_net=192.168.1.7/24\nlocal_net=10.0.0.0/255.0.0.0\nlocal_net=office\n";
+    let old = "[general]\nexternip=203.0.113.9\nlocalnet=192.168.1.0/255.255.255.0\nlocalnet=10.0.0.0/8\n\
+               localnet=office\n";
+    for (file, text) in
+        [("pjsip.conf", format!("{transport}{inside}")), ("sip.conf", old.to_owned())]
+    {
+        let imported = asterisk(&[(file, &text)]);
+        let networks = config(&imported).media.local_networks;
+        assert!(networks.has("192.168.1.200".parse().unwrap()), "{file}: {networks}");
+        assert!(networks.has("10.9.9.9".parse().unwrap()), "{file}: {networks}");
+        assert!(!networks.has("192.168.2.1".parse().unwrap()), "{file}: {networks}");
+        assert!(imported.report().contains("office is no network"), "{}", imported.report());
+    }
+    let alone = asterisk(&[("pjsip.conf", "[udp]\ntype=transport\nlocal_net=10.0.0.0/8\n")]);
+    assert!(config(&alone).media.local_networks.is_empty());
+}
+
 fn config(imported: &Imported) -> Config {
     Config::parse(&imported.config, "sidetone.toml".as_ref()).unwrap()
 }

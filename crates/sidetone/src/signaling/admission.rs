@@ -60,12 +60,15 @@ impl<W: Wire> Signaling<W> {
         }
     }
 
-    /// Where the peer reaches us: the address and port it reached, as they are known outside, without the zone
+    /// Where the peer reaches us: the address and port it reached, as they are known outside unless
+    /// the peer is inside, without the zone
     /// of a link-local address, which means nothing to the peer. A connection that we made has a
     /// port that nobody listens on, and perhaps an address: a listener of its kind is named instead.
     pub(super) fn contact(&self, flow: &Flow) -> String {
         let local = listener_of(&self.listeners, flow).unwrap_or(flow.local);
-        let ip = self.advertised.get(&local.ip()).copied().unwrap_or(local.ip());
+        let outside = self.advertised.get(&local.ip());
+        let outside = outside.filter(|_| !self.local_networks.has(flow.remote.ip()));
+        let ip = outside.copied().unwrap_or(local.ip());
         let port = local.port();
         let port = if ip == local.ip() { port } else { self.external_ports.outside(port) };
         SocketAddr::new(ip, port).to_string()

@@ -7,7 +7,7 @@ use super::super::one_line;
 use super::super::settings::{Settings, User};
 use super::endpoint::{add_user, caller_id, codecs, dtmf, listen};
 use super::ini::{Entry, Section, is_no, is_yes};
-use super::{Gathered, Trunk};
+use super::{Gathered, Trunk, keep_network};
 
 /// Sections by type and name.
 type Index<'a> = BTreeMap<(String, &'a str), &'a Section>;
@@ -67,6 +67,7 @@ fn transport(
             "external_signaling_address" => {
                 settings.external_address.get_or_insert((entry.value.clone(), place));
             }
+            "local_net" => keep_network(settings, notes, &entry.value, place),
             "cert_file" | "priv_key_file" => {}
             _ => notes.left_out(&entry.location, shown(entry)),
         }

@@ -5,7 +5,7 @@ use super::super::settings::User;
 use super::endpoint::{add_user, caller_id, codecs, dtmf, listen};
 use super::ini::{Entry, Section, is_no, is_yes};
 use super::pjsip::{MEDIA, WEBRTC};
-use super::{Gathered, Trunk};
+use super::{Gathered, Trunk, keep_network};
 
 /// Takes over what the sections say.
 pub(super) fn take(sections: &[Section], gathered: &mut Gathered) {
@@ -53,6 +53,7 @@ fn take_general(general: &Section, gathered: &mut Gathered) {
             "externip" | "externaddr" | "externhost" | "media_address" => {
                 settings.external_address = Some((entry.value.clone(), place()));
             }
+            "localnet" => keep_network(settings, notes, &entry.value, place()),
             "rtcp_mux" | "avpf" | "icesupport" | "encryption" | "dtlsenable" | "force_avp" => {
                 notes.not_needed(&entry.location, format!("{}: {WEBRTC}", shown(entry)));
             }
