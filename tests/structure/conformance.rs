@@ -34,6 +34,7 @@ const TITLES: &[(u32, &str)] = &[
     (4566, "SDP"),
     (4568, "SDES"),
     (4585, "RTP/AVPF"),
+    (4632, "Networks and their prefixes"),
     (4733, "DTMF in RTP"),
     (5118, "SIP torture tests for IPv6"),
     (5389, "STUN"),
