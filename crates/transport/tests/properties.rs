@@ -261,7 +261,7 @@ proptest! {
         for chunk in chunks {
             decoder.buffer().extend_from_slice(&chunk);
             while decoder.poll().is_some() {}
-            prop_assert!(decoder.buffer().len() <= 1_024 + 200);
+            prop_assert!(decoder.buffer().len() <= 4 * 512 + 512 + 200);
         }
     }
 
