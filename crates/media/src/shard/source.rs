@@ -180,12 +180,7 @@ impl PlainSource {
         number: SequenceNumber,
         now: Instant,
     ) -> Verdict {
-        if let Some(locked) = &mut self.locked
-            && locked.address == from
-        {
-            locked.last_packet = now;
-            locked.stream = (ssrc, number);
-            locked.count = locked.count.saturating_add(1);
+        if self.goes_on(from, (ssrc, number), now) {
             return Verdict::Accept;
         }
         let rank = self.rank(from);
@@ -228,10 +223,24 @@ impl PlainSource {
         is_newest: bool,
         now: Instant,
     ) -> bool {
-        if self.is_left(from, now) || !is_newest && self.locked.is_some() {
+        if !is_newest && self.locked.is_some()
+            || self.goes_on(from, stream, now)
+            || self.is_left(from, now)
+        {
             return false;
         }
         self.lock(from, self.rank(from), stream, now)
+    }
+
+    /// Takes note of a packet from where the last one came from, if it is one.
+    fn goes_on(&mut self, from: SocketAddr, stream: (Ssrc, SequenceNumber), now: Instant) -> bool {
+        let Some(locked) = self.locked.as_mut().filter(|locked| locked.address == from) else {
+            return false;
+        };
+        locked.last_packet = now;
+        locked.stream = stream;
+        locked.count = locked.count.saturating_add(1);
+        true
     }
 
     /// Takes an address as the peer's; returns whether media goes elsewhere now.
