@@ -34,7 +34,8 @@ struct Used {
 #[derive(Debug, Default)]
 struct Pair {
     is_used: bool,
-    earlier: Earlier,
+    /// `None`: no call had it yet.
+    earlier: Option<Earlier>,
 }
 
 /// A pair of sockets, and the right to its ports; both end when it is dropped.
@@ -104,7 +105,6 @@ impl PortAllocator {
         let pairs = self.pairs;
         let mut table = self.lock();
         let used = table.entry(address).or_insert_with(|| Used {
-            // One by one: a clone would share who spoke to it.
             pairs: (0..pairs).map(|_| Pair::default()).collect(),
             count: 0,
             next: rand::rng().random_range(0..pairs.max(1)),
@@ -114,7 +114,7 @@ impl PortAllocator {
         used.pairs[pair].is_used = true;
         used.count += 1;
         used.next = (pair + 1) % pairs;
-        let earlier = used.pairs[pair].earlier.clone();
+        let earlier = used.pairs[pair].earlier.get_or_insert_default().clone();
         Some((Lease { allocator: Arc::clone(self), address, pair }, earlier))
     }
 

@@ -150,7 +150,7 @@ impl Shard {
             LegKind::Plain => {
                 let signalling = open.parameters.signalling_remote;
                 let source = PlainSource::new(signalling, open.local, open.earlier);
-                Transport::Plain(Plain { source, ..Plain::default() })
+                Transport::Plain(Plain::new(source))
             }
             LegKind::WebRtc => {
                 let credentials = open.ice.unwrap_or_else(|| self.ice_credentials());

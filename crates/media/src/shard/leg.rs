@@ -148,7 +148,7 @@ pub(crate) enum Transport {
     WebRtc(WebRtc),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Plain {
     pub(crate) source: PlainSource,
     /// Where the session description wants RTCP.
@@ -158,6 +158,12 @@ pub(crate) struct Plain {
     pub(crate) rtcp_mux: bool,
     /// Set while keys in the session description protect the media.
     pub(crate) sdes: Option<Box<Sdes>>,
+}
+
+impl Plain {
+    pub(crate) fn new(source: PlainSource) -> Self {
+        Self { source, rtcp_signalled: None, rtcp_learned: None, rtcp_mux: false, sdes: None }
+    }
 }
 
 pub(crate) struct WebRtc {

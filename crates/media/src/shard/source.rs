@@ -38,7 +38,7 @@ pub use earlier::Earlier;
 use earlier::{SPEAKERS_MAX, Speakers};
 
 /// The source of a plain leg's media.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PlainSource {
     signalled: Option<SocketAddr>,
     signalling: Option<IpAddr>,
@@ -48,7 +48,7 @@ pub(crate) struct PlainSource {
 }
 
 /// What is not needed for a packet from where the last one came from.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Rest {
     candidates: Candidates,
     /// Who spoke before a better address did.
@@ -110,8 +110,16 @@ impl PlainSource {
         earlier: Option<Earlier>,
     ) -> Self {
         let earlier = earlier.unwrap_or_default();
-        let rest = Rest { speakers: earlier.read(), earlier, ..Rest::default() };
-        Self { signalling, own, rest: Box::new(rest), ..Self::default() }
+        let rest = Rest {
+            candidates: Candidates::default(),
+            former: None,
+            left: None,
+            is_reopened: false,
+            speakers: earlier.read(),
+            go_on: [false; SPEAKERS_MAX],
+            earlier,
+        };
+        Self { signalled: None, signalling, own, locked: None, rest: Box::new(rest) }
     }
 
     /// Leaves word of who spoke last for the next call at these ports.

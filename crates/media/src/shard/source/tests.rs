@@ -12,7 +12,8 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let mut fixture = Self { source: PlainSource::default(), now: Instant::now(), number: 0 };
+        let mut fixture =
+            Self { source: PlainSource::new(None, None, None), now: Instant::now(), number: 0 };
         fixture.signal(SIGNALLED, Some(SIGNALLING));
         fixture
     }
