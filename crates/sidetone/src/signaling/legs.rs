@@ -150,6 +150,10 @@ impl Legs {
         self.by_tag.insert(leg.id().local_tag.clone(), key);
         let requests = u16::from(invite.is_some());
         let is_of_a_stranger = invite.is_some() && user.is_none();
+        let unanswered = is_of_a_stranger.then_some(leg.flow().remote.ip());
+        if let Some(from) = unanswered {
+            self.unanswered.add(from);
+        }
         if let Some(invite) = invite {
             self.by_server.insert(invite, (key, Method::Invite));
         }
@@ -159,7 +163,7 @@ impl Legs {
             user,
             events: Some(events),
             unacknowledged: None,
-            unanswered: None,
+            unanswered,
             repeated: None,
             requests,
             invite: None,
@@ -169,9 +173,6 @@ impl Legs {
         self.table.insert(key, Box::new(entry));
         self.live += 1;
         self.changed.push(key);
-        if is_of_a_stranger {
-            self.count_unanswered(key);
-        }
     }
 
     /// Does what a call asked of its leg; one that has ended is past it.

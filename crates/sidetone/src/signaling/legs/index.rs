@@ -20,14 +20,6 @@ impl Legs {
         (self.unanswered.of(from), self.unanswered.total())
     }
 
-    /// Counts a call without a password as unanswered.
-    pub(super) fn count_unanswered(&mut self, key: LegKey) {
-        let Some(entry) = self.table.get_mut(&key) else { return };
-        let from = entry.leg.flow().remote.ip();
-        entry.unanswered = Some(from);
-        self.unanswered.add(from);
-    }
-
     /// Counts the call of a leg while it is unacknowledged.
     fn count_unacknowledged(&mut self, key: LegKey, is_so: bool) {
         let Some(entry) = self.table.get_mut(&key) else { return };
