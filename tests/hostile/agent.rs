@@ -32,15 +32,22 @@ impl Agent {
     }
 
     pub fn tcp(server: SocketAddr) -> Self {
-        let stream = TcpStream::connect(server).unwrap();
+        Agent::over(TcpStream::connect(server).unwrap())
+    }
+
+    /// Over TCP from another address of loopback.
+    pub fn tcp_from(ip: IpAddr, server: SocketAddr) -> Self {
+        Agent::over(connect_from(ip, server))
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Agent { wire: Wire::Tcp { stream, pending: Vec::new() } }
     }
 
     /// Over the next connection that the server makes.
     pub fn accepted(listener: &TcpListener) -> Self {
-        let (stream, _) = listener.accept().unwrap();
-        Agent { wire: Wire::Tcp { stream, pending: Vec::new() } }
+        Agent::over(listener.accept().unwrap().0)
     }
 
     pub fn ws(server: SocketAddr) -> Self {
@@ -166,6 +173,17 @@ impl Agent {
             Wire::Ws(socket) => socket.receive_text(most),
         }
     }
+}
+
+pub fn connect_from(ip: IpAddr, server: SocketAddr) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((ip, 0).into()).unwrap();
+        let stream = socket.connect(server).await.unwrap().into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream
+    })
 }
 
 /// Takes the first whole message out of what a stream brought.

@@ -1,11 +1,12 @@
 //! What is answered when something is as large, or as much, as it may be.
 
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, TcpStream};
 use std::time::Duration;
 
-use crate::agent::{Agent, Connect};
+use crate::agent::{Agent, Connect, connect_from};
 use crate::call::Call;
+use crate::identity::register;
 use crate::live::Live;
 use crate::metrics::{wait_for, wait_for_calls};
 use crate::request::{Request, header, status};
@@ -200,6 +201,38 @@ fn at_the_bound_of_connections_those_that_speak_sip_stay_and_room_is_made_again(
 }
 
 #[test]
+fn strangers_who_speak_on_many_connections_make_room_and_users_and_calls_stay() {
+    let server = start("[limits]\nconnections_max = 12\n[users.199]\npassword = '199pass'\n");
+    let tcp = server.address("tcp");
+    let from = |last: u8| Agent::tcp_from([127, 0, 0, last].into(), tcp);
+    let options = Request::new("OPTIONS", "anybody");
+    let mut phone = from(2);
+    let registered = register(&mut phone, "199", "199pass", Request::new("REGISTER", "199"));
+    assert_eq!(status(&registered), 200);
+    let mut guest = Call::dial(from(3), "9197");
+    let mut strangers: Vec<_> = (0..10).map(|_| from(4)).collect();
+    for stranger in &mut strangers {
+        assert_eq!(status(&stranger.ask(&options)), 200);
+    }
+    assert_eq!(from(4).try_ask(&options, Duration::from_secs(5)), None, "they have enough");
+    let newcomers = (5..9).map(|last| {
+        let mut newcomer = from(last);
+        assert_eq!(status(&newcomer.ask(&options)), 200);
+        newcomer
+    });
+    let _newcomers: Vec<_> = newcomers.collect();
+    wait_for(&server, "room is made", |metrics| {
+        let reason = "reason=\"evicted\"";
+        metrics.sum("sidetone_sip_connections_closed_total", &[reason]) == 4.0
+    });
+    let mut left = strangers.iter_mut().map(|s| s.try_ask(&options, Duration::from_secs(5)));
+    assert_eq!(left.by_ref().take(4).flatten().count(), 0, "the oldest of them");
+    assert_eq!(left.flatten().count(), 6);
+    assert_eq!(status(&phone.ask(&options)), 200);
+    guest.hang_up();
+}
+
+#[test]
 fn one_address_cannot_take_all_connections() {
     let server = start("[limits]\nconnections_per_address_max = 5\n");
     let tcp = server.address("tcp");
@@ -227,17 +260,6 @@ fn is_cut(mut stream: &TcpStream) -> bool {
         Ok(length) => length == 0,
         Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
     }
-}
-
-fn connect_from(ip: IpAddr, server: SocketAddr) -> TcpStream {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-    runtime.block_on(async {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind((ip, 0).into()).unwrap();
-        let stream = socket.connect(server).await.unwrap().into_std().unwrap();
-        stream.set_nonblocking(false).unwrap();
-        stream
-    })
 }
 
 const TRANSPORTS: [(&str, Connect); 3] =

@@ -347,7 +347,7 @@ fn guess(agent: &mut Agent, seed: u32) {
 }
 
 /// Sends a request, and once more with the answer to its challenge.
-fn register(agent: &mut Agent, user: &str, password: &str, request: Request) -> String {
+pub fn register(agent: &mut Agent, user: &str, password: &str, request: Request) -> String {
     let challenge = agent.ask(&request);
     assert_eq!(status(&challenge), 401, "{challenge}");
     let line = authorization(&challenge, user, password, &request.method);

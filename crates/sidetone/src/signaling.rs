@@ -402,7 +402,9 @@ impl<W: Wire> Signaling<W> {
             }
             Event::Ack { message, flow } => {
                 metrics.request(Direction::In, flow.kind, &Method::Ack);
-                self.legs.handle_ack(&message, &flow, now);
+                if self.legs.handle_ack(&message, &flow, now) {
+                    self.wire.vouch(&flow);
+                }
             }
             Event::Cancel { invite, message } => {
                 let kind = message.via().and_then(|via| via.kind());

@@ -150,6 +150,9 @@ impl<W: Wire> Signaling<W> {
             Verdict::Granted(identity) => (AuthResult::Ok, Ok(Some(identity))),
             Verdict::Refused(denial) => (denial.into(), Err(denial)),
         };
+        if identified.is_ok() {
+            self.wire.vouch(flow);
+        }
         if identified.is_err() && result != AuthResult::Stale {
             info!(
                 method = request.method().as_str(),

@@ -239,9 +239,11 @@ impl Legs {
         true
     }
 
-    pub(super) fn handle_ack(&mut self, ack: &Message, flow: &Flow, now: Instant) {
+    /// Whether the ACK belongs to a leg.
+    pub(super) fn handle_ack(&mut self, ack: &Message, flow: &Flow, now: Instant) -> bool {
         let key = self.find(ack);
         self.with(key, |leg| leg.handle_ack(ack, *flow, now));
+        key.is_some()
     }
 
     pub(super) fn handle_cancel(&mut self, invite: ServerId, cancel: &Message, now: Instant) {

@@ -16,6 +16,9 @@ pub trait Wire: Send + Sync + 'static {
     /// Ends a connection once what is queued is sent.
     fn close(&self, id: FlowId);
 
+    /// Says that who has opened a connection is known, and no stranger who makes room for others.
+    fn vouch(&self, flow: &Flow);
+
     /// Whether a flow can still be sent on.
     fn is_open(&self, flow: &Flow) -> bool;
 
@@ -33,6 +36,12 @@ impl Wire for Network {
 
     fn close(&self, id: FlowId) {
         Network::close(self, id);
+    }
+
+    fn vouch(&self, flow: &Flow) {
+        if flow.kind.is_reliable() {
+            Network::vouch(self, flow.id);
+        }
     }
 
     fn is_open(&self, flow: &Flow) -> bool {

@@ -1,11 +1,11 @@
 //! How many stream connections there are, and which one goes when there are too many.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering},
     },
 };
 
@@ -21,14 +21,50 @@ pub(super) struct Admission {
     connections_per_address_max: usize,
     connections: AtomicUsize,
     per_address: DashMap<IpAddr, usize>,
-    unproven: Mutex<Unproven>,
+    expendable: Mutex<Expendable>,
 }
 
-/// Connections that have carried no SIP yet, oldest first.
+/// Connections that go when room is needed.
 #[derive(Debug, Default)]
-struct Unproven {
+struct Expendable {
     next: u64,
-    closers: BTreeMap<u64, Arc<Closer>>,
+    /// Those that have carried no SIP yet, oldest first.
+    silent: BTreeMap<u64, Arc<Closer>>,
+    /// Those that have, and that nobody vouches for, oldest first, by where they come from.
+    strangers: BTreeMap<IpAddr, BTreeMap<u64, Arc<Closer>>>,
+    /// How many of them come from where, the fewest first.
+    crowds: BTreeSet<(usize, IpAddr)>,
+}
+
+impl Expendable {
+    fn push_silent(&mut self, closer: &Arc<Closer>) -> u64 {
+        self.next += 1;
+        self.silent.insert(self.next, Arc::clone(closer));
+        self.next
+    }
+
+    /// Takes the one that goes for a newcomer: the oldest silent one, or the oldest stranger of
+    /// where most of them come from, if these are more than the newcomer's address has connections.
+    fn pop_for(&mut self, newcomers: usize) -> Option<Arc<Closer>> {
+        if let Some((_, closer)) = self.silent.pop_first() {
+            return Some(closer);
+        }
+        let (_, source) = *self.crowds.last().filter(|(crowd, _)| *crowd > newcomers)?;
+        let mut popped = None;
+        self.of(source, |strangers| popped = strangers.pop_first());
+        popped.map(|(_, closer)| closer)
+    }
+
+    /// Changes the strangers of an address, and counts them again.
+    fn of(&mut self, source: IpAddr, change: impl FnOnce(&mut BTreeMap<u64, Arc<Closer>>)) {
+        let strangers = self.strangers.entry(source).or_default();
+        self.crowds.remove(&(strangers.len(), source));
+        change(strangers);
+        match strangers.len() {
+            0 => drop(self.strangers.remove(&source)),
+            crowd => drop(self.crowds.insert((crowd, source))),
+        }
+    }
 }
 
 impl Admission {
@@ -38,7 +74,7 @@ impl Admission {
             connections_per_address_max,
             connections: AtomicUsize::new(0),
             per_address: DashMap::new(),
-            unproven: Mutex::default(),
+            expendable: Mutex::default(),
         })
     }
 
@@ -47,45 +83,43 @@ impl Admission {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Counts a new connection in. At the total bound the oldest unproven connection is told to
-    /// end; the count is over the bound until it has.
+    /// Counts a new connection in. At the total bound an older one is told to end; the count is over
+    /// the bound until it has.
     pub(super) fn admit(self: &Arc<Self>, remote: IpAddr) -> Result<Slot, DropReason> {
         let source = source_of(remote);
-        {
+        let newcomers = {
             let mut count = self.per_address.entry(source).or_insert(0);
             if *count >= self.connections_per_address_max {
                 return Err(DropReason::AddressMax);
             }
             *count += 1;
-        }
-        let slot = Slot {
+            *count
+        };
+        let mut slot = Slot {
             admission: self.clone(),
             source,
             closer: Arc::default(),
-            unproven: AtomicU64::new(PROVEN),
+            sequence: 0,
+            standing: AtomicU8::new(VOUCHED),
         };
         if self.connections.fetch_add(1, Ordering::Relaxed) >= self.connections_max
-            && !self.evict_oldest_unproven()
+            && !self.evict(newcomers)
         {
             return Err(DropReason::ConnectionsMax);
         }
-        let mut unproven = self.unproven();
-        unproven.next += 1;
-        let sequence = unproven.next;
-        unproven.closers.insert(sequence, slot.closer.clone());
-        slot.unproven.store(sequence, Ordering::Relaxed);
-        drop(unproven);
+        slot.sequence = self.expendable().push_silent(&slot.closer);
+        slot.standing = AtomicU8::new(SILENT);
         Ok(slot)
     }
 
-    fn evict_oldest_unproven(&self) -> bool {
-        let oldest = self.unproven().closers.pop_first();
-        oldest.map(|(_, closer)| closer.close(CloseReason::Evicted)).is_some()
+    fn evict(&self, newcomers: usize) -> bool {
+        let evicted = self.expendable().pop_for(newcomers);
+        evicted.map(|closer| closer.close(CloseReason::Evicted)).is_some()
     }
 
-    fn unproven(&self) -> MutexGuard<'_, Unproven> {
-        // The map is whole after every statement, so a poisoned lock is still a good one.
-        self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
+    fn expendable(&self) -> MutexGuard<'_, Expendable> {
+        // The maps are whole after every statement, so a poisoned lock is still a good one.
+        self.expendable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,17 +129,33 @@ pub(super) struct Slot {
     admission: Arc<Admission>,
     source: IpAddr,
     closer: Arc<Closer>,
-    unproven: AtomicU64,
+    sequence: u64,
+    standing: AtomicU8,
 }
 
 impl Slot {
-    /// The connection has shown that it speaks SIP: it is not evicted from now on.
+    /// The connection has shown that it speaks SIP: all silent ones are evicted before it.
     pub(super) fn prove(&self) {
-        if self.unproven.load(Ordering::Relaxed) == PROVEN {
+        if self.standing.load(Ordering::Relaxed) != SILENT {
             return;
         }
-        let sequence = self.unproven.swap(PROVEN, Ordering::Relaxed);
-        self.admission.unproven().closers.remove(&sequence);
+        let mut expendable = self.admission.expendable();
+        // One that is not there was evicted or vouched for just now.
+        if let Some(closer) = expendable.silent.remove(&self.sequence) {
+            expendable.of(self.source, |strangers| drop(strangers.insert(self.sequence, closer)));
+            self.standing.store(STRANGER, Ordering::Relaxed);
+        }
+    }
+
+    /// Who has opened the connection is known: it is not evicted from now on.
+    pub(super) fn vouch(&self) {
+        if self.standing.load(Ordering::Relaxed) == VOUCHED {
+            return;
+        }
+        let mut expendable = self.admission.expendable();
+        expendable.silent.remove(&self.sequence);
+        expendable.of(self.source, |strangers| drop(strangers.remove(&self.sequence)));
+        self.standing.store(VOUCHED, Ordering::Relaxed);
     }
 
     pub(super) fn closer(&self) -> &Arc<Closer> {
@@ -115,7 +165,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.prove();
+        self.vouch();
         self.admission.connections.fetch_sub(1, Ordering::Relaxed);
         if let Entry::Occupied(mut count) = self.admission.per_address.entry(self.source) {
             *count.get_mut() -= 1;
@@ -160,8 +210,10 @@ fn source_of(remote: IpAddr) -> IpAddr {
     }
 }
 
-/// No connection has this number: they count from one.
-const PROVEN: u64 = 0;
+/// What is known of who has opened a connection.
+const SILENT: u8 = 0;
+const STRANGER: u8 = 1;
+const VOUCHED: u8 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -190,18 +242,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_oldest_unproven_connection_makes_room() {
-        let admission = Admission::new(2, 9);
-        let proven = admission.admit(address("192.0.2.1")).unwrap();
-        proven.prove();
-        let idle = admission.admit(address("192.0.2.2")).unwrap();
-        let newcomer = admission.admit(address("192.0.2.3")).unwrap();
-        assert_eq!(idle.closer().closed().await, CloseReason::Evicted);
-        drop(idle);
-        newcomer.prove();
-        let refused = admission.admit(address("192.0.2.4")).unwrap_err();
+    async fn the_silent_make_room_then_strangers_of_a_crowd_and_the_known_never() {
+        let admission = Admission::new(5, 9);
+        let known = admission.admit(address("192.0.2.1")).unwrap();
+        known.vouch();
+        // Whoever speaks again is no stranger again.
+        known.prove();
+        let stranger = |last| {
+            let slot = admission.admit(address(last)).unwrap();
+            slot.prove();
+            slot
+        };
+        let (alone, first, second) =
+            (stranger("192.0.2.2"), stranger("192.0.2.3"), stranger("192.0.2.3"));
+        let silent = admission.admit(address("192.0.2.4")).unwrap();
+        let third = stranger("192.0.2.3");
+        assert_eq!(silent.closer().closed().await, CloseReason::Evicted);
+        drop(silent);
+        // One who comes in no lesser number is not let in for them.
+        let refused = admission.admit(address("192.0.2.3")).unwrap_err();
         assert_eq!(refused, DropReason::ConnectionsMax);
-        assert_eq!(admission.connections(), 2);
+        let newcomer = stranger("192.0.2.5");
+        assert_eq!(first.closer().closed().await, CloseReason::Evicted);
+        // What it still says keeps it no more.
+        first.prove();
+        drop(first);
+        second.vouch();
+        let refused = admission.admit(address("192.0.2.6")).unwrap_err();
+        assert_eq!(refused, DropReason::ConnectionsMax, "nobody has more than one");
+        assert_eq!(admission.connections(), 5);
+        drop((known, alone, second, third, newcomer));
+        let expendable = admission.expendable();
+        assert!(expendable.silent.is_empty() && expendable.strangers.is_empty());
+        assert!(expendable.crowds.is_empty());
     }
 
     fn address(text: &str) -> IpAddr {

@@ -211,6 +211,14 @@ impl Network {
         }
     }
 
+    /// Says that who has opened a stream connection is known: it makes room for no other one when
+    /// there are as many as may be.
+    pub fn vouch(&self, id: FlowId) {
+        if let Some(Entry::Stream(connection)) = self.inner.flows.get(&id).as_deref() {
+            connection.slot.vouch();
+        }
+    }
+
     /// Stops listening, ends every connection once what is queued is sent, and waits for their
     /// tasks, a few times [`NetConfig::linger`] at most. Events must be read meanwhile, or their
     /// receiver dropped.

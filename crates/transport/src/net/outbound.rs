@@ -60,8 +60,8 @@ pub(super) async fn connect(
         .admission
         .admit(destination.remote().ip())
         .map_err(|_| NetError::ConnectionsMax { connections_max })?;
-    // We chose this peer; it need not prove itself by speaking first.
-    slot.prove();
+    // We chose this peer.
+    slot.vouch();
     let stream = open(inner, destination.remote()).await;
     let (stream, local) = stream.map_err(|source| destination.failed(source))?;
     let ends = Ends { kind: destination.kind(), local, remote: destination.remote() };

@@ -4,7 +4,7 @@ use std::{env, io, net::TcpStream as StdStream, process::Command, time::Duration
 
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 use transport::{
-    TransportKind,
+    Flow, TransportKind,
     net::{CloseReason, DropReason, HttpHandler, Listen, NetEvent},
 };
 
@@ -22,15 +22,7 @@ async fn a_newcomer_replaces_the_oldest_connection_that_said_nothing() {
     let evicted = rig.opened().await;
     let mut newcomer = TcpStream::connect(server).await.unwrap();
     assert_eq!(read_to_end(&mut silent).await, b"");
-    // Opened and Closed come from two tasks, in either order.
-    let newcomer_flow = match (rig.event().await, rig.event().await) {
-        (NetEvent::Opened { flow: opened, .. }, NetEvent::Closed { flow, reason })
-        | (NetEvent::Closed { flow, reason }, NetEvent::Opened { flow: opened, .. }) => {
-            assert_eq!((flow, reason), (evicted, CloseReason::Evicted));
-            opened
-        }
-        other => panic!("unexpected {other:?}"),
-    };
+    let newcomer_flow = replaced(&mut rig, evicted).await;
     newcomer.write_all(&request("newcomer")).await.unwrap();
     assert_eq!(rig.message().await.0, newcomer_flow);
     // Now that both have spoken, nobody makes room.
@@ -39,6 +31,19 @@ async fn a_newcomer_replaces_the_oldest_connection_that_said_nothing() {
     assert_eq!(rig.dropped(TransportKind::Tcp, DropReason::ConnectionsMax), 1);
     talker.write_all(&request("still")).await.unwrap();
     assert_eq!(rig.message().await.0, talking);
+}
+
+/// Who came where another connection was evicted. Opened and Closed come from two tasks, in either
+/// order.
+async fn replaced(rig: &mut Rig, evicted: Flow) -> Flow {
+    match (rig.event().await, rig.event().await) {
+        (NetEvent::Opened { flow: opened, .. }, NetEvent::Closed { flow, reason })
+        | (NetEvent::Closed { flow, reason }, NetEvent::Opened { flow: opened, .. }) => {
+            assert_eq!((flow, reason), (evicted, CloseReason::Evicted));
+            opened
+        }
+        other => panic!("unexpected {other:?}"),
+    }
 }
 
 #[tokio::test]
