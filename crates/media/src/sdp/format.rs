@@ -154,7 +154,7 @@ const DTMF_OFFERED: [(u32, u8); 2] = [(48_000, 110), (8000, 101)];
 // RFC 3551 §3.
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
 // RFC 3389 §4.
-const COMFORT_NOISE: u8 = 13;
+pub(super) const COMFORT_NOISE: u8 = 13;
 /// Mono audio of RFC 3551 §6, table 4: payload type, encoding name, clock rate.
 const STATIC_PAYLOAD_TYPES: [(u8, &str, u32); 12] = [
     (0, "PCMU", 8000),

@@ -109,7 +109,7 @@ impl fmt::Display for SessionDescription {
 }
 
 /// A description without a section.
-pub(super) fn empty() -> Description {
+fn empty() -> Description {
     Description {
         origin: origin("- 0 0 IN IP4 0.0.0.0"),
         session_name: "-".into(),
