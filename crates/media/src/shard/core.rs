@@ -15,6 +15,7 @@ use super::{
     command::{LegEvent, LegKind, LegParameters},
     counters::{Discard, LiveCounters, ShardCounters, codec_index},
     leg::{Cold, Leg, Mode, Plain, Session, Transport, WebRtc},
+    listener::SAMPLES_MAX,
     outbound::Outbound,
     pen::Pen,
     schedule::{Deadlines, SLOTS, Slots, TickClock},
@@ -113,6 +114,8 @@ pub struct Shard {
     next_tick: u64,
     /// Legs that send on what they hear.
     pub(super) relaying: usize,
+    /// The audio of a packet in which digits are listened for.
+    pub(super) heard: Box<[i16; SAMPLES_MAX]>,
     /// The first tick after the last one whose slot sent something.
     unsent_tick: u64,
 }
@@ -137,6 +140,7 @@ impl Shard {
             counters: Arc::default(),
             next_tick: 0,
             relaying: 0,
+            heard: Box::new([0; SAMPLES_MAX]),
             unsent_tick: 0,
             config,
         }

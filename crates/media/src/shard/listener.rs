@@ -16,7 +16,6 @@ pub(crate) struct Listener {
     codec: Codec,
     decoder: Decoder,
     detector: DtmfDetector,
-    pcm: Box<[i16]>,
     /// The newest packet that was heard; what is late is of no use.
     newest: Option<ExtendedSequenceNumber>,
     /// When a digit has ended for want of audio.
@@ -28,17 +27,18 @@ impl Listener {
     pub(crate) fn new(codec: Codec) -> Option<Box<Self>> {
         let decoder = Decoder::new(codec, RATE_HZ).ok()?;
         let detector = DtmfDetector::new(RATE_HZ);
-        let pcm = vec![0; SAMPLES_MAX].into();
-        Some(Box::new(Self { codec, decoder, detector, pcm, newest: None, ends_at: None }))
+        Some(Box::new(Self { codec, decoder, detector, newest: None, ends_at: None }))
     }
 
     pub(crate) fn codec(&self) -> Codec {
         self.codec
     }
 
-    /// Listens to a packet; a digit is returned when it has ended. Packets hold less than two digits.
+    /// Listens to a packet, whose audio goes by way of `pcm`; a digit is returned when it has ended.
+    /// Packets hold less than two digits.
     pub(crate) fn hear(
         &mut self,
+        pcm: &mut [i16; SAMPLES_MAX],
         number: ExtendedSequenceNumber,
         payload: &[u8],
         now: Instant,
@@ -47,9 +47,9 @@ impl Listener {
             return None;
         }
         self.newest = Some(number);
-        let len = self.decoder.decode(payload, &mut self.pcm).ok()?;
+        let len = self.decoder.decode(payload, pcm).ok()?;
         let mut ended = None;
-        self.detector.listen(self.pcm.get(..len)?, |event| ended = Some(event));
+        self.detector.listen(pcm.get(..len)?, |event| ended = Some(event));
         self.ends_at = self.detector.is_hearing().then(|| now + AUDIO_LOST_AFTER);
         ended
     }
@@ -78,6 +78,6 @@ impl fmt::Debug for Listener {
 /// All tones are below half of it.
 const RATE_HZ: u32 = 8000;
 /// What a packet of any codec may hold: 200 ms of G.711 are more than 120 ms of Opus.
-const SAMPLES_MAX: usize = 1600;
+pub(super) const SAMPLES_MAX: usize = 1600;
 /// Silence on the wire that ends a digit.
 const AUDIO_LOST_AFTER: Duration = Duration::from_millis(200);

@@ -439,7 +439,9 @@ impl Shard {
         datagram: &[u8],
         now: Instant,
     ) -> bool {
-        let Some(leg) = self.leg(key) else { return false };
+        let Some(leg) = self.legs.get_mut(key.index()).filter(|leg| leg.key == key) else {
+            return false;
+        };
         if matches!(leg.mode, Mode::Echo | Mode::DelayedEcho(_)) {
             return false;
         }
@@ -448,7 +450,7 @@ impl Shard {
         let Some(listener) = listener else { return false };
         let payload = datagram.get(meta.payload.clone()).unwrap_or_default();
         let before = listener.poll_timeout();
-        let event = listener.hear(meta.number, payload, now);
+        let event = listener.hear(&mut self.heard, meta.number, payload, now);
         let has_changed = listener.poll_timeout() != before;
         let is_hearing = listener.poll_timeout().is_some();
         if let Some(event) = event {
