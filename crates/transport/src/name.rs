@@ -163,7 +163,8 @@ impl Name {
             let Some((text, name)) = Self::TABLE.get(usize::from(entry)) else {
                 return Name::Other;
             };
-            if text.eq_ignore_ascii_case(bytes) {
+            // Most write it as it is written here.
+            if *text == bytes || text.eq_ignore_ascii_case(bytes) {
                 return *name;
             }
             slot = (slot + 1) % SLOT_COUNT;

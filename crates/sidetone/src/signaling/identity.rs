@@ -21,7 +21,9 @@ use std::time::{Instant, SystemTime};
 
 use dialplan::{Facts, Further};
 use tracing::info;
-use transport::{Flow, Message, Method, Name, ResponseWriter, Scheme, TransportKind, Uri};
+use transport::{
+    Flow, Message, Method, Name, NameAddr, ResponseWriter, Scheme, TransportKind, Uri,
+};
 
 use super::facts::{further, short};
 use super::{Signaling, Wire};
@@ -170,7 +172,7 @@ impl<W: Wire> Signaling<W> {
     /// Whose password is shown, or else whom the request says that it comes from.
     fn claimed(&self, request: &Message) -> Option<String> {
         let user = self.authenticator.claimed(request).map(|user| short(&user));
-        user.or_else(|| caller(request))
+        user.or_else(|| request.from().as_ref().map(caller))
     }
 
     fn deny(&mut self, request: &Message, flow: &Flow, denial: Denial, now: Instant) -> Answer {
@@ -208,9 +210,9 @@ impl<W: Wire> Signaling<W> {
     }
 }
 
-/// Whom a request says that it comes from.
-fn caller(request: &Message) -> Option<String> {
-    request.from().map(|from| short(&number(from.uri())))
+/// Whom a From names.
+fn caller(from: &NameAddr) -> String {
+    short(&number(from.uri()))
 }
 
 /// Takes away what is not for a caller who has shown nothing: that a user exists who may not be
@@ -235,7 +237,7 @@ fn facts(invite: &Message, flow: &Flow, users: &Users) -> Facts {
     Facts {
         destination_user: users.get(&destination_number).map(|user| user.name.clone()),
         destination_number,
-        caller_id_number: caller(invite).unwrap_or_default(),
+        caller_id_number: from.as_ref().map(caller).unwrap_or_default(),
         caller_id_name: from
             .as_ref()
             .and_then(|from| from.display_name())
