@@ -93,6 +93,24 @@ fn who_may_ring_for_longer_than_is_usual_does() {
 }
 
 #[test]
+fn nobody_waits_for_an_answer_for_ever() {
+    run(|seed| async move {
+        for (number, rings) in [("queue", 0), ("patient", 1)] {
+            let mut office = Office::new(seed, |config| config.calls.unanswered_max_s = 70);
+            let caller = office.caller(number);
+            let callee = office.phone(1, Script::of(Part::Rings));
+            office.pass(65).await;
+            assert!(!office.simulation.is_idle());
+            office.pass(10).await;
+            assert!(office.simulation.is_idle(), "{number}");
+            office.close().await;
+            assert_eq!(status_of(&caller.await.unwrap()), Some(480));
+            assert_eq!(callee.await.unwrap().ended, rings);
+        }
+    });
+}
+
+#[test]
 fn contacts_are_called_in_order_of_their_q_where_that_is_wanted() {
     run(|seed| async move {
         let mut office = Office::new(seed, |config| {

@@ -98,6 +98,8 @@ pub struct Policy {
     pub probe_interval: Option<Duration>,
     /// From the answer to the end.
     pub duration_max: Option<Duration>,
+    /// From the INVITE to the answer.
+    pub unanswered_max: Duration,
     /// How long a bridge rings that says nothing else.
     pub ring_timeout: Duration,
     /// How the contacts of one user are called.
@@ -120,6 +122,7 @@ impl From<&config::Config> for Policy {
             plain_silence: seconds(calls.plain_silence_s),
             probe_interval: (calls.probe_interval_s > 0).then(|| seconds(calls.probe_interval_s)),
             duration_max: (calls.duration_max_s > 0).then(|| seconds(calls.duration_max_s)),
+            unanswered_max: seconds(calls.unanswered_max_s),
             ring_timeout: seconds(calls.ring_timeout_s),
             ring_contacts: calls.ring_contacts,
             ring_step: seconds(calls.ring_step_s),

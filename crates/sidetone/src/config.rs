@@ -192,6 +192,8 @@ pub struct Calls {
     pub probe_interval_s: u64,
     /// Longest a call may last, in seconds. 0: no limit.
     pub duration_max_s: u64,
+    /// Longest a call may wait for its answer, in seconds: ringing, and with early media.
+    pub unanswered_max_s: u64,
     /// Seconds that a bridge rings whose dialplan says nothing else.
     pub ring_timeout_s: u64,
     /// How a user who is registered more than once is called: `together` or, the highest q value
@@ -391,6 +393,7 @@ impl Default for Calls {
             plain_silence_s: 60,
             probe_interval_s: 300,
             duration_max_s: 0,
+            unanswered_max_s: 600,
             ring_timeout_s: 60,
             ring_contacts: RingContacts::Together,
             ring_step_s: 20,

@@ -165,6 +165,10 @@ impl Config {
                 "calls.probe_interval_s must be 86400 (a day) or less",
             ),
             (
+                !(1..=HOUR_S).contains(&self.calls.unanswered_max_s),
+                "calls.unanswered_max_s must be from 1 to 3600",
+            ),
+            (
                 !(1..=HOUR_S).contains(&self.calls.ring_timeout_s),
                 "calls.ring_timeout_s must be from 1 to 3600",
             ),

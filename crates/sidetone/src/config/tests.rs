@@ -116,6 +116,7 @@ fn impossible_values_are_refused_with_a_sentence() {
         ("[calls]\nwebrtc_silence_s = 0\n", "webrtc_silence_s"),
         ("[calls]\nplain_silence_s = 0\n", "plain_silence_s"),
         ("[calls]\nduration_max_s = 99999999999\n", "duration_max_s"),
+        ("[calls]\nunanswered_max_s = 0\n", "unanswered_max_s"),
         ("[calls]\nring_timeout_s = 0\n", "ring_timeout_s"),
         ("[calls]\nring_step_s = 0\n", "ring_step_s"),
         ("[calls]\nfork_max = 0\n", "fork_max"),

@@ -48,8 +48,11 @@ impl LiveCall {
         other: impl Future<Output = T>,
         deadline: Option<Instant>,
     ) -> Result<Step<T>, Ended> {
-        let duration_max = self.shared.policy.duration_max;
-        let last = duration_max.and_then(|most| Some(self.caller.answered_at()? + most));
+        let policy = &self.shared.policy;
+        let last = match self.caller.answered_at() {
+            Some(answered_at) => policy.duration_max.map(|most| answered_at + most),
+            None => Some(self.invited_at + policy.unanswered_max),
+        };
         let next = [deadline, last].into_iter().flatten().min();
         let mut stop = self.shared.stop.clone();
         tokio::select! {
