@@ -1,5 +1,6 @@
 //! Matching messages to transactions: RFC 3261 §17.1.3, §17.2.3 and §8.2.2.2.
 
+use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -37,8 +38,8 @@ fn request_key(request: &Message, method: &Method) -> Option<Key> {
             key.push_str(host);
             key[host_start..].make_ascii_lowercase();
             if let Some(port) = via.port() {
-                key.push(':');
-                key.push_str(&port.to_string());
+                // A string refuses nothing.
+                let _ = write!(key, ":{port}");
             }
             Some(key.into())
         }

@@ -79,7 +79,11 @@ pub fn parse(bytes: &[u8]) -> Result<SessionDescription, SdpError> {
     if lines.next() != Some("v=0") {
         return Err(SdpError::Version);
     }
-    let mut inner = empty();
+    let mut inner = Description {
+        session_name: "-".into(),
+        time_descriptions: vec![TimeDescription::default()],
+        ..Description::default()
+    };
     for (index, line) in lines.enumerate() {
         let line_number = index + 2;
         if line_number > LINES_MAX {
@@ -89,6 +93,9 @@ pub fn parse(bytes: &[u8]) -> Result<SessionDescription, SdpError> {
         if inner.media_descriptions.len() > SECTIONS_MAX {
             return Err(SdpError::TooManySections);
         }
+    }
+    if inner.origin.username.is_empty() {
+        inner.origin = origin("- 0 0 IN IP4 0.0.0.0");
     }
     Ok(SessionDescription { inner })
 }
@@ -105,16 +112,6 @@ impl SessionDescription {
 impl fmt::Display for SessionDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
-    }
-}
-
-/// A description without a section.
-fn empty() -> Description {
-    Description {
-        origin: origin("- 0 0 IN IP4 0.0.0.0"),
-        session_name: "-".into(),
-        time_descriptions: vec![TimeDescription::default()],
-        ..Description::default()
     }
 }
 
@@ -149,14 +146,14 @@ fn read_line(line: &str, description: &mut Description) -> Option<()> {
 
 fn origin(value: &str) -> Origin {
     let mut fields = value.split_ascii_whitespace();
-    let mut next = || fields.next().unwrap_or_default().to_owned();
+    let mut next = || fields.next().unwrap_or_default();
     Origin {
-        username: next(),
+        username: next().to_owned(),
         session_id: next().parse().unwrap_or_default(),
         session_version: next().parse().unwrap_or_default(),
-        network_type: next(),
-        address_type: next(),
-        unicast_address: next(),
+        network_type: next().to_owned(),
+        address_type: next().to_owned(),
+        unicast_address: next().to_owned(),
     }
 }
 
