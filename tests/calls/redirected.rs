@@ -5,7 +5,7 @@ use std::time::Duration;
 use sidetone::config::RingContacts;
 
 use crate::agent::{Part, Script, address};
-use crate::office::{Office, answers, run, seconds, status_of};
+use crate::office::{Office, answers, refuses, run, seconds, status_of};
 use crate::simulation::SERVER;
 
 #[test]
@@ -72,6 +72,32 @@ fn the_targets_of_a_redirection_have_their_turn_before_the_next_contact_of_a_use
         );
         office.close().await;
         assert_eq!((second.await.unwrap().invites, fourth.await.unwrap().invites), (1, 0));
+        assert_eq!(caller.await.unwrap().answered, 1);
+    });
+}
+
+#[test]
+fn who_is_called_early_rings_no_longer_than_others_before_the_next_one_is() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |config| {
+            config.calls.ring_contacts = RingContacts::InOrder;
+            config.calls.ring_step_s = 10;
+        });
+        let caller = office.caller("both");
+        let to = |name: &str, q: &str| format!("<sip:{name}@{}>;q={q}", SERVER.ip());
+        let contact = Some([to("one", "0.2"), to("two", "0.7")].join(", "));
+        let redirects = Part::Refuses { after: Duration::from_secs(1), status: 302, contact };
+        let _third = office.phone(3, Script::of(redirects));
+        let _second = office.phone(2, refuses(486));
+        let first = office.phone(1, Script::of(Part::Rings));
+        let fourth = office.phone(4, Script { hang_up: seconds(9), ..answers(1) });
+        // Redirected after 1 s and refused after 2 s: from then on the first phone rings alone.
+        office.pass(11).await;
+        assert_eq!(office.mock.legs(), 1, "the fourth is not called yet");
+        office.pass(4).await;
+        assert!(office.is_joined(0, 4));
+        office.close().await;
+        assert_eq!((first.await.unwrap().ended, fourth.await.unwrap().invites), (1, 1));
         assert_eq!(caller.await.unwrap().answered, 1);
     });
 }

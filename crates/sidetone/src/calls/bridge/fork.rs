@@ -25,6 +25,8 @@ pub(super) struct Fork<'a> {
     best: Best,
     /// When all that rings is given up.
     deadline: Instant,
+    /// How long those whose turn it is ring before the next ones are called.
+    ring_step: Duration,
     /// What was called in this attempt, so that a redirection leads nowhere twice.
     visited: HashSet<(usize, String)>,
     pub redirects: usize,
@@ -80,6 +82,7 @@ impl<'a> Fork<'a> {
             branches: Vec::new(),
             best: Best::default(),
             deadline: now + request.timeout.unwrap_or(longest),
+            ring_step: policy.ring_step,
             visited: HashSet::new(),
             redirects: 0,
             branches_max: policy.fork_max,
@@ -95,6 +98,7 @@ impl<'a> Fork<'a> {
                 Err(failure) => fork.best.add(failure),
             }
         }
+        fork.take_turns();
         fork
     }
 
@@ -109,18 +113,12 @@ impl<'a> Fork<'a> {
         let Some(branch) = self.branches.get(index) else { return false };
         let (destination, within) = (branch.destination, branch.turns.clone());
         let before = self.branches.len();
-        let time = self.add_in_turns(places, destination, &within, Instant::now(), call);
-        // Whose turn comes afterwards waits for as much longer.
-        let (known, added) = self.branches.split_at_mut(before);
-        let Some(first) = added.first() else { return false };
-        for later in known.iter_mut().filter(|branch| first.is_before(branch)) {
-            later.starts_at += time;
-        }
-        true
+        self.add_in_turns(places, destination, &within, Instant::now(), call);
+        self.take_turns();
+        self.branches.len() > before
     }
 
-    /// Adds places of a destination, each one with the q of the redirection that led there; how long
-    /// after the first ones the last ones are called at the latest.
+    /// Adds places of a destination, each one with the q of the redirection that led there.
     fn add_in_turns(
         &mut self,
         mut places: Vec<(u16, Place)>,
@@ -128,7 +126,7 @@ impl<'a> Fork<'a> {
         within: &[Turn],
         starts_at: Instant,
         call: &LiveCall,
-    ) -> Duration {
+    ) {
         let policy = call.shared.policy;
         let preference = |(q_milli, place): &(u16, Place)| match policy.ring_contacts {
             RingContacts::InOrder => (*q_milli, place.q_milli),
@@ -149,9 +147,31 @@ impl<'a> Fork<'a> {
             }
             let mut turns = within.to_vec();
             turns.push(Turn { number, branch: self.branches.len() });
-            self.add(place, destination, turns, starts_at + policy.ring_step * number, call);
+            self.add(place, destination, turns, starts_at, call);
         }
-        policy.ring_step * number
+    }
+
+    /// Sets when each place is called that waits for others to have had their turn: once the last of
+    /// these has rung for a step, or will have.
+    pub(super) fn take_turns(&mut self) {
+        let numbers = |index: &usize| {
+            let turns = self.branches.get(*index).map(|branch| branch.turns.as_slice());
+            turns.unwrap_or_default().iter().map(|turn| turn.number).collect::<Vec<_>>()
+        };
+        let is_waiting = |(_, branch): &(_, &Branch)| matches!(branch.state, State::Waiting);
+        let waiting = self.branches.iter().enumerate().filter(is_waiting);
+        let mut waiting: Vec<usize> = waiting.map(|(index, _)| index).collect();
+        waiting.sort_by_cached_key(numbers);
+        for index in waiting {
+            let is_awaited = |(earlier, other): &(usize, &Branch)| {
+                !matches!(other.state, State::Over) && self.is_before(*earlier, index)
+            };
+            let awaited = self.branches.iter().enumerate().filter(is_awaited);
+            let last = awaited.map(|(_, other)| other.starts_at).max();
+            if let (Some(last), Some(branch)) = (last, self.branches.get_mut(index)) {
+                branch.starts_at = last + self.ring_step;
+            }
+        }
     }
 
     /// The branch of the same device among those from `first` on.
@@ -235,6 +255,7 @@ impl<'a> Fork<'a> {
         let Some(branch) = self.branches.get_mut(index) else { return };
         let timeout = self.destinations.get(branch.destination).and_then(|d| d.timeout);
         branch.deadline = timeout.map(|timeout| now + timeout);
+        branch.starts_at = now;
         branch.state = State::Ringing(Box::new(leg));
         for earlier in 0..self.branches.len() {
             if self.is_before(earlier, index) {

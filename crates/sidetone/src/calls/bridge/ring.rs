@@ -64,13 +64,17 @@ impl LiveCall {
     }
 
     async fn start_due(&mut self, fork: &mut Fork<'_>, now: Instant) {
-        loop {
-            // Who cannot be called makes room for the next at once.
-            let Some(index) = fork.due(now).first().copied() else { return };
+        let mut has_started = false;
+        // Who cannot be called makes room for the next at once.
+        while let Some(index) = fork.due(now).first().copied() {
             match self.call_branch(fork, index) {
                 Ok(leg) => fork.started(index, leg, now).await,
                 Err(failure) => drop(fork.failed(index, failure)),
             }
+            has_started = true;
+        }
+        if has_started {
+            fork.take_turns();
         }
     }
 
