@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::rtp::RtpTimestamp;
+use crate::rtp::{RtpTimestamp, Ssrc};
 
 mod detector;
 mod sender;
@@ -24,8 +24,9 @@ pub struct DtmfEvent {
 
 /// Puts events together out of packets. Holds one event, whatever comes.
 ///
-/// An event is known by its RTP timestamp and its code: it is reported once, at the first packet with the end
-/// bit; when those are lost, at the next event or after [`END_LOST_AFTER`] of silence.
+/// An event is known by its source, its RTP timestamp and its code: it is reported once, at the first
+/// packet with the end bit; when those are lost, at the next event or after [`END_LOST_AFTER`] of
+/// silence.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DtmfReceiver {
     current: Option<Current>,
@@ -33,6 +34,7 @@ pub struct DtmfReceiver {
 
 #[derive(Clone, Copy, Debug)]
 struct Current {
+    ssrc: Ssrc,
     timestamp: RtpTimestamp,
     code: u8,
     /// Ticks of the segments before this one (RFC 4733 §2.5.1.3).
@@ -47,6 +49,7 @@ impl DtmfReceiver {
     /// Takes a packet in and returns the events that it ends: at most the one before and its own.
     pub fn handle_packet(
         &mut self,
+        ssrc: Ssrc,
         timestamp: RtpTimestamp,
         payload: &[u8],
         clock_rate_hz: u32,
@@ -59,7 +62,7 @@ impl DtmfReceiver {
         let duration = u16::from_be_bytes([d0, d1]);
         let is_end = flags & END_BIT != 0;
         let mut before = None;
-        match &mut self.current {
+        match self.current.as_mut().filter(|current| current.ssrc == ssrc) {
             Some(current) if current.is_of(timestamp) && current.code == code => {
                 current.duration = current.duration.max(duration);
                 current.last_packet = now;
@@ -77,6 +80,7 @@ impl DtmfReceiver {
             _ => {
                 before = self.report();
                 self.current = Some(Current {
+                    ssrc,
                     timestamp,
                     code,
                     earlier: 0,
@@ -151,21 +155,23 @@ mod tests {
 
     struct Fixture {
         receiver: DtmfReceiver,
+        ssrc: Ssrc,
         now: Instant,
         events: Vec<(char, u64)>,
     }
 
     impl Fixture {
         fn new() -> Self {
-            Self { receiver: DtmfReceiver::default(), now: Instant::now(), events: Vec::new() }
+            let (receiver, now) = (DtmfReceiver::default(), Instant::now());
+            Self { receiver, ssrc: Ssrc(1), now, events: Vec::new() }
         }
 
         fn packet(&mut self, timestamp: u32, code: u8, end: bool, duration: u16, clock: u32) {
             self.now += Duration::from_millis(20);
             let [d0, d1] = duration.to_be_bytes();
             let payload = [code, if end { 0x8a } else { 0x0a }, d0, d1];
-            let timestamp = RtpTimestamp(timestamp);
-            let events = self.receiver.handle_packet(timestamp, &payload, clock, self.now);
+            let (ssrc, timestamp) = (self.ssrc, RtpTimestamp(timestamp));
+            let events = self.receiver.handle_packet(ssrc, timestamp, &payload, clock, self.now);
             self.take(events.into_iter().flatten());
         }
 
@@ -197,6 +203,17 @@ mod tests {
         fixture.packet(3000, 11, true, 400, 8000);
         fixture.packet(1000, 11, true, 800, 8000);
         assert_eq!(fixture.events, [('#', 100), ('#', 50)]);
+    }
+
+    #[test]
+    fn another_source_has_times_of_its_own() {
+        let mut fixture = Fixture::new();
+        fixture.packet(3000, 5, true, 800, 8000);
+        fixture.ssrc = Ssrc(2);
+        fixture.packet(1000, 6, false, 160, 8000);
+        fixture.packet(1000, 6, true, 800, 8000);
+        fixture.packet(1000, 6, true, 800, 8000);
+        assert_eq!(fixture.events, [('5', 100), ('6', 100)]);
     }
 
     #[test]
@@ -266,7 +283,8 @@ mod tests {
         fixture.packet(0, 16, true, 100, 8000);
         fixture.packet(0, 255, true, 100, 8000);
         let now = fixture.now;
-        let short = fixture.receiver.handle_packet(RtpTimestamp(1), &[1, 0x80, 0], 8000, now);
+        let (ssrc, timestamp) = (fixture.ssrc, RtpTimestamp(1));
+        let short = fixture.receiver.handle_packet(ssrc, timestamp, &[1, 0x80, 0], 8000, now);
         assert_eq!((short, fixture.events.len()), ([None; 2], 0));
     }
 

@@ -1,6 +1,6 @@
 //! Packets on their way in: told apart, checked, and handed to what the leg does.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{net::SocketAddr, ops::Range, time::Instant};
 
 use super::{
     command::LegEvent,
@@ -16,7 +16,7 @@ use crate::{
     codec::Codec,
     dtls::{is_client_hello, is_record},
     rtcp,
-    rtp::{Arrival, Packet, is_rtcp},
+    rtp::{Arrival, Packet, RtpTimestamp, Ssrc, is_rtcp},
     srtp::SrtpError,
     stun::{Request, StunError},
 };
@@ -366,10 +366,22 @@ impl Shard {
             return self.discard(key, Discard::CodecMismatch);
         }
         let (ssrc, timestamp) = (packet.ssrc(), packet.timestamp());
+        let payload = packet.payload_range();
+        let known = leg.inbound.ssrc();
+        // Some send events beside the voice, in a stream of their own: the voice goes on.
+        if let MediaKind::Dtmf(rate) = kind
+            && known.is_some_and(|voice| voice != ssrc)
+        {
+            let event = Event { ssrc, timestamp, payload, rate };
+            self.heard(key, now);
+            return self.dtmf(key, event, buffer.datagram(), false, now);
+        }
         let number = match leg.inbound.receive(ssrc, packet.sequence_number(), is_authentic) {
             Arrival::InOrder(number) | Arrival::Late(number) => number,
             Arrival::Started(number) => {
-                leg.cold.dtmf = Default::default();
+                if known == Some(ssrc) {
+                    leg.cold.dtmf = Default::default();
+                }
                 // What another source reported says nothing of this one (RFC 3550 §6.4.1).
                 leg.cold.sender_report = None;
                 if let Some(listener) = &mut leg.listener {
@@ -379,7 +391,6 @@ impl Shard {
             }
             Arrival::OnProbation => return self.discard(key, Discard::Probation),
         };
-        let payload = packet.payload_range();
         if let MediaKind::Audio(codec) = kind {
             leg.inbound.time(timestamp, codec.clock_rate_hz(), since_epoch);
             leg.inbound.count_payload(payload.len());
@@ -403,7 +414,11 @@ impl Shard {
             self.heard(key, now);
         }
         match kind {
-            MediaKind::Dtmf(rate) => self.dtmf(key, &meta, buffer.datagram(), rate, now),
+            MediaKind::Dtmf(rate) => {
+                let passes = self.passes_events(key, rate);
+                let event = Event { ssrc, timestamp, payload: meta.payload.clone(), rate };
+                self.dtmf(key, event, buffer.datagram(), passes, now);
+            }
             MediaKind::Audio(codec) => {
                 let is_digit = self.listen(key, codec, &meta, buffer.datagram(), now);
                 if is_digit && self.carries_digits(key) {
@@ -415,12 +430,13 @@ impl Shard {
         self.pass_on(key, &meta, buffer, now, transmits);
     }
 
-    fn dtmf(&mut self, key: LegKey, meta: &Meta, datagram: &[u8], rate: u32, now: Instant) {
-        let payload = datagram.get(meta.payload.clone()).unwrap_or_default();
-        let passes = self.passes_events(key, rate);
+    /// Takes in a packet about a DTMF event, which `passes` on to the peer in a bridge as it is.
+    fn dtmf(&mut self, key: LegKey, event: Event, datagram: &[u8], passes: bool, now: Instant) {
+        let Event { ssrc, timestamp, payload, rate } = event;
+        let payload = datagram.get(payload).unwrap_or_default();
         let Some(leg) = self.leg(key) else { return };
         let passed = std::mem::replace(&mut leg.cold.passes_event, passes);
-        let [before, this] = leg.cold.dtmf.handle_packet(meta.timestamp, payload, rate, now);
+        let [before, this] = leg.cold.dtmf.handle_packet(ssrc, timestamp, payload, rate, now);
         for (event, passed) in [(before, passed), (this, passes)] {
             if let Some(event) = event {
                 self.report_dtmf(key, event, passed);
@@ -515,6 +531,16 @@ impl Shard {
             self.arm(key);
         }
     }
+}
+
+/// A packet about a DTMF event.
+struct Event {
+    ssrc: Ssrc,
+    timestamp: RtpTimestamp,
+    /// Where its payload is in the datagram.
+    payload: Range<usize>,
+    /// Its clock rate in Hz.
+    rate: u32,
 }
 
 fn reason(error: SrtpError) -> Discard {

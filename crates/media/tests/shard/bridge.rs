@@ -169,6 +169,44 @@ fn rfc4733_2_2_1_a_long_press_beside_the_voice_is_one_event() {
 }
 
 #[test]
+fn digits_in_a_stream_of_their_own_are_reported_and_the_voice_goes_on() {
+    let mut world = World::new();
+    let [a, b] = bridged_to_who_takes_events(&mut world);
+    for number in 0..100_u32 {
+        let voice = rtp(PCMU, 9, u64::from(number), 160 * number, &[1; 160]);
+        world.packet(Path::Rtp(a), address(A), &voice);
+        // Two presses, each with its end three times, in numbers and times of another origin.
+        let (press, n) = (number / 50, number % 50);
+        if n < 10 {
+            let end = if n > 6 { 0x80 } else { 0 };
+            let [high, low] = (160 * (n.min(7) as u16 + 1)).to_be_bytes();
+            let begins = 7_000_000 + 8_000 * press;
+            let payload = [5 + press as u8, 10 | end, high, low];
+            let event = rtp(DTMF, 77, 40_000 + u64::from(number), begins, &payload);
+            world.packet(Path::Rtp(a), address(A), &event);
+        }
+        world.advance_ms(20);
+    }
+    let digits: Vec<_> = world
+        .events_of(a)
+        .into_iter()
+        .filter(|event| matches!(event, LegEvent::Dtmf { .. }))
+        .collect();
+    let pressed = |digit| LegEvent::Dtmf {
+        digit,
+        duration: Duration::from_millis(160),
+        is_passed_on: false,
+    };
+    assert_eq!(digits, [pressed('5'), pressed('6')]);
+    let heard = world.take_rtp(Path::Rtp(b));
+    assert_eq!(heard.len(), 100);
+    assert!(heard.windows(2).all(|pair| {
+        pair[1].number == pair[0].number.wrapping_add(1)
+            && pair[1].timestamp == pair[0].timestamp.wrapping_add(160)
+    }));
+}
+
+#[test]
 fn a_digit_that_the_other_leg_cannot_take_now_is_not_passed_on() {
     let mut world = World::new();
     let [a, b] = bridged_to_who_takes_events(&mut world);
