@@ -12,6 +12,7 @@ use std::{env, fs};
 const TITLES: &[(u32, &str)] = &[
     (2045, "MIME bodies"),
     (2617, "HTTP digest authentication"),
+    (2782, "DNS records that say where services are"),
     (3261, "SIP"),
     (3263, "Locating SIP servers"),
     (3264, "Offer and answer"),
@@ -47,6 +48,7 @@ const TITLES: &[(u32, &str)] = &[
     (5763, "DTLS-SRTP in SDP"),
     (5764, "DTLS-SRTP"),
     (5769, "STUN test vectors"),
+    (5922, "Domain certificates in SIP"),
     (6026, "Correct handling of 2xx to INVITE"),
     (6086, "INFO"),
     (6141, "Re-INVITE and Target-Refresh Request Handling"),

@@ -85,6 +85,8 @@ pub struct NextHop {
     pub port: Option<u16>,
     /// The transport: as the URI says, else TLS for `sips` and UDP for `sip`.
     pub transport: TransportKind,
+    /// The URI leaves the transport open.
+    pub is_open: bool,
 }
 
 /// The transport that a URI asks for; `None` if it leaves that open.
@@ -110,12 +112,14 @@ pub fn named_transport(uri: &Uri) -> Result<Option<TransportKind>, Error> {
 /// that we do not have.
 pub fn next_hop(uri: &Uri) -> Result<NextHop, Error> {
     let host = uri.host().ok_or(Error::NoHost)?;
-    let transport = named_transport(uri)?.unwrap_or(TransportKind::Udp);
+    let named = named_transport(uri)?;
+    let transport = named.unwrap_or(TransportKind::Udp);
     let host = match uri.host_ip() {
         Some(ip) => Host::Ip(ip),
         None => Host::Name(host.to_owned()),
     };
-    Ok(NextHop { host, port: uri.port().filter(|&port| port != 0), transport })
+    let port = uri.port().filter(|&port| port != 0);
+    Ok(NextHop { host, port, transport, is_open: named.is_none() })
 }
 
 #[cfg(test)]

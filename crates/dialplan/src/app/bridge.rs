@@ -21,8 +21,9 @@ pub(super) const ENTRY: Entry = Entry {
     arguments: &[
         Argument {
             name: "destinations",
-            reading: "user/NAME, sofia/PROFILE/NUMBER@HOST or sip:NUMBER@HOST; separated by \",\" all at once, by \
-                      \"|\" one after the other; ${name} for such as the plan has set name to",
+            reading: "user/NAME, sofia/PROFILE/NUMBER@HOST or sip:NUMBER@HOST, where a domain without a port is \
+                      asked for its SRV records; separated by \",\" all at once, by \"|\" one after the other; \
+                      ${name} for such as the plan has set name to",
         },
         Argument {
             name: "variables",

@@ -192,11 +192,8 @@ fn digits_in_a_stream_of_their_own_are_reported_and_the_voice_goes_on() {
         .into_iter()
         .filter(|event| matches!(event, LegEvent::Dtmf { .. }))
         .collect();
-    let pressed = |digit| LegEvent::Dtmf {
-        digit,
-        duration: Duration::from_millis(160),
-        is_passed_on: false,
-    };
+    let pressed =
+        |digit| LegEvent::Dtmf { digit, duration: Duration::from_millis(160), is_passed_on: false };
     assert_eq!(digits, [pressed('5'), pressed('6')]);
     let heard = world.take_rtp(Path::Rtp(b));
     assert_eq!(heard.len(), 100);

@@ -9,7 +9,7 @@ use dialog::{Body, Invite, Leg};
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 use transport::net::NetError;
-use transport::routing::{NextHop, named_transport, request_target};
+use transport::routing::{NextHop, request_target};
 use transport::{Error as AddressError, Flow, NameAddr, TransportKind, Uri};
 
 use super::{LegKey, Signaling, Unsent, Wire};
@@ -151,7 +151,7 @@ fn next_hop(dial: &Dial) -> Result<NextHop, AddressError> {
     let routes: Result<Vec<NameAddr>, AddressError> =
         routes.map(|route| NameAddr::parse(Bytes::copy_from_slice(route.as_bytes()))).collect();
     let hop = request_target(&routes?, &uri)?.next_hop;
-    let is_open = dial.routes.is_empty() && named_transport(&uri)?.is_none();
+    let is_open = dial.routes.is_empty() && hop.is_open;
     Ok(if is_open { NextHop { transport: dial.transport, ..hop } } else { hop })
 }
 

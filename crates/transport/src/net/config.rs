@@ -1,6 +1,6 @@
 //! What bounds and times the sockets.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::Limits;
 
@@ -45,6 +45,8 @@ pub struct NetConfig {
     pub udp_receive_buffer_bytes: usize,
     /// Whom we trust when we connect to a TLS peer; without it none is connected to.
     pub tls_client: Option<Arc<rustls::ClientConfig>>,
+    /// Who is asked for the SRV records of SIP domains; empty: the name servers of the system.
+    pub name_servers: Vec<SocketAddr>,
     /// WebSocket origins (`https://phone.example.com`) that are let in; `None` lets in any. A
     /// client that sends no Origin is no browser and is always let in.
     pub origins: Option<Vec<String>>,
@@ -69,6 +71,7 @@ impl Default for NetConfig {
             linger: Duration::from_secs(1),
             udp_receive_buffer_bytes: 4_194_304,
             tls_client: None,
+            name_servers: Vec::new(),
             origins: None,
         }
     }

@@ -11,7 +11,7 @@
 //! not read. What is sent is queued per connection within bounds; a peer that does not read is
 //! cut off. Whether a message is valid, and where an answer goes, is decided elsewhere.
 //!
-//! Not here, on purpose: NAPTR and SRV records, connections to WebSocket peers, and SIP over SCTP.
+//! Not here, on purpose: NAPTR records, connections to WebSocket peers, and SIP over SCTP.
 
 mod admission;
 mod config;
@@ -25,6 +25,7 @@ mod http;
 mod listener;
 mod outbound;
 mod route;
+mod servers;
 mod stream;
 mod tcp;
 mod tls;

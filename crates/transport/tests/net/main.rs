@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 mod bounds;
+mod domains;
 mod outbound;
 mod stream;
 mod support;

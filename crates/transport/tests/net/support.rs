@@ -111,7 +111,7 @@ impl Rig {
 
 /// A certificate for the loopback addresses: what the server is given, and a client that trusts it.
 pub fn certificate() -> (Arc<ServerConfig>, TlsConnector) {
-    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    let names = ["localhost", "127.0.0.1", "::1", "pbx.test"].map(str::to_owned).to_vec();
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
     let provider = Arc::new(ring::default_provider());
