@@ -147,6 +147,7 @@ impl Simulation {
             public_context: context.to_owned(),
             users: Arc::new(Users::new(&config).unwrap()),
             hosts: vec![SERVER.ip()],
+            sip_ports: vec![SERVER.port()],
             registrar: registrar.clone(),
             prompts: Arc::new(prompts),
             hold_music: config.sounds.hold_music.clone(),

@@ -11,6 +11,7 @@ mod control;
 mod keys;
 mod local_networks;
 mod outbox;
+mod own;
 mod pace;
 mod plane;
 mod port_map;

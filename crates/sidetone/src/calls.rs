@@ -16,7 +16,7 @@ mod report;
 mod terms;
 mod trail;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ pub struct Shared {
     pub users: Arc<Users>,
     /// Addresses that this server is reached at, as they are bound and as they are known outside.
     pub hosts: Vec<IpAddr>,
+    /// The ports at which it listens for SIP in datagrams.
+    pub sip_ports: Vec<u16>,
     /// Where users are reached.
     pub registrar: Arc<Registrar>,
     /// Sounds and tones.
@@ -83,6 +85,17 @@ pub struct Shared {
     pub ourselves: Arc<Ourselves>,
     /// Turns true when the process is stopped.
     pub stop: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// Whether what is sent to `address` comes to us, media or not. Whoever names it is reached by us
+    /// at `local`.
+    fn is_own(&self, address: SocketAddr, local: Option<IpAddr>) -> bool {
+        let ip = address.ip().to_canonical();
+        let is_here = || self.hosts.contains(&ip) || local == Some(ip);
+        self.media.is_own(address, local)
+            || self.sip_ports.contains(&address.port()) && is_here()
+    }
 }
 
 /// What ends a call by itself, and whom a call may call.

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use tracing::{info, warn};
-use transport::Limits;
+use transport::{Limits, TransportKind};
 use transport::net::{HttpHandler, Listen, NetConfig, NetError, Network};
 
 use crate::address::{MediaAddress, Outside, media_addresses};
@@ -185,6 +185,11 @@ impl Server {
             plan: loaded.plan,
             public_context: loaded.public_context,
             users: loaded.users,
+            sip_ports: listen
+                .iter()
+                .filter(|(kind, _)| kind.transport() == TransportKind::Udp)
+                .map(|(_, address)| address.port())
+                .collect(),
             hosts: media_addresses.iter().flat_map(|a| [a.bound, a.advertised]).collect(),
             registrar,
             prompts: loaded.prompts,

@@ -9,7 +9,7 @@ use std::sync::{
 
 use tokio::sync::mpsc;
 
-use super::{keys::Keys, ports::PortPair, sys::Waker, wakes};
+use super::{keys::Keys, own::Aiming, ports::PortPair, sys::Waker, wakes};
 use crate::{
     ice::IceCredentials,
     sdp::{LocalIce, Negotiated, RemoteMedia},
@@ -154,6 +154,8 @@ pub struct LegHandle {
     pub(super) before_restart: Option<(RemoteIce, IceCredentials)>,
     /// The SRTP keys that are in use.
     pub(super) keys: Keys,
+    /// Ports of ours that the peer names.
+    pub(super) aiming: Aiming,
 }
 
 impl LegHandle {
@@ -190,8 +192,10 @@ impl LegHandle {
             back.map_or_else(|| IceCredentials::random(&mut rand::rng()), |(_, ours)| ours.clone())
         });
         let is_answer = negotiated.is_answer;
+        let remote = negotiated.remote.clone();
         let update = Update { negotiated, ice: ice.clone(), signalling_remote };
         self.command(Command::Update(Box::new(update)))?;
+        self.aiming.at(&remote);
         let remote_before = std::mem::replace(&mut self.remote_ice, remote_ice);
         self.keys.take_over(keys, is_answer, &mut self.local.sdes);
         if let (Some(local), Some(IceCredentials { ufrag, pwd })) = (&mut self.local.ice, ice) {

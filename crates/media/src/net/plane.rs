@@ -23,6 +23,7 @@ use super::{
     keys::Keys,
     local_networks::LocalNetworks,
     outbox::Outbox,
+    own::{Aiming, OwnPorts},
     port_map::PortMap,
     ports::{PortAllocator, PortPair, bind},
     ring::{RingReceiver, RingSender, ring},
@@ -161,6 +162,7 @@ struct Inner {
     fingerprint: Fingerprint,
     shards: Vec<ShardOutside>,
     ports: Arc<PortAllocator>,
+    own: Arc<OwnPorts>,
     legs: Arc<AtomicUsize>,
     serial: AtomicU64,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -197,11 +199,15 @@ impl MediaPlane {
             starting.push(Starting::new(shard, &config)?);
         }
         let senders: Vec<_> = starting.iter().map(|shard| shard.ring_sender.clone()).collect();
+        let shared = starting.iter().flat_map(|shard| shard.shared.clone()).collect();
+        let ports = Arc::new(PortAllocator::new(&config.rtp_ports));
+        let own = Arc::new(OwnPorts::new(&config, shared, Arc::clone(&ports)));
         // Dropped on the way out of a failure, it ends the threads that run already.
         let mut inner = Inner {
             fingerprint: certificate.fingerprint(),
             shards: Vec::new(),
-            ports: Arc::new(PortAllocator::new(&config.rtp_ports)),
+            ports,
+            own,
             legs: Arc::default(),
             serial: AtomicU64::new(1),
             threads: Mutex::default(),
@@ -229,6 +235,11 @@ impl MediaPlane {
         let permit = Permit::new(&shard.link, &inner.legs, legs_max)
             .ok_or(OpenError::LegsExhausted { legs_max })?;
         let at = inner.choose_address(&parameters)?;
+        let mut aiming = Aiming::new(Arc::clone(&inner.own), parameters.signalling_local);
+        if let Some(negotiated) = &parameters.negotiated {
+            // Before the leg has ports, so that it does not get those.
+            aiming.at(&negotiated.remote);
+        }
         let (local, pair) = inner.local_media(shard, at, &parameters)?;
         let serial = inner.serial.fetch_add(1, Ordering::Relaxed);
         let (sender, events) = mpsc::channel(inner.config.events_max.max(32));
@@ -251,13 +262,13 @@ impl MediaPlane {
         let link = Arc::clone(&shard.link);
         let id = LegId { shard: number, serial };
         let before_restart = None;
-        Ok(LegHandle { id, local, events, link, is_dropped, remote_ice, before_restart, keys })
+        Ok(LegHandle { id, local, events, link, is_dropped, remote_ice, before_restart, keys, aiming })
     }
 
-    /// Whether what is sent to `address` comes to a plain leg of ours. `local` is the address at which
-    /// whoever names it reaches us, for a plane that is bound to all.
+    /// Whether what is sent to `address` comes to a leg of ours. `local` is the address at which whoever
+    /// names it reaches us, for a plane that is bound to all.
     pub fn is_own(&self, address: SocketAddr, local: Option<IpAddr>) -> bool {
-        self.inner.is_own(address, local)
+        self.inner.own.is_own(address, local)
     }
 
     /// Of the certificate that every WebRTC leg presents.
@@ -386,16 +397,6 @@ impl Inner {
         }
         let local = parameters.signalling_local.filter(|l| l.is_ipv4() == bound.is_ipv4());
         if bound.is_unspecified() { local.unwrap_or(bound) } else { bound }
-    }
-
-    fn is_own(&self, address: SocketAddr, local: Option<IpAddr>) -> bool {
-        let (ip, port) = (address.ip().to_canonical(), address.port());
-        self.config.addresses.iter().any(|bound| {
-            let inside = if bound.is_unspecified() { local.unwrap_or(*bound) } else { *bound };
-            let is_outside = self.config.advertised.get(bound) == Some(&ip);
-            inside == ip && self.ports.is_used(*bound, port)
-                || is_outside && self.ports.is_used(*bound, self.config.external_ports.inside(port))
-        })
     }
 
     /// The port outside; ports have other numbers only where addresses are others.

@@ -34,6 +34,8 @@ struct Used {
 #[derive(Debug, Default)]
 struct Pair {
     is_used: bool,
+    /// Legs whose peers are said to have their media there.
+    aims: usize,
     /// `None`: no call had it yet.
     earlier: Option<Earlier>,
 }
@@ -49,6 +51,15 @@ pub(super) struct PortPair {
     /// Who spoke to it in the calls before.
     pub(super) earlier: Earlier,
     _lease: Lease,
+}
+
+/// A peer is said to have its media at a pair of ours, which nobody gets as long as this lives: what
+/// is sent there must not come to another leg.
+#[derive(Debug)]
+pub(super) struct Aim {
+    allocator: Arc<PortAllocator>,
+    address: IpAddr,
+    pair: usize,
 }
 
 #[derive(Debug)]
@@ -75,10 +86,20 @@ impl PortAllocator {
 
     /// Whether a port, of RTP or RTCP, is in use by us.
     pub(super) fn is_used(&self, address: IpAddr, port: u16) -> bool {
-        let Some(offset) = port.checked_sub(self.first) else { return false };
-        let table = self.lock();
-        let pair = table.get(&address).and_then(|used| used.pairs.get(usize::from(offset / 2)));
-        pair.is_some_and(|pair| pair.is_used)
+        let Some(pair) = self.pair_of(port) else { return false };
+        self.lock().get(&address).is_some_and(|used| used.pairs[pair].is_used)
+    }
+
+    /// Keeps a port, if it is one of the range, from who does not have it yet.
+    pub(super) fn aim(self: &Arc<Self>, address: IpAddr, port: u16) -> Option<Aim> {
+        let pair = self.pair_of(port)?;
+        self.used(&mut self.lock(), address).pairs[pair].aims += 1;
+        Some(Aim { allocator: Arc::clone(self), address, pair })
+    }
+
+    fn pair_of(&self, port: u16) -> Option<usize> {
+        let pair = usize::from(port.checked_sub(self.first)? / 2);
+        (pair < self.pairs).then_some(pair)
     }
 
     /// Binds the next free pair on `address`, passing over ports that others use. `None`: every pair
@@ -104,18 +125,29 @@ impl PortAllocator {
     fn lease(self: &Arc<Self>, address: IpAddr) -> Option<(Lease, Earlier)> {
         let pairs = self.pairs;
         let mut table = self.lock();
-        let used = table.entry(address).or_insert_with(|| Used {
-            pairs: (0..pairs).map(|_| Pair::default()).collect(),
-            count: 0,
-            next: rand::rng().random_range(0..pairs.max(1)),
-        });
+        let used = self.used(&mut table, address);
         let order = (used.next..pairs).chain(0..used.next);
-        let pair = order.into_iter().find(|pair| !used.pairs[*pair].is_used)?;
+        let pair = order.into_iter().find(|pair| {
+            let Pair { is_used, aims, .. } = used.pairs[*pair];
+            !is_used && aims == 0
+        })?;
         used.pairs[pair].is_used = true;
         used.count += 1;
         used.next = (pair + 1) % pairs;
         let earlier = used.pairs[pair].earlier.get_or_insert_default().clone();
         Some((Lease { allocator: Arc::clone(self), address, pair }, earlier))
+    }
+
+    fn used<'a>(
+        &self,
+        table: &'a mut BTreeMap<IpAddr, Used>,
+        address: IpAddr,
+    ) -> &'a mut Used {
+        table.entry(address).or_insert_with(|| Used {
+            pairs: (0..self.pairs).map(|_| Pair::default()).collect(),
+            count: 0,
+            next: rand::rng().random_range(0..self.pairs.max(1)),
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<IpAddr, Used>> {
@@ -128,6 +160,14 @@ impl Drop for Lease {
         if let Some(used) = self.allocator.lock().get_mut(&self.address) {
             used.pairs[self.pair].is_used = false;
             used.count -= 1;
+        }
+    }
+}
+
+impl Drop for Aim {
+    fn drop(&mut self) {
+        if let Some(used) = self.allocator.lock().get_mut(&self.address) {
+            used.pairs[self.pair].aims -= 1;
         }
     }
 }
@@ -174,6 +214,21 @@ mod tests {
         assert!(allocator.bind(LOOPBACK).unwrap().is_some());
         drop(pairs);
         assert_eq!(allocator.pairs_used(), 0);
+    }
+
+    #[test]
+    fn a_pair_that_a_peer_names_is_kept_from_others() {
+        let range = range(3);
+        let allocator = Arc::new(PortAllocator::new(&range));
+        let aims = [range.start() + 1, range.start() + 2, range.start() + 2]
+            .map(|port| allocator.aim(LOOPBACK, port));
+        assert!(aims.iter().all(Option::is_some));
+        assert!(allocator.aim(LOOPBACK, range.end() + 1).is_none());
+        let pair = allocator.bind(LOOPBACK).unwrap().unwrap();
+        assert_eq!(pair.port, range.start() + 4);
+        assert!(allocator.bind(LOOPBACK).unwrap().is_none());
+        drop(aims);
+        assert!(allocator.bind(LOOPBACK).unwrap().is_some());
     }
 
     #[test]

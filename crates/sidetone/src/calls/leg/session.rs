@@ -314,9 +314,14 @@ impl Leg {
     /// address family. Nobody but us has media at our own ports: two calls that were aimed at each
     /// other would keep each other up for ever.
     fn within_reach(&self, agreed: Negotiated) -> Result<Negotiated, Refused> {
-        let RemoteMedia::Plain { rtp, .. } = &agreed.remote else { return Ok(agreed) };
-        let is_other_end = || self.ourselves.as_ref().is_some_and(|end| end.is_with(*rtp));
-        if self.shared.media.is_own(*rtp, self.peer.local) && !is_other_end() {
+        let RemoteMedia::Plain { rtp, rtcp, .. } = &agreed.remote else { return Ok(agreed) };
+        let is_other_end = || {
+            let beside = SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1));
+            let is_with = self.ourselves.as_ref().is_some_and(|end| end.is_with(*rtp));
+            is_with && (rtcp == rtp || *rtcp == beside)
+        };
+        let is_own = |address| self.shared.is_own(address, self.peer.local);
+        if (is_own(*rtp) || is_own(*rtcp)) && !is_other_end() {
             return Err(Refused::own_media());
         }
         let Some(media) = &self.media else { return Ok(agreed) };
