@@ -324,13 +324,19 @@ impl Legs {
 
     /// A device of a user has registered again on another flow: its legs go on with that one (RFC 5626
     /// §4.4), whether a connection broke or an address translator gave a phone another port.
-    pub(super) fn handle_moved(&mut self, user: &str, from: &Flow, to: &Flow) {
+    pub(super) fn handle_moved(
+        &mut self,
+        user: &str,
+        from: &Flow,
+        to: &Flow,
+        transactions: &mut TransactionLayer,
+    ) {
         let is_moved = |key: &LegKey| {
             let entry = self.table.get(key);
             entry.is_some_and(|e| e.user.as_deref() == Some(user) && e.leg.flow() == from)
         };
         for key in self.on_flow(from.id).into_iter().filter(is_moved).collect::<Vec<_>>() {
-            self.with(Some(key), |leg| leg.handle_peer_moved(*to));
+            self.move_leg(key, *to, transactions);
         }
     }
 
@@ -357,7 +363,7 @@ impl Legs {
         let moved: Vec<LegKey> =
             lost.filter(|(_, entry)| is_of_peer(entry)).map(|(key, _)| key).collect();
         for key in moved {
-            self.with(Some(key), |leg| leg.handle_peer_moved(peer.flow));
+            self.move_leg(key, peer.flow, transactions);
         }
         for bye in self.farewells.take(peer, now) {
             metrics.request(Direction::Out, peer.flow.kind, &Method::Bye);
@@ -365,6 +371,16 @@ impl Legs {
                 debug!(%error, "farewell not sent");
             }
         }
+    }
+
+    /// A leg goes on with another flow, and so do the answers that its peer waits for.
+    fn move_leg(&mut self, key: LegKey, to: Flow, transactions: &mut TransactionLayer) {
+        let has_requests = self.table.get(&key).is_some_and(|entry| entry.requests > 0);
+        let requests = self.by_server.iter().filter(|(_, (of, _))| has_requests && *of == key);
+        for (id, _) in requests {
+            transactions.move_server(*id, to);
+        }
+        self.with(Some(key), |leg| leg.handle_peer_moved(to));
     }
 
     fn with(&mut self, key: Option<LegKey>, act: impl FnOnce(&mut Leg)) {

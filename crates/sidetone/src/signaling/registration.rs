@@ -43,7 +43,7 @@ impl<W: Wire> Signaling<W> {
         self.shared.metrics.registration((&answer).into());
         self.shared.metrics.registrations(registrar);
         for left in answer.iter().flat_map(|granted| &granted.left) {
-            self.legs.handle_moved(&user.name, left, flow);
+            self.legs.handle_moved(&user.name, left, flow, &mut self.transactions);
         }
         if answer.is_ok() && flow.kind != TransportKind::Udp {
             for contact in request.addresses(Name::Contact).flatten() {

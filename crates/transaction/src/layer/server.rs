@@ -105,6 +105,24 @@ impl TransactionLayer {
         Ok(())
     }
 
+    /// The peer of a request is reached by another flow of the same transport now, as when its
+    /// connection broke: responses go there (RFC 3261 §18.2.2). The last one goes at once, since it may
+    /// have been lost and a reliable transport repeats none.
+    pub fn move_server(&mut self, id: ServerId, flow: Flow) {
+        let server = self.servers.get_mut(id.slot as usize);
+        let server = server.filter(|server| {
+            server.generation == id.generation && server.flow.kind == flow.kind
+        });
+        let Some(server) = server else { return };
+        server.flow = flow;
+        if flow.kind.is_reliable()
+            && let Some(bytes) = server.response.clone()
+        {
+            self.counters.response_retransmissions_sent += 1;
+            self.transmit(flow, bytes);
+        }
+    }
+
     pub(super) fn handle_request(&mut self, message: Message, flow: Flow, now: Instant) {
         let Some(key) = key::of_request(&message) else {
             self.counters.messages_unmatchable += 1;

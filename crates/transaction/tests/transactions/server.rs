@@ -126,6 +126,24 @@ fn rfc3261_17_2_2_a_retransmission_gets_the_last_response() {
 }
 
 #[test]
+fn rfc3261_18_2_2_answers_follow_a_peer_to_its_new_connection() {
+    let mut rig = Rig::new();
+    let (id, invite) = rig.receive_new(&request("INVITE", BRANCH), TransportKind::Tcp);
+    let old = flow(TransportKind::Tcp);
+    let new = transport::Flow { id: transport::FlowId(99), ..old };
+    rig.respond(id, &invite, 180);
+    assert_eq!(rig.transmits()[0].flow, old);
+    rig.layer.move_server(id, new);
+    let again = rig.transmits();
+    assert_eq!((again.len(), again[0].flow), (1, new), "it may have been lost");
+    rig.respond(id, &invite, 486);
+    assert_eq!(rig.transmits()[0].flow, new);
+    rig.layer.move_server(id, flow(TransportKind::Udp));
+    rig.receive(&request("INVITE", BRANCH), TransportKind::Tcp);
+    assert_eq!(rig.transmits()[0].flow, new, "the request came by another transport");
+}
+
+#[test]
 fn rfc3261_17_2_2_timer_j_is_64_t1_on_udp_and_nothing_on_streams() {
     let mut rig = Rig::new();
     let (id, bye) = rig.receive_new(&request("BYE", BRANCH), TransportKind::Udp);
