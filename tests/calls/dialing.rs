@@ -39,6 +39,25 @@ fn an_answered_call_is_acknowledged_and_hung_up() {
 }
 
 #[test]
+fn a_callee_that_rings_a_hundred_times_at_once_is_answered_all_the_same() {
+    simulation::run(1, |seed| async move {
+        let mut simulation = Simulation::new(seed, PERFECT);
+        let delay = Duration::from_secs(1);
+        let plan = Plan { answers: vec![1], rings_again: 99, delay, ..Plan::default() };
+        let peer = Callee::start(&mut simulation, plan);
+        let mut port = SipPort::dial(&simulation.dialer, dial());
+        // The call has something else to do meanwhile.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let told = events_until(&mut port, |event| matches!(event, Event::Accepted { .. })).await;
+        assert!(told.len() < 32, "{} events waited", told.len());
+        port.command(hang_up()).await;
+        events_until(&mut port, is_end).await;
+        let seen = peer.end().await;
+        assert_eq!((seen.acked.len(), seen.byes.len()), (1, 1));
+    });
+}
+
+#[test]
 fn rfc3261_9_1_a_call_that_is_given_up_while_it_rings_is_cancelled() {
     simulation::run(1, |seed| async move {
         let mut simulation = Simulation::new(seed, PERFECT);
@@ -164,6 +183,7 @@ fn rfc3261_13_2_2_4_no_2xx_of_any_fork_is_left_alone() {
                     answers: (1..=forks).collect(),
                     delay: Duration::from_millis(rng.random_range(0..3_000)),
                     refusal: (forks == 0).then_some(486),
+                    rings_again: 0,
                 };
                 let callee = Callee::start_at(&address, &mut simulation, plan);
                 let dial = Dial { uri: format!("sip:bob@{address}"), ..dial() };
@@ -247,6 +267,8 @@ struct Plan {
     /// From the INVITE to the first answer or refusal.
     delay: Duration,
     refusal: Option<u16>,
+    /// How often it says that it rings, besides the first time.
+    rings_again: u8,
 }
 
 /// What a callee saw.
@@ -344,7 +366,9 @@ impl Worker {
         if self.invite.is_some() {
             return;
         }
-        self.respond(&invite, 180, Some(1));
+        for _ in 0..=self.plan.rings_again {
+            self.respond(&invite, 180, Some(1));
+        }
         let first = Instant::now() + self.plan.delay;
         for fork in &self.plan.answers {
             let at = first + Duration::from_millis(u64::from(*fork) * 200);

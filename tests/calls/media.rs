@@ -187,6 +187,10 @@ impl MediaLegs for Port {
         false
     }
 
+    fn is_full(&self) -> bool {
+        false
+    }
+
     fn is_alive(&self) -> bool {
         true
     }

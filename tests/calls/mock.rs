@@ -147,6 +147,10 @@ impl MediaLegs for MockPort {
         inner.open.keys().any(|serial| local_port(*serial) == address.port())
     }
 
+    fn is_full(&self) -> bool {
+        false
+    }
+
     fn is_alive(&self) -> bool {
         true
     }

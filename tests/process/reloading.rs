@@ -107,6 +107,7 @@ fn a_mistake_changes_nothing_and_is_told_as_at_start() {
         ),
         ("config.toml", "[media]", "[users.9]\n[media]", "users.9: no password"),
         ("config.toml", "[media]", "[media]\nshard = 1", "unknown field `shard`"),
+        ("config.toml", "[media]", "[log]\nlevel = \"loud\"\n[media]", "log.level"),
         ("config.toml", "plan.xml", "none.xml", "none.xml: cannot read the dialplan"),
         ("config.toml", "[control]", "[control", "config.toml:"),
     ] {

@@ -39,7 +39,7 @@ use crate::webhook::Webhooks;
 pub(crate) use live::moment;
 pub use media::{MediaLeg, MediaLegs};
 pub use ourselves::Ourselves;
-pub(crate) use port::Order;
+pub(crate) use port::{EVENTS_RESERVED, Order};
 pub use port::{Dial, Dialer, Inbox, SipCommand, SipEvent, SipPort};
 pub use trail::Trail;
 

@@ -26,6 +26,7 @@ pub struct Certificate {
     pub key: Arc<CertifiedKey>,
     /// End of its validity, seconds since 1970.
     pub not_after_unix_s: i64,
+    not_before_unix_s: i64,
     /// File it was read from.
     pub path: PathBuf,
     /// Whether Sidetone made it, so that browsers ask before they accept it.
@@ -61,6 +62,12 @@ pub enum CertificateError {
     /// The certificate's validity has ended.
     #[error("{}: the certificate expired; renew it or remove tls.certificate and tls.key", path.display())]
     Expired {
+        /// The certificate file.
+        path: PathBuf,
+    },
+    /// The certificate's validity has not begun.
+    #[error("{}: the certificate is not valid yet; check the clock of this machine, or use it later", path.display())]
+    TooEarly {
         /// The certificate file.
         path: PathBuf,
     },
@@ -110,14 +117,18 @@ impl Certificate {
     /// The configured certificate, if there is one.
     ///
     /// # Errors
-    /// When a file cannot be read, does not fit or has expired.
+    /// When a file cannot be read or does not fit, or the certificate is not valid now.
     pub fn configured(config: &Config) -> Result<Option<Self>, CertificateError> {
         let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key) else {
             return Ok(None);
         };
         let loaded = load(certificate, key, false)?;
-        if loaded.not_after_unix_s <= OffsetDateTime::now_utc().unix_timestamp() {
-            return Err(CertificateError::Expired { path: certificate.clone() });
+        let (now, path) = (OffsetDateTime::now_utc().unix_timestamp(), certificate.clone());
+        if loaded.not_after_unix_s <= now {
+            return Err(CertificateError::Expired { path });
+        }
+        if loaded.not_before_unix_s > now {
+            return Err(CertificateError::TooEarly { path });
         }
         Ok(Some(loaded))
     }
@@ -149,6 +160,7 @@ fn load(
     let (_, parsed) = X509Certificate::from_der(first)
         .map_err(|_| bad_pem(certificate, "certificate", "certificate", DAMAGED.to_owned()))?;
     let not_after_unix_s = parsed.validity().not_after.timestamp();
+    let not_before_unix_s = parsed.validity().not_before.timestamp();
     let private = PrivateKeyDer::from_pem_file(key)
         .map_err(|e| bad_pem(key, "private key", "key", why_no_key(key, &e)))?;
     let path = certificate.to_owned();
@@ -161,7 +173,7 @@ fn load(
         return Err(CertificateError::Pair { path, reason });
     }
     let key = Arc::new(CertifiedKey::new(chain, signing));
-    Ok(Certificate { key, not_after_unix_s, path, is_self_made, files })
+    Ok(Certificate { key, not_after_unix_s, not_before_unix_s, path, is_self_made, files })
 }
 
 fn why_no_key(path: &Path, error: &pem::Error) -> String {
@@ -265,6 +277,8 @@ const RENEW_BEFORE: Duration = Duration::days(30);
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test code")]
+    use rcgen::{CertificateParams, KeyPair};
+
     use super::*;
 
     fn config(folder: &Path) -> Config {
@@ -311,6 +325,29 @@ mod tests {
         config.tls.certificate = Some(testdata.join(certificate));
         config.tls.key = Some(testdata.join(key));
         Certificate::obtain(&config, &[]).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_certificate_is_used_from_its_first_day_to_its_last() {
+        let folder = folder("days");
+        let config = config(&folder);
+        Certificate::obtain(&config, &[]).unwrap();
+        let (certificate, key) = self_made(&folder);
+        let key_pair = KeyPair::from_pem(&std::fs::read_to_string(&key).unwrap()).unwrap();
+        let mut config = config;
+        (config.tls.certificate, config.tls.key) = (Some(certificate.clone()), Some(key));
+        let now = OffsetDateTime::now_utc();
+        for (from, to, said) in [(-2, -1, "expired"), (-1, 1, ""), (1, 2, "not valid yet")] {
+            let mut params = CertificateParams::new(vec!["pbx.test".to_owned()]).unwrap();
+            (params.not_before, params.not_after) =
+                (now + Duration::days(from), now + Duration::days(to));
+            std::fs::write(&certificate, params.self_signed(&key_pair).unwrap().pem()).unwrap();
+            match Certificate::configured(&config) {
+                Ok(_) => assert_eq!(said, ""),
+                Err(error) => assert!(!said.is_empty() && error.to_string().contains(said)),
+            }
+        }
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub struct Health {
     signalling_beat_ms: AtomicU64,
     is_media_alive: AtomicBool,
     is_draining: AtomicBool,
+    is_full: AtomicBool,
     calls: AtomicUsize,
     calls_max: usize,
 }
@@ -25,6 +26,7 @@ impl Health {
             signalling_beat_ms: AtomicU64::new(0),
             is_media_alive: AtomicBool::new(true),
             is_draining: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
             calls_max,
         }
@@ -39,6 +41,11 @@ impl Health {
     /// A media thread has ended although nobody asked it to.
     pub fn media_died(&self) {
         self.is_media_alive.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether something else that each call needs is used up: ports, or places for transactions.
+    pub fn full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
     }
 
     /// No new calls from now on.
@@ -111,7 +118,7 @@ impl Health {
         if self.is_draining.load(Ordering::Relaxed) {
             return Err("draining");
         }
-        if self.calls() >= self.calls_max {
+        if self.calls() >= self.calls_max || self.is_full.load(Ordering::Relaxed) {
             return Err("overload");
         }
         Ok(())
@@ -133,6 +140,9 @@ mod tests {
         assert_eq!(health.readiness(), Err("overload"));
         health.release();
         assert_eq!(health.readiness(), Ok(()));
+        health.full(true);
+        assert_eq!(health.readiness(), Err("overload"), "nothing to make a call of");
+        assert_eq!(health.admit(), Ok(()), "what refuses it says why");
     }
 
     #[test]

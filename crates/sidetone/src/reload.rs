@@ -19,9 +19,11 @@ use crate::certificate::{Certificate, CertificateError, Files, Served};
 use crate::config::{Config, ConfigError};
 use crate::http::phone::Number;
 use crate::loaded::Loaded;
+use crate::logging;
 use crate::metrics::Metrics;
 use crate::registrar::Registrar;
 use crate::server::StartError;
+use crate::state_dir;
 
 /// Reads the configuration anew, from where it was read at start.
 pub type Source = Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
@@ -93,6 +95,9 @@ impl Reloader {
     async fn try_reload(&self, running: &mut Running) -> Result<Reloaded, ReloadError> {
         let source = Arc::clone(&self.source);
         let wanted = apart(move || source()).await?;
+        // What waits for the next start must not keep the server from starting then.
+        logging::filter(&wanted.log).map_err(StartError::from)?;
+        state_dir::check(&wanted).map_err(StartError::from)?;
         let (config, restart) = running.config.renewed(&wanted);
         let loaded = Loaded::load(&config, Some(&running.prompts)).await?;
         let certificate = self.certificate(&config).await.map_err(StartError::from)?;

@@ -26,6 +26,7 @@ use crate::http;
 use crate::http::access::{Access, ControlToken};
 use crate::limits;
 use crate::loaded::Loaded;
+use crate::logging::LogError;
 use crate::metrics::{Collected, Metrics};
 use crate::plan::PlanError;
 use crate::registrar::{MemoryStore, Registrar, SqliteStore, StoreError, StoredBinding, Writer};
@@ -74,6 +75,9 @@ pub enum StartError {
     /// There is no certificate to serve.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// What is to be logged cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// A user's section cannot be used.
     #[error(transparent)]
     User(#[from] UserError),

@@ -249,6 +249,8 @@ impl<W: Wire> Signaling<W> {
         if !self.shared.media.is_alive() {
             health.media_died();
         }
+        let has_no_room = self.transactions.len() >= self.transactions_max;
+        health.full(has_no_room || self.shared.media.is_full());
         if self.shared.dialer.take_left() {
             self.legs.hang_up_left(now());
             self.dialing.retain(|_, dialing| !dialing.is_left());

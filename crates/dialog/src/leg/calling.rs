@@ -265,11 +265,14 @@ impl Leg {
         let (hop, branch) = (dialog.next_hop(flow), self.new_branch());
         // A target that cannot be addressed cannot be told.
         let Ok(writer) = dialog.request(Method::Bye) else { return };
-        let bytes = writer
+        let writer = writer
             .via(hop.kind, &self.contact, &branch)
-            .header(Name::UserAgent, &self.settings.server)
-            .header(Name::Reason, COMPLETED_ELSEWHERE)
-            .finish();
+            .header(Name::UserAgent, &self.settings.server);
+        // Who answers after its connection was lost may be the only one that was called.
+        let bytes = match self.late_until {
+            None => writer.header(Name::Reason, COMPLETED_ELSEWHERE).finish(),
+            Some(_) => writer.finish(),
+        };
         self.actions.push_back(Action::Request { purpose: Purpose::ForkBye, bytes, flow: hop });
     }
 

@@ -271,6 +271,14 @@ impl MediaPlane {
         self.inner.own.is_own(address, local)
     }
 
+    /// Whether no plain leg can be opened: as many legs are open as may be, or every pair of ports is
+    /// in use.
+    pub fn is_full(&self) -> bool {
+        let inner = &*self.inner;
+        inner.legs.load(Ordering::Acquire) >= inner.config.legs_max
+            || inner.config.addresses.iter().all(|address| inner.ports.is_full(*address))
+    }
+
     /// Of the certificate that every WebRTC leg presents.
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.inner.fingerprint

@@ -84,6 +84,11 @@ impl PortAllocator {
         self.lock().values().map(|used| used.count).sum()
     }
 
+    /// Whether every pair of an address is in use.
+    pub(super) fn is_full(&self, address: IpAddr) -> bool {
+        self.lock().get(&address).is_some_and(|used| used.count == self.pairs)
+    }
+
     /// Whether a port, of RTP or RTCP, is in use by us.
     pub(super) fn is_used(&self, address: IpAddr, port: u16) -> bool {
         let Some(pair) = self.pair_of(port) else { return false };
@@ -209,6 +214,7 @@ mod tests {
             pairs.push(pair);
         }
         assert_eq!(allocator.pairs_used(), pairs.len());
+        assert_eq!(allocator.is_full(LOOPBACK), pairs.len() == 4);
         assert!(pairs.len() >= 3, "{}", pairs.len());
         pairs.remove(0);
         assert!(allocator.bind(LOOPBACK).unwrap().is_some());

@@ -20,6 +20,9 @@ pub trait MediaLegs: Debug + Send + Sync {
     /// `local`.
     fn is_own(&self, address: SocketAddr, local: Option<IpAddr>) -> bool;
 
+    /// Whether no plain leg can be opened, since every port or place is taken.
+    fn is_full(&self) -> bool;
+
     /// Whether every thread of the plane runs.
     fn is_alive(&self) -> bool;
 }
@@ -59,6 +62,10 @@ impl MediaLegs for MediaPlane {
 
     fn is_own(&self, address: SocketAddr, local: Option<IpAddr>) -> bool {
         MediaPlane::is_own(self, address, local)
+    }
+
+    fn is_full(&self) -> bool {
+        MediaPlane::is_full(self)
     }
 
     fn is_alive(&self) -> bool {

@@ -114,6 +114,11 @@ impl SipEvent {
         SipEvent::Leg(Box::new(end))
     }
 
+    /// Whether a call that has fallen behind does without it: that it rings, once more.
+    pub(crate) fn can_be_lost(&self) -> bool {
+        matches!(self, SipEvent::Leg(event) if matches!(**event, dialog::Event::Progress { .. }))
+    }
+
     fn is_end(&self) -> bool {
         matches!(self, SipEvent::Leg(event) if matches!(**event, dialog::Event::Ended { .. }))
     }
@@ -237,5 +242,7 @@ impl Drop for SipPort {
 
 /// Events of one leg that may wait for its call; a leg that sends more is ended.
 const EVENTS_MAX: usize = 32;
+/// Places among them that events which can be lost leave free.
+pub(crate) const EVENTS_RESERVED: usize = 16;
 /// Orders of all calls that may wait for the loop; a call waits beyond it.
 const ORDERS_MAX: usize = 1_024;

@@ -22,7 +22,7 @@ use transport::{Flow, FlowId, Message, Method};
 pub use self::actions::Unsent;
 use super::farewells::{Farewells, Returned};
 use super::per_address::PerAddress;
-use crate::calls::{self, SipCommand, SipEvent};
+use crate::calls::{self, EVENTS_RESERVED, SipCommand, SipEvent};
 use crate::metrics::{Direction, Metrics};
 
 /// Names a leg for as long as the process lives; never reused.
@@ -414,11 +414,15 @@ impl Entry {
     /// its leg: that is ended here, so that nothing hangs.
     fn tell(&mut self, event: SipEvent, now: Instant) {
         let Some(events) = &self.events else { return };
+        if event.can_be_lost() && events.capacity() <= EVENTS_RESERVED {
+            return;
+        }
         if let Err(error) = events.try_send(event)
             && self.leg.state().is_open()
         {
             if !events.is_closed() {
-                warn!(%error, "a call does not take its events; ending it");
+                let sip_call_id = &self.leg.id().call_id;
+                warn!(sip_call_id, %error, "a call does not take its events; ending it");
             }
             self.leg.hang_up(None, now);
         }
