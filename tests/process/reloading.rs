@@ -66,6 +66,21 @@ fn users_come_and_go_by_a_reload() {
 }
 
 #[test]
+fn who_registered_with_a_password_that_has_changed_is_registered_no_longer() {
+    let server = Server::start(
+        "[users.201]\npassword = 'first'\n[users.202]\npassword = 'stays'\n[users.203]\n\
+         password = 'third'\n",
+    );
+    for (user, password) in [("201", "first"), ("202", "stays"), ("203", "third")] {
+        let mut phone = Client::udp(server.address("udp"), user, password);
+        assert_eq!(status(&phone.register_with_password()), 200);
+    }
+    server.change("config.toml", "'first'", "'another'");
+    assert_eq!(server.reload(), (0, "reloaded".to_owned()));
+    server.wait_for_metric("sidetone_registrations{transport=\"udp\"}", |bound| bound == 2.0);
+}
+
+#[test]
 fn a_live_call_finishes_on_the_plan_it_started_with() {
     let server = started_with_plan("600");
     let mut live = Phone::udp(server.address("udp"));

@@ -34,7 +34,7 @@ use index::Index;
 
 pub use binding::Contact;
 pub use registration::{Refused, Registration};
-pub use sqlite::SqliteStore;
+pub use sqlite::{LateStore, SqliteStore};
 pub use store::{Change, LocationStore, MemoryStore, StoreError, StoredBinding, Writer};
 
 /// What the registrar grants.
@@ -425,13 +425,20 @@ impl Registrar {
         self.index().next_deadline()
     }
 
-    /// Forgets the bindings of users who are no more, and those over transports that their users may
-    /// not use any more.
-    pub fn retain_allowed(&self, users: &Users) {
+    /// Forgets the bindings of users who are no more or have another password than among the `former`
+    /// ones, and those over transports that their users may not use any more.
+    pub fn retain_allowed(&self, users: &Users, former: &Users) {
         let names: Vec<Arc<str>> = self.users.iter().map(|entry| Arc::clone(entry.key())).collect();
         for name in names {
             let Some(mut bindings) = self.users.get_mut(&name) else { continue };
-            let is_over = |held: &Binding| !is_allowed(users, &name, held);
+            let secrets = |users: &Users| users.get(&name).map(|user| user.secrets);
+            let has_other = match (secrets(former), secrets(users)) {
+                (Some(former), Some(secrets)) => !secrets.agrees_with(&former),
+                _ => false,
+            };
+            let is_over = |held: &Binding| {
+                !is_allowed(users, &name, held) || has_other && !held.is_by_token
+            };
             while let Some(over) = bindings.iter().position(is_over) {
                 self.remove(&name, &mut bindings, over);
             }

@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::registrar::Registrar;
 use crate::server::StartError;
 use crate::state_dir;
+use crate::users::Users;
 
 /// Reads the configuration anew, from where it was read at start.
 pub type Source = Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
@@ -99,13 +100,14 @@ impl Reloader {
         logging::filter(&wanted.log).map_err(StartError::from)?;
         state_dir::check(&wanted).map_err(StartError::from)?;
         let (config, restart) = running.config.renewed(&wanted);
+        let former = Users::new(&running.config).map_err(StartError::from)?;
         let loaded = Loaded::load(&config, Some(&running.prompts)).await?;
         let certificate = self.certificate(&config).await.map_err(StartError::from)?;
 
         let (users, numbers) = (Arc::clone(&loaded.users), loaded.numbers.clone());
         running.prompts = Arc::clone(&loaded.prompts);
         self.dialer.renew(loaded).await;
-        self.registrar.retain_allowed(&users);
+        self.registrar.retain_allowed(&users, &former);
         self.numbers.send_replace(numbers);
         self.serve(certificate, running);
         running.config = config;

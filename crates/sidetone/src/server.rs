@@ -29,7 +29,9 @@ use crate::loaded::Loaded;
 use crate::logging::LogError;
 use crate::metrics::{Collected, Metrics};
 use crate::plan::PlanError;
-use crate::registrar::{MemoryStore, Registrar, SqliteStore, StoreError, StoredBinding, Writer};
+use crate::registrar::{
+    LateStore, MemoryStore, Registrar, SqliteStore, StoreError, StoredBinding, Writer,
+};
 use crate::reload::{Reloader, Running, Source};
 use crate::signaling::{self, Signaling, SignalingThread};
 use crate::state_dir::{self, StateDirError};
@@ -316,14 +318,14 @@ impl Drop for StopOnError {
 async fn registrar(config: &Config, users: &Users, network: &Network) -> Arc<Registrar> {
     let folder = state_dir::state_dir(config).filter(|_| config.registrar.persist);
     let opened = tokio::task::spawn_blocking(move || open_store(folder.as_deref()));
-    let (writer, stored) = match opened.await {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(error)) => {
-            warn!(%error, "registrations are not kept over a restart; check state_dir");
-            (Writer::none(), Vec::new())
-        }
+    let opened = match opened.await {
+        Ok(opened) => opened,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
+    let (writer, stored) = opened.unwrap_or_else(|error| {
+        warn!(%error, "registrations are not kept over a restart");
+        (Writer::none(), Vec::new())
+    });
     let registrar = Registrar::new(config.into(), writer);
     let flow_to = |local, remote| network.udp_flow_from(local, remote);
     registrar.restore(stored, users, flow_to, tokio::time::Instant::now());
@@ -332,8 +334,14 @@ async fn registrar(config: &Config, users: &Users, network: &Network) -> Arc<Reg
 
 fn open_store(folder: Option<&Path>) -> Result<(Writer, Vec<StoredBinding>), StoreError> {
     let Some(folder) = folder else { return Ok((Writer::start(MemoryStore)?, Vec::new())) };
-    let (store, stored) = SqliteStore::open_or_renew(&folder.join("registrations.db"))?;
-    Ok((Writer::start(store)?, stored))
+    let path = folder.join("registrations.db");
+    match SqliteStore::open_or_renew(&path) {
+        Ok((store, stored)) => Ok((Writer::start(store)?, stored)),
+        Err(error) => {
+            warn!(%error, "registrations of before cannot be read; check state_dir");
+            Ok((Writer::start(LateStore::new(path))?, Vec::new()))
+        }
+    }
 }
 
 /// Without a secret to sign with, requests go out all the same; the program that they ask can tell.

@@ -156,6 +156,12 @@ impl User {
 }
 
 impl Secrets {
+    /// Whether both are of one password, as far as they can be compared.
+    pub(crate) fn agrees_with(&self, other: &Secrets) -> bool {
+        let mut both = self.0.iter().zip(&other.0).filter_map(|(a, b)| a.as_ref().zip(b.as_ref()));
+        both.all(|(a, b)| a == b)
+    }
+
     fn new(name: &str, section: &config::UserSection, auth: &config::Auth) -> Result<Self, String> {
         match (&section.password, section.ha1.is_empty()) {
             (Some(_), false) => Err("password and ha1 exclude each other; keep one".to_owned()),

@@ -60,6 +60,37 @@ impl SqliteStore {
     }
 }
 
+/// A database file that could not be opened when the process started, as while another program holds
+/// it: each write tries again. What it held before is not loaded any more; what has ended since is
+/// removed from it, so that the next process does not take it up.
+#[derive(Debug)]
+pub struct LateStore {
+    path: PathBuf,
+    store: Option<SqliteStore>,
+}
+
+impl LateStore {
+    /// The store in a file that is not open yet.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        LateStore { path, store: None }
+    }
+}
+
+impl LocationStore for LateStore {
+    fn load(&mut self) -> Result<Vec<StoredBinding>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let store = match &mut self.store {
+            Some(store) => store,
+            none => none.insert(SqliteStore::open(&self.path)?),
+        };
+        store.write(changes)
+    }
+}
+
 impl LocationStore for SqliteStore {
     fn load(&mut self) -> Result<Vec<StoredBinding>, StoreError> {
         let now = i64::try_from(unix_now()).unwrap_or(i64::MAX);

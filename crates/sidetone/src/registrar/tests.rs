@@ -484,9 +484,9 @@ async fn phones_behind_a_nat_are_kept_alive_and_others_are_left_alone() {
 async fn a_user_who_is_removed_is_not_registered_any_more() {
     let mut scene = Scene::new("");
     scene.register("Contact: <sip:a@h>\r\n", &flow(TransportKind::Udp, 1)).unwrap();
-    scene.registrar.retain_allowed(&scene.users);
+    scene.registrar.retain_allowed(&scene.users, &scene.users);
     assert_eq!(scene.count(), 1);
-    scene.registrar.retain_allowed(&Users::default());
+    scene.registrar.retain_allowed(&Users::default(), &scene.users);
     assert_eq!((scene.count(), scene.registrar.poll_timeout()), (0, None));
 }
 
@@ -495,6 +495,6 @@ async fn a_user_is_not_registered_over_what_is_not_allowed_any_more() {
     let mut scene = Scene::new("");
     scene.register("Contact: <sip:a@h>\r\n", &flow(TransportKind::Udp, 1)).unwrap();
     scene.register("Contact: <sip:b@h>\r\n", &flow(TransportKind::Tls, 2)).unwrap();
-    scene.registrar.retain_allowed(&Scene::new("transports = ['tls']").users);
+    scene.registrar.retain_allowed(&Scene::new("transports = ['tls']").users, &scene.users);
     assert_eq!(scene.uris(), ["sip:b@h"]);
 }

@@ -180,6 +180,24 @@ async fn a_damaged_file_is_put_aside_for_a_new_one() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_held_at_the_start_is_written_once_it_is_free() {
+    let (folder, file) = database("held");
+    SqliteStore::open(&file).unwrap().write(&saved(&["sip:a@h", "sip:b@h"])).unwrap();
+    let mut late = LateStore::new(file.clone());
+    let holder = rusqlite::Connection::open(&file).unwrap();
+    holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let gone = [Change::Remove { user: "199".to_owned(), key: "sip:a@h".to_owned() }];
+    assert!(late.write(&gone).is_err());
+    holder.execute_batch("COMMIT").unwrap();
+    late.write(&gone).unwrap();
+    late.write(&saved(&["sip:c@h"])).unwrap();
+    let stored = SqliteStore::open(&file).unwrap().load().unwrap();
+    let uris: Vec<&str> = stored.iter().map(|stored| stored.uri.as_str()).collect();
+    assert_eq!(uris, ["sip:b@h", "sip:c@h"]);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
 fn a_file_that_cannot_be_opened_is_left_alone() {
     let (folder, file) = database("folder");
