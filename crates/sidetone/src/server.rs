@@ -338,7 +338,7 @@ fn open_store(folder: Option<&Path>) -> Result<(Writer, Vec<StoredBinding>), Sto
     match SqliteStore::open_or_renew(&path) {
         Ok((store, stored)) => Ok((Writer::start(store)?, stored)),
         Err(error) => {
-            warn!(%error, "registrations of before cannot be read; check state_dir");
+            warn!(%error, "registrations of before cannot be read, phones have to register again; check state_dir");
             Ok((Writer::start(LateStore::new(path))?, Vec::new()))
         }
     }

@@ -61,8 +61,8 @@ impl SqliteStore {
 }
 
 /// A database file that could not be opened when the process started, as while another program holds
-/// it: each write tries again. What it held before is not loaded any more; what has ended since is
-/// removed from it, so that the next process does not take it up.
+/// it: each write tries again. What it held before is not loaded any more but forgotten, so that the
+/// next process takes up what this one knows.
 #[derive(Debug)]
 pub struct LateStore {
     path: PathBuf,
@@ -85,7 +85,11 @@ impl LocationStore for LateStore {
     fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let store = match &mut self.store {
             Some(store) => store,
-            none => none.insert(SqliteStore::open(&self.path)?),
+            none => {
+                let store = SqliteStore::open(&self.path)?;
+                store.0.execute("DELETE FROM bindings", [])?;
+                none.insert(store)
+            }
         };
         store.write(changes)
     }
