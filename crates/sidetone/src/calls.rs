@@ -39,8 +39,8 @@ use crate::webhook::Webhooks;
 pub(crate) use live::moment;
 pub use media::{MediaLeg, MediaLegs};
 pub use ourselves::Ourselves;
-pub(crate) use port::{EVENTS_RESERVED, Order};
 pub use port::{Dial, Dialer, Inbox, SipCommand, SipEvent, SipPort};
+pub(crate) use port::{EVENTS_RESERVED, Order};
 pub use trail::Trail;
 
 /// What all calls share. A reload puts another one in its place: a call goes on with the one that
@@ -93,8 +93,7 @@ impl Shared {
     fn is_own(&self, address: SocketAddr, local: Option<IpAddr>) -> bool {
         let ip = address.ip().to_canonical();
         let is_here = || self.hosts.contains(&ip) || local == Some(ip);
-        self.media.is_own(address, local)
-            || self.sip_ports.contains(&address.port()) && is_here()
+        self.media.is_own(address, local) || self.sip_ports.contains(&address.port()) && is_here()
     }
 }
 

@@ -436,9 +436,8 @@ impl Registrar {
                 (Some(former), Some(secrets)) => !secrets.agrees_with(&former),
                 _ => false,
             };
-            let is_over = |held: &Binding| {
-                !is_allowed(users, &name, held) || has_other && !held.is_by_token
-            };
+            let is_over =
+                |held: &Binding| !is_allowed(users, &name, held) || has_other && !held.is_by_token;
             while let Some(over) = bindings.iter().position(is_over) {
                 self.remove(&name, &mut bindings, over);
             }

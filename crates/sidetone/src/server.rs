@@ -13,8 +13,8 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use tracing::{info, warn};
-use transport::{Limits, TransportKind};
 use transport::net::{HttpHandler, Listen, NetConfig, NetError, Network};
+use transport::{Limits, TransportKind};
 
 use crate::address::{MediaAddress, Outside, media_addresses};
 use crate::banner::Addresses;

@@ -34,7 +34,7 @@ use rand::{RngExt, SeedableRng};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::debug;
+use tracing::{debug, info, warn};
 use transaction::{Event, Peak, ServerId, TransactionLayer, Transmit};
 use transport::net::{NetEvent, SendError, give_back_heap};
 use transport::{Flow, FlowId, Message, Method, ResponseWriter, TransportKind};
@@ -134,6 +134,8 @@ pub struct Signaling<W> {
     authenticator: Authenticator,
     /// What connections held is free once they have left, but not given back.
     connections: Peak,
+    /// When it was said that there is no room for new calls.
+    overloaded_since: Option<Instant>,
     /// Tokens that WebSockets were opened with.
     connection_tokens: HashMap<FlowId, Box<str>>,
     /// What was decided about the request that is given to the transactions now; the transaction
@@ -179,6 +181,7 @@ impl<W: Wire> Signaling<W> {
             unacknowledged_max: config.unacknowledged_max,
             authenticator: Authenticator::new(&config.auth, config.token_key, now().into()),
             connections: Peak::above(CONNECTIONS_KEPT),
+            overloaded_since: None,
             connection_tokens: HashMap::new(),
             admitted: None,
         }
@@ -251,6 +254,7 @@ impl<W: Wire> Signaling<W> {
         }
         let has_no_room = self.transactions.len() >= self.transactions_max;
         health.full(has_no_room || self.shared.media.is_full());
+        self.tell_overload();
         if self.shared.dialer.take_left() {
             self.legs.hang_up_left(now());
             self.dialing.retain(|_, dialing| !dialing.is_left());
@@ -273,6 +277,25 @@ impl<W: Wire> Signaling<W> {
             counters.request_retransmissions_sent + counters.response_retransmissions_sent
         };
         metrics.retransmissions(Direction::Out, sent(&counters) - sent(&before));
+    }
+
+    /// Says once that new calls are refused for want of room, and once that they are not any more.
+    fn tell_overload(&mut self) {
+        let health = &self.shared.health;
+        match (health.readiness(), self.overloaded_since) {
+            (Err("overload"), None) => {
+                let (calls, calls_max) = (health.calls(), health.calls_max());
+                let transactions = self.transactions.len();
+                warn!(calls, calls_max, transactions, "new calls are refused: no room for more");
+                self.overloaded_since = Some(now());
+            }
+            // At the edge it comes and goes.
+            (Ok(()), Some(since)) if now() >= since + OVERLOAD_TOLD_FOR => {
+                info!("new calls are taken again");
+                self.overloaded_since = None;
+            }
+            _ => {}
+        }
     }
 
     /// Takes what has arrived, a bounded number of messages at a time so that timers run; whether
@@ -507,6 +530,8 @@ const SHARDS_WAIT: Duration = Duration::from_millis(2);
 /// How often the loop shows that it is alive. Less than the shortest timer of a call: the runtime
 /// makes a system call for each timer that is due before whatever it waits for.
 const BEAT: Duration = Duration::from_millis(250);
+/// Between two sentences about the want of room.
+const OVERLOAD_TOLD_FOR: Duration = Duration::from_secs(10);
 /// Connections whose heap is not worth giving back.
 const CONNECTIONS_KEPT: usize = 100;
 /// Messages handled before timers get their turn.

@@ -262,7 +262,17 @@ impl MediaPlane {
         let link = Arc::clone(&shard.link);
         let id = LegId { shard: number, serial };
         let before_restart = None;
-        Ok(LegHandle { id, local, events, link, is_dropped, remote_ice, before_restart, keys, aiming })
+        Ok(LegHandle {
+            id,
+            local,
+            events,
+            link,
+            is_dropped,
+            remote_ice,
+            before_restart,
+            keys,
+            aiming,
+        })
     }
 
     /// Whether what is sent to `address` comes to a leg of ours. `local` is the address at which whoever

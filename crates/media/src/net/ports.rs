@@ -143,11 +143,7 @@ impl PortAllocator {
         Some((Lease { allocator: Arc::clone(self), address, pair }, earlier))
     }
 
-    fn used<'a>(
-        &self,
-        table: &'a mut BTreeMap<IpAddr, Used>,
-        address: IpAddr,
-    ) -> &'a mut Used {
+    fn used<'a>(&self, table: &'a mut BTreeMap<IpAddr, Used>, address: IpAddr) -> &'a mut Used {
         table.entry(address).or_insert_with(|| Used {
             pairs: (0..self.pairs).map(|_| Pair::default()).collect(),
             count: 0,

@@ -110,9 +110,8 @@ impl TransactionLayer {
     /// have been lost and a reliable transport repeats none.
     pub fn move_server(&mut self, id: ServerId, flow: Flow) {
         let server = self.servers.get_mut(id.slot as usize);
-        let server = server.filter(|server| {
-            server.generation == id.generation && server.flow.kind == flow.kind
-        });
+        let server = server
+            .filter(|server| server.generation == id.generation && server.flow.kind == flow.kind);
         let Some(server) = server else { return };
         server.flow = flow;
         if flow.kind.is_reliable()
