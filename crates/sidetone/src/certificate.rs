@@ -330,11 +330,10 @@ mod tests {
     #[test]
     fn a_certificate_is_used_from_its_first_day_to_its_last() {
         let folder = folder("days");
-        let config = config(&folder);
+        let mut config = config(&folder);
         Certificate::obtain(&config, &[]).unwrap();
         let (certificate, key) = self_made(&folder);
         let key_pair = KeyPair::from_pem(&std::fs::read_to_string(&key).unwrap()).unwrap();
-        let mut config = config;
         (config.tls.certificate, config.tls.key) = (Some(certificate.clone()), Some(key));
         let now = OffsetDateTime::now_utc();
         for (from, to, said) in [(-2, -1, "expired"), (-1, 1, ""), (1, 2, "not valid yet")] {

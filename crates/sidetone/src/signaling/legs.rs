@@ -375,10 +375,11 @@ impl Legs {
 
     /// A leg goes on with another flow, and so do the answers that its peer waits for.
     fn move_leg(&mut self, key: LegKey, to: Flow, transactions: &mut TransactionLayer) {
-        let has_requests = self.table.get(&key).is_some_and(|entry| entry.requests > 0);
-        let requests = self.by_server.iter().filter(|(_, (of, _))| has_requests && *of == key);
-        for (id, _) in requests {
-            transactions.move_server(*id, to);
+        // Most legs owe nothing, and the table has the requests of all.
+        if self.table.get(&key).is_some_and(|entry| entry.requests > 0) {
+            for (id, _) in self.by_server.iter().filter(|(_, (of, _))| *of == key) {
+                transactions.move_server(*id, to);
+            }
         }
         self.with(Some(key), |leg| leg.handle_peer_moved(to));
     }
