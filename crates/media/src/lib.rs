@@ -38,6 +38,7 @@ mod comfort_noise;
 mod concealment;
 mod jitter_buffer;
 mod playout;
+mod prefetch;
 mod sample_queue;
 mod transcoder;
 

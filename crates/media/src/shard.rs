@@ -11,6 +11,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start from some instant"))]
 
+mod ahead;
 mod bridge;
 mod command;
 mod control;

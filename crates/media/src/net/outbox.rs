@@ -11,9 +11,12 @@ use super::{
     ports::PortPair,
     ring::RingSender,
     steady::Choice,
-    sys::{BATCH, send_batch},
+    sys::{BATCH, send_batch, send_one},
 };
-use crate::shard::{LegId, LegKey, LiveCounters, Media, PACKET_BYTES_MAX, Path, Transmits};
+use crate::{
+    prefetch::prefetch,
+    shard::{LegId, LegKey, LiveCounters, Media, PACKET_BYTES_MAX, Path, Transmits},
+};
 
 /// The sockets of a shard and the datagrams queued for them.
 pub(super) struct Outbox {
@@ -160,10 +163,10 @@ impl Outbox {
         let Some(pair) = pair_mut(&mut self.legs, key) else { return Ok(0) };
         let sent = match pair.steady.choose(&pair.rtp, *to) {
             Choice::Own => pair.rtp.send_to(bytes, &SockAddr::from(*to)),
-            Choice::Connected(socket) => socket.send(bytes),
+            Choice::Connected(socket) => send_one(socket.as_fd(), bytes),
             Choice::Fresh(socket) => {
                 self.fresh.push(key);
-                socket.send(bytes)
+                send_one(socket.as_fd(), bytes)
             }
         };
         sent.map(|_| 1)
@@ -200,6 +203,10 @@ impl Transmits for Outbox {
         if self.queued.len() == BATCH {
             self.flush();
         }
+    }
+
+    fn expect(&self, key: LegKey) {
+        self.legs.get(key.index()).into_iter().for_each(prefetch);
     }
 
     fn forward(&mut self, peer: LegId, media: &Media<'_>) -> bool {

@@ -15,7 +15,7 @@
 use std::time::{Duration, Instant};
 
 use super::pace::FRAME;
-use crate::{codec::FRAME_MS, shard::LegKey};
+use crate::{codec::FRAME_MS, prefetch::prefetch, shard::LegKey};
 
 /// Whose turn it is when.
 #[derive(Debug)]
@@ -175,6 +175,11 @@ impl Rounds {
                 }
             });
         }
+    }
+
+    /// Asks for what [`Self::turn`] and [`Self::answered`] will touch.
+    pub(super) fn expect(&self, key: LegKey) {
+        self.asked.get(key.index()).into_iter().for_each(prefetch);
     }
 
     /// Whether a leg whose turn it is relays, and how many datagrams it may give; `None`: it is not

@@ -204,15 +204,18 @@ impl Receiver {
         };
         let space = buffer.space();
         let mut name_len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        // Not libc's wrapper, which makes the call one at which a thread can be cancelled: ours never
+        // is, and that costs two atomic operations.
         // SAFETY: the buffer and the name belong to `self` and are as long as is said; the length of
         // the name is a variable of this function.
         let received = unsafe {
-            libc::recvfrom(
+            libc::syscall(
+                libc::SYS_recvfrom,
                 socket.as_raw_fd(),
-                space.as_mut_ptr().cast(),
+                space.as_mut_ptr(),
                 space.len(),
                 libc::MSG_DONTWAIT,
-                std::ptr::from_mut(name).cast(),
+                std::ptr::from_mut(name),
                 &raw mut name_len,
             )
         };
@@ -274,6 +277,17 @@ pub(super) fn send_batch<'a>(
     // stack or are borrowed from the caller until the call returns; sending only reads them.
     let sent = check(unsafe { libc::sendmmsg(fd, messages.as_mut_ptr(), count, flags) })?;
     Ok(usize::try_from(sent).unwrap_or(0))
+}
+
+/// Sends a datagram on a connected socket, by the system call alone as in [`Receiver::receive_one`].
+pub(super) fn send_one(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let (fd, nobody) = (socket.as_raw_fd(), std::ptr::null::<libc::sockaddr>());
+    // SAFETY: the call only reads `bytes`, which outlive it, and is given no address.
+    let sent = unsafe {
+        let (start, len) = (bytes.as_ptr(), bytes.len());
+        libc::syscall(libc::SYS_sendto, fd, start, len, libc::MSG_DONTWAIT, nobody, 0_usize)
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
 /// Datagrams received or sent by one call.

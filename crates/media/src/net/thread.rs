@@ -20,7 +20,7 @@ use super::{
     sys::{BATCH, EVENTS_MAX, Epoll, Receiver, Timer},
     token::Token,
 };
-use crate::shard::{Command, LegEvent, LegKey, Path, Shard};
+use crate::shard::{Command, LegEvent, LegKey, Path, Shard, Transmits};
 
 /// Everything that the thread of a shard owns.
 pub(super) struct ShardThread {
@@ -48,6 +48,8 @@ pub(super) struct ShardThread {
     rounds: Rounds,
     /// Legs whose turn it is to be asked.
     due: Vec<LegKey>,
+    /// Legs whose packets are about to be handled.
+    expected: Vec<LegKey>,
     /// The paths of the datagrams that were received and are to be handled, by their places.
     arrived: Vec<Path>,
     /// Sockets that may hold more than was read at this turn.
@@ -102,6 +104,7 @@ impl ShardThread {
             reads: Vec::new(),
             rounds: Rounds::new(Instant::now()),
             due: Vec::new(),
+            expected: Vec::with_capacity(BATCH),
             arrived: Vec::with_capacity(BATCH),
             unread: Vec::with_capacity(256),
             has_more: false,
@@ -268,6 +271,10 @@ impl ShardThread {
     fn ask_due(&mut self, now: Instant) {
         let mut due = std::mem::take(&mut self.due);
         self.rounds.take_due(now, &mut due);
+        for key in &due {
+            self.rounds.expect(*key);
+            self.outbox.expect(*key);
+        }
         for key in due.drain(..) {
             let Some((relays, max)) = self.rounds.turn(key) else { continue };
             let Some(count) = self.receive_up_to(max, Path::Rtp(key), |pair| pair.steady.socket())
@@ -289,6 +296,12 @@ impl ShardThread {
             let Ok(count) = self.receiver.receive(shared.as_fd()) else { return };
             let now = Instant::now();
             self.received += count;
+            self.expected.clear();
+            for at in 0..count {
+                let from = self.receiver.datagram(at).map(|(from, _)| from);
+                self.expected.extend(from.and_then(|from| self.shard.at_address(from)));
+            }
+            self.shard.expect_packets(&self.expected, &self.outbox);
             for at in 0..count {
                 if let Some((from, buffer)) = self.receiver.datagram(at) {
                     let path = Path::Shared(socket);
@@ -362,6 +375,9 @@ impl ShardThread {
     fn handle_arrived(&mut self) {
         let now = Instant::now();
         self.received += self.arrived.len();
+        self.expected.clear();
+        self.expected.extend(self.arrived.iter().filter_map(|path| path.leg()));
+        self.shard.expect_packets(&self.expected, &self.outbox);
         for (at, path) in self.arrived.drain(..).enumerate() {
             if let Some((from, buffer)) = self.receiver.datagram(at) {
                 self.shard.handle_packet(path, from, buffer, now, &mut self.outbox);

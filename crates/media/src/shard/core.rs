@@ -280,6 +280,7 @@ impl Shard {
 
     fn run_slot(&mut self, tick: u64, now: Instant, transmits: &mut impl Transmits) {
         let mut members = self.slots.take(tick);
+        self.expect_frames(&members, transmits);
         let (legs, events, counters) = (&mut self.legs, &mut self.events, &*self.counters);
         let mut at = 0;
         while let Some(key) = members.get(at).copied() {

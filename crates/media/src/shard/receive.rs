@@ -226,8 +226,8 @@ impl Shard {
         let Some(leg) = self.legs.get_mut(key.index()).filter(|leg| leg.key == key) else { return };
         leg.last_heard = now;
         if let Transport::WebRtc(webrtc) = &mut leg.transport
-            && webrtc.session.association.as_ref().is_some_and(|a| a.is_established())
             && webrtc.session.association_ends.is_none()
+            && webrtc.session.association.as_ref().is_some_and(|a| a.is_established())
         {
             webrtc.session.association_ends = Some(now + super::control::ASSOCIATION_KEPT);
             self.arm(key);

@@ -33,6 +33,16 @@ pub enum Path {
     Rtcp(LegKey),
 }
 
+impl Path {
+    /// The leg whose own socket it is.
+    pub(crate) fn leg(self) -> Option<LegKey> {
+        match self {
+            Self::Shared(_) => None,
+            Self::Rtp(key) | Self::Rtcp(key) => Some(key),
+        }
+    }
+}
+
 /// Where a shard sends. Implementations neither block nor allocate per packet.
 pub trait Transmits {
     /// Queues `head` and `payload` as one datagram, of which nothing is needed once it returns.
@@ -44,6 +54,9 @@ pub trait Transmits {
     /// Queues the first `len` bytes of the last [`Self::buffer`]. What is queued leaves in this order,
     /// and before the shard's thread waits again.
     fn queue(&mut self, path: Path, to: SocketAddr, len: usize);
+
+    /// Asks for what will be touched when something is sent by the sockets of a leg.
+    fn expect(&self, _key: LegKey) {}
 
     /// Hands a packet to a leg of another shard; `false` when the ring to it is full.
     fn forward(&mut self, peer: LegId, media: &Media<'_>) -> bool;

@@ -6,7 +6,10 @@ use super::{
     gcm::Gcm,
     keys::{Labels, MasterKey},
 };
-use crate::rtp::{ExtendedSequenceNumber, SequenceTracker};
+use crate::{
+    prefetch::prefetch,
+    rtp::{ExtendedSequenceNumber, SequenceTracker},
+};
 
 /// Boxed, so that a leg's own state stays small: a leg that only sends never touches the other
 /// direction's keys.
@@ -22,6 +25,14 @@ impl Cipher {
             SrtpProfile::Aes128CmHmacSha1_80 | SrtpProfile::Aes128CmHmacSha1_32 => {
                 Self::CounterMode(Box::new(CounterMode::new(master, labels)))
             }
+        }
+    }
+
+    /// Asks for the keys before they are needed.
+    pub(super) fn prefetch(&self) {
+        match self {
+            Self::CounterMode(cipher) => prefetch(&**cipher),
+            Self::Gcm(cipher) => prefetch(&**cipher),
         }
     }
 }

@@ -32,6 +32,11 @@ impl OutboundSrtp {
         Self { before: self.before, ..Self::new(master) }
     }
 
+    /// Asks for the keys before they are needed.
+    pub(crate) fn prefetch(&self) {
+        self.cipher.prefetch();
+    }
+
     /// Protects the packet in the first `len` bytes of `buffer`, which needs room for
     /// [`super::TAG_BYTES_MAX`] more, and returns its new length.
     ///
@@ -79,6 +84,11 @@ impl InboundSrtp {
     /// Derives the session keys.
     pub fn new(master: &MasterKey) -> Self {
         Self { cipher: Cipher::new(master, &RTP), streams: Streams::default(), kept: None }
+    }
+
+    /// Asks for the keys before they are needed.
+    pub(crate) fn prefetch(&self) {
+        self.cipher.prefetch();
     }
 
     /// Another key. The rollover counter of a stream goes on (RFC 3711 §3.3.1); as there are peers
