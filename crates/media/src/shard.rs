@@ -18,6 +18,7 @@ mod control;
 mod core;
 mod counters;
 mod delay;
+mod digits;
 mod forwarded;
 mod handshake;
 mod leg;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     dtls::Association,
-    dtmf::{DtmfEvent, DtmfSender},
+    dtmf::DtmfSender,
     prompt::Track,
     rtcp::{Report, SenderInfo},
     rtp::{PayloadType, ReportBlock},
@@ -294,12 +294,6 @@ impl Shard {
         leg.is_started = true;
         leg.cold.starts_at = None;
         self.schedule(key, now);
-    }
-
-    pub(super) fn report_dtmf(&mut self, key: LegKey, event: DtmfEvent, is_passed_on: bool) {
-        self.counters.dtmf_in.add(1);
-        let DtmfEvent { digit, duration } = event;
-        self.event(key, LegEvent::Dtmf { digit, duration, is_passed_on });
     }
 
     /// Does whatever of the leg is due; the caller arms the next deadline.

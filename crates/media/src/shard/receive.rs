@@ -1,11 +1,12 @@
 //! Packets on their way in: told apart, checked, and handed to what the leg does.
 
-use std::{net::SocketAddr, ops::Range, time::Instant};
+use std::{net::SocketAddr, time::Instant};
 
 use super::{
     command::LegEvent,
     core::Shard,
     counters::{Discard, MediaStage, StunResult},
+    digits::Event,
     leg::{Bridge, FAREWELL_WAIT, Mode, Transport},
     meaning::{Meta, kind_of, meaning},
     send::{self, Context},
@@ -13,10 +14,9 @@ use super::{
     transmit::{LegKey, MediaKind, PacketBuffer, Path, StreamId, Transmits},
 };
 use crate::{
-    codec::Codec,
     dtls::{is_client_hello, is_record},
     rtcp,
-    rtp::{Arrival, Packet, RtpTimestamp, Ssrc, is_rtcp},
+    rtp::{Arrival, Packet, is_rtcp},
     srtp::SrtpError,
     stun::{Request, StunError},
 };
@@ -430,54 +430,6 @@ impl Shard {
         self.pass_on(key, &meta, buffer, now, transmits);
     }
 
-    /// Takes in a packet about a DTMF event, which `passes` on to the peer in a bridge as it is.
-    fn dtmf(&mut self, key: LegKey, event: Event, datagram: &[u8], passes: bool, now: Instant) {
-        let Event { ssrc, timestamp, payload, rate } = event;
-        let payload = datagram.get(payload).unwrap_or_default();
-        let Some(leg) = self.leg(key) else { return };
-        let passed = std::mem::replace(&mut leg.cold.passes_event, passes);
-        let [before, this] = leg.cold.dtmf.handle_packet(ssrc, timestamp, payload, rate, now);
-        for (event, passed) in [(before, passed), (this, passes)] {
-            if let Some(event) = event {
-                self.report_dtmf(key, event, passed);
-            }
-        }
-        self.arm(key);
-    }
-
-    /// Listens for digits in the audio of a peer that sends no events, and returns whether one is
-    /// being heard. Nobody asks for them while it hears itself.
-    fn listen(
-        &mut self,
-        key: LegKey,
-        codec: Codec,
-        meta: &Meta,
-        datagram: &[u8],
-        now: Instant,
-    ) -> bool {
-        let Some(leg) = self.legs.get_mut(key.index()).filter(|leg| leg.key == key) else {
-            return false;
-        };
-        if matches!(leg.mode, Mode::Echo | Mode::DelayedEcho(_)) {
-            return false;
-        }
-        // Who agreed on one codec and sends another agreed on events before, or has none.
-        let listener = leg.listener.as_mut().filter(|listener| listener.codec() == codec);
-        let Some(listener) = listener else { return false };
-        let payload = datagram.get(meta.payload.clone()).unwrap_or_default();
-        let before = listener.poll_timeout();
-        let event = listener.hear(&mut self.heard, meta.number, payload, now);
-        let has_changed = listener.poll_timeout() != before;
-        let is_hearing = listener.poll_timeout().is_some();
-        if let Some(event) = event {
-            self.report_dtmf(key, event, false);
-        }
-        if has_changed {
-            self.arm(key);
-        }
-        is_hearing
-    }
-
     /// Does with heard media what the leg was told to.
     fn pass_on(
         &mut self,
@@ -531,16 +483,6 @@ impl Shard {
             self.arm(key);
         }
     }
-}
-
-/// A packet about a DTMF event.
-struct Event {
-    ssrc: Ssrc,
-    timestamp: RtpTimestamp,
-    /// Where its payload is in the datagram.
-    payload: Range<usize>,
-    /// Its clock rate in Hz.
-    rate: u32,
 }
 
 fn reason(error: SrtpError) -> Discard {
