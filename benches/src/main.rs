@@ -107,7 +107,7 @@ struct AllArguments {
     /// Set-ups a second.
     #[arg(long, default_value_t = 200.0)]
     setup_rate: f64,
-    /// Set-ups a second in the flood of them.
+    /// Set-ups a second in the floods of them.
     #[arg(long, default_value_t = 2000.0)]
     flood_rate: f64,
     /// Seconds that are measured in each scenario.

@@ -66,7 +66,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 type Scenario = fn(&Plan, &mut Report) -> Result<(), Error>;
 
-const SCENARIOS: [(&str, Scenario); 10] = [
+const SCENARIOS: [(&str, Scenario); 11] = [
     ("listen-plain", calls::listen_plain),
     ("listen-webrtc", calls::listen_webrtc),
     ("echo-plain", calls::echo_plain),
@@ -76,8 +76,14 @@ const SCENARIOS: [(&str, Scenario); 10] = [
     ("set-ups", setups::answered),
     ("bridged-set-ups", setups::bridged),
     ("registrations", registrations::registrations),
-    ("flood", |plan, report| flood(&plan.binary, plan.shards, &plan.flood, report, |_| {})),
+    ("flood", |plan, report| flooded(plan, report, false)),
+    ("bridged-flood", |plan, report| flooded(plan, report, true)),
 ];
+
+fn flooded(plan: &Plan, report: &mut Report, is_bridged: bool) -> Result<(), Error> {
+    let load = Flood { is_bridged, ..plan.flood };
+    flood(&plan.binary, plan.shards, &load, report, |_| {})
+}
 
 fn lost_calls(failures: &mut Vec<String>, title: &str, calls: u64, good: u64, bad: u64) {
     if good < calls || bad > 0 || calls == 0 {
