@@ -75,6 +75,28 @@ fn rfc3261_9_1_a_call_that_is_given_up_while_it_rings_is_cancelled() {
 }
 
 #[test]
+fn rfc3326_2_a_response_that_crosses_the_end_of_a_call_does_not_take_the_reason_away() {
+    simulation::run_all(&seeds(50), |seed| async move {
+        let mut simulation = Simulation::new(seed, PERFECT);
+        let peer: SocketAddr = PEER.parse().unwrap();
+        let (link, mut arrived) = simulation.line(peer);
+        let mut port = SipPort::dial(&simulation.dialer, dial());
+        let invite = read(arrived.recv().await.unwrap());
+        let ringing = ringing(&invite, peer);
+        link.send(ringing.clone());
+        events_until(&mut port, |event| matches!(event, Event::Progress { .. })).await;
+        let reason = "SIP;cause=200;text=\"Call completed elsewhere\"";
+        let cause = dialplan::Cause::LOSE_RACE;
+        port.command(SipCommand::HangUp { cause, reason: Some(reason.to_owned()) }).await;
+        drop(port);
+        simulation.arrive(peer, ringing);
+        let cancel = read(arrived.recv().await.unwrap());
+        assert_eq!(*cancel.method(), Method::Cancel);
+        assert_eq!(cancel.header(Name::Reason).as_deref(), Some(reason));
+    });
+}
+
+#[test]
 fn a_port_that_is_dropped_hangs_up() {
     simulation::run(1, |seed| async move {
         let mut simulation = Simulation::new(seed, PERFECT);
@@ -278,6 +300,17 @@ struct Seen {
     acked: BTreeSet<String>,
     byes: BTreeSet<String>,
     cancel_reason: Option<String>,
+}
+
+fn read(bytes: Bytes) -> Message {
+    Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap()
+}
+
+/// 180 of a peer to our INVITE.
+fn ringing(invite: &Message, peer: SocketAddr) -> Bytes {
+    let flow = Flow { id: FlowId(0), kind: TransportKind::Udp, local: peer, remote: peer };
+    let writer = ResponseWriter::to(invite, &flow, 180).to_tag("ringing");
+    writer.header(Name::Contact, format_args!("<sip:bob@{peer}>")).finish()
 }
 
 /// A peer that answers as its plan says, repeats its 2xx until their ACK, and answers CANCEL and

@@ -236,6 +236,13 @@ impl Simulation {
         (to_server, from_server)
     }
 
+    /// A datagram of a peer arrives at once, past its link.
+    pub fn arrive(&self, remote: SocketAddr, bytes: Bytes) {
+        let flow = Flow { id: FlowId(7), kind: TransportKind::Udp, local: SERVER, remote };
+        let message = Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap();
+        self.events.try_send(NetEvent::Message { flow, message }).unwrap();
+    }
+
     /// An address at which a host has no such port: the network says so of each datagram.
     pub fn close_port(&mut self, remote: SocketAddr) {
         let (_, mut from_server) = self.line(remote);

@@ -217,8 +217,10 @@ impl SipPort {
     /// Tells the leg what to do. The loop that reads it outlives all calls; a command to a leg
     /// that has ended is ignored there.
     pub async fn command(&mut self, command: SipCommand) {
-        self.is_over |= matches!(command, SipCommand::HangUp { .. } | SipCommand::Reject { .. });
+        let ends = matches!(command, SipCommand::HangUp { .. } | SipCommand::Reject { .. });
         self.dialer.order(Order::Command(self.key, command)).await;
+        // Not before: who is dropped while the order waits for room has not given it.
+        self.is_over |= ends;
     }
 
     /// The next event; `None` once the leg has ended and said so. Safe to cancel.

@@ -13,7 +13,7 @@ use dialog::state::State;
 use dialog::{Body, Failure, Leg, Purpose, Settings};
 use dialplan::Cause;
 use rustc_hash::FxHashMap;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tracing::{debug, warn};
 use transaction::{ClientId, Peak, ServerId, TransactionLayer};
 use transport::routing::NextHop;
@@ -411,20 +411,18 @@ impl Legs {
 }
 
 impl Entry {
-    /// Tells the call. One that cannot take it (its task failed, or it fell far behind) has lost
-    /// its leg: that is ended here, so that nothing hangs.
+    /// Tells the call. One that fell too far behind to take it has lost its leg: that is ended here, so
+    /// that nothing hangs. One that has gone needs to know nothing, and what it wants of the leg is on
+    /// its way to us: [`calls::SipPort`] sees to that.
     fn tell(&mut self, event: SipEvent, now: Instant) {
         let Some(events) = &self.events else { return };
         if event.can_be_lost() && events.capacity() <= EVENTS_RESERVED {
             return;
         }
-        if let Err(error) = events.try_send(event)
-            && self.leg.state().is_open()
-        {
-            if !events.is_closed() {
-                let sip_call_id = &self.leg.id().call_id;
-                warn!(sip_call_id, %error, "a call does not take its events; ending it");
-            }
+        let told = events.try_send(event);
+        if matches!(told, Err(TrySendError::Full(_))) && self.leg.state().is_open() {
+            let sip_call_id = &self.leg.id().call_id;
+            warn!(sip_call_id, "a call does not take its events; ending it");
             self.leg.hang_up(None, now);
         }
     }
