@@ -373,7 +373,7 @@ impl Worker {
     }
 
     fn take(&mut self, bytes: Bytes) {
-        let message = Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap();
+        let message = read(bytes);
         let Some(tag) = message.to_tag().map(|tag| tag.into_owned()) else {
             return match message.method() {
                 Method::Invite => self.ring(message),

@@ -238,9 +238,7 @@ impl Simulation {
 
     /// A datagram of a peer arrives at once, past its link.
     pub fn arrive(&self, remote: SocketAddr, bytes: Bytes) {
-        let flow = Flow { id: FlowId(7), kind: TransportKind::Udp, local: SERVER, remote };
-        let message = Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap();
-        self.events.try_send(NetEvent::Message { flow, message }).unwrap();
+        self.events.try_send(datagram(remote, bytes)).unwrap();
     }
 
     /// An address at which a host has no such port: the network says so of each datagram.
@@ -320,13 +318,18 @@ async fn deliver(
     events: mpsc::Sender<NetEvent>,
     remote: SocketAddr,
 ) {
-    let flow = Flow { id: FlowId(7), kind: TransportKind::Udp, local: SERVER, remote };
     while let Some(bytes) = arrived.recv().await {
-        let message = Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap();
-        if events.send(NetEvent::Message { flow, message }).await.is_err() {
+        if events.send(datagram(remote, bytes)).await.is_err() {
             return;
         }
     }
+}
+
+/// What the server's socket says of a datagram of a peer.
+fn datagram(remote: SocketAddr, bytes: Bytes) -> NetEvent {
+    let flow = Flow { id: FlowId(7), kind: TransportKind::Udp, local: SERVER, remote };
+    let message = Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap();
+    NetEvent::Message { flow, message }
 }
 
 /// The seeds of a test: the one in `SIDETONE_SEED`, else as many as `SIDETONE_SEEDS` says, else
