@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A packet about a DTMF event.
-pub(super) struct Event {
+pub(super) struct EventPacket {
     pub(super) ssrc: Ssrc,
     pub(super) timestamp: RtpTimestamp,
     /// Where its payload is in the datagram.
@@ -24,12 +24,12 @@ impl Shard {
     pub(super) fn dtmf(
         &mut self,
         key: LegKey,
-        event: Event,
+        event: EventPacket,
         datagram: &[u8],
         passes: bool,
         now: Instant,
     ) {
-        let Event { ssrc, timestamp, payload, rate } = event;
+        let EventPacket { ssrc, timestamp, payload, rate } = event;
         let payload = datagram.get(payload).unwrap_or_default();
         let Some(leg) = self.leg(key) else { return };
         let passed = std::mem::replace(&mut leg.cold.passes_event, passes);

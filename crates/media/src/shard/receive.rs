@@ -6,7 +6,7 @@ use super::{
     command::LegEvent,
     core::Shard,
     counters::{Discard, MediaStage, StunResult},
-    digits::Event,
+    digits::EventPacket,
     leg::{Bridge, FAREWELL_WAIT, Mode, Transport},
     meaning::{Meta, kind_of, meaning},
     send::{self, Context},
@@ -372,7 +372,7 @@ impl Shard {
         if let MediaKind::Dtmf(rate) = kind
             && known.is_some_and(|voice| voice != ssrc)
         {
-            let event = Event { ssrc, timestamp, payload, rate };
+            let event = EventPacket { ssrc, timestamp, payload, rate };
             self.heard(key, now);
             return self.dtmf(key, event, buffer.datagram(), false, now);
         }
@@ -416,7 +416,7 @@ impl Shard {
         match kind {
             MediaKind::Dtmf(rate) => {
                 let passes = self.passes_events(key, rate);
-                let event = Event { ssrc, timestamp, payload: meta.payload.clone(), rate };
+                let event = EventPacket { ssrc, timestamp, payload: meta.payload.clone(), rate };
                 self.dtmf(key, event, buffer.datagram(), passes, now);
             }
             MediaKind::Audio(codec) => {
