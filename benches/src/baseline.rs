@@ -37,7 +37,7 @@ pub struct Baseline {
 /// [`Error::Io`] when a socket fails.
 pub fn measure(receivers: usize) -> Result<Baseline, Error> {
     let target = Target::open(receivers)?;
-    let sender = net::open(LOOPBACK.into(), 1 << 16).map_err(Error::io("opening a socket"))?;
+    let sender = target.sender()?;
     let (mut tight, mut paced, mut rhythm) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..REPETITIONS {
         tight.push(target.tight(&sender)?);
@@ -55,17 +55,25 @@ pub fn measure(receivers: usize) -> Result<Baseline, Error> {
     })
 }
 
-struct Target {
+/// Receivers, and the thread that drains them until this is dropped.
+pub(crate) struct Target {
     /// Receivers that the paced sender uses; the others keep a tight one from filling buffers.
     calls: usize,
     addresses: Vec<SocketAddr>,
     sent: AtomicU64,
     stop: Arc<AtomicBool>,
-    drain: thread::JoinHandle<Result<u64, Error>>,
+    drain: Option<thread::JoinHandle<Result<u64, Error>>>,
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Target {
-    fn open(receivers: usize) -> Result<Target, Error> {
+    /// As many receivers as there are calls, and no fewer than a tight loop needs.
+    pub fn open(receivers: usize) -> Result<Target, Error> {
         let (calls, receivers) = (receivers.max(20), receivers.max(RECEIVERS_MIN));
         let mut sockets = Vec::with_capacity(receivers);
         let mut addresses = Vec::with_capacity(receivers);
@@ -81,22 +89,31 @@ impl Target {
             .name("baseline".to_owned())
             .spawn(move || drain(&sockets, &is_stopped))
             .map_err(Error::io("starting a thread"))?;
+        let drain = Some(drain);
         Ok(Target { calls, addresses, sent: AtomicU64::new(0), stop, drain })
     }
 
-    fn tight(&self, sender: &UdpSocket) -> Result<f64, Error> {
+    /// The one socket that sends, not connected.
+    pub fn sender(&self) -> Result<UdpSocket, Error> {
+        net::open(LOOPBACK.into(), 1 << 16).map_err(Error::io("opening a socket"))
+    }
+
+    /// Sends so many to all receivers in turn, one after the other; the CPU time of it.
+    pub fn burst(&self, sender: &UdpSocket, packets: usize) -> Result<Duration, Error> {
         let before = net::thread_cpu();
-        for _ in 0..TIGHT_PACKETS / self.addresses.len() {
-            for &address in &self.addresses {
-                send(sender, address)?;
-            }
+        for &address in self.addresses.iter().cycle().take(packets) {
+            send(sender, address)?;
         }
         let used = net::thread_cpu() - before;
-        let packets = TIGHT_PACKETS / self.addresses.len() * self.addresses.len();
         self.sent.fetch_add(packets as u64, Ordering::Relaxed);
+        Ok(used)
+    }
+
+    fn tight(&self, sender: &UdpSocket) -> Result<f64, Error> {
+        let used = self.burst(sender, TIGHT_PACKETS)?;
         // The receiver catches up, so that the next repetition finds empty buffers.
         thread::sleep(Duration::from_millis(50));
-        Ok(used.as_nanos() as f64 / packets as f64)
+        Ok(used.as_nanos() as f64 / TIGHT_PACKETS as f64)
     }
 
     /// Per datagram, without and with the sleep.
@@ -122,9 +139,10 @@ impl Target {
         Ok((per_packet(sending), per_packet(all)))
     }
 
-    fn close(self) -> Result<u64, Error> {
+    /// How many have arrived.
+    fn close(mut self) -> Result<u64, Error> {
         self.stop.store(true, Ordering::Relaxed);
-        self.drain.join().map_err(|_| Error::ThreadLost)?
+        self.drain.take().map_or(Ok(0), |drain| drain.join().map_err(|_| Error::ThreadLost)?)
     }
 }
 
@@ -172,7 +190,7 @@ mod tests {
     #[test]
     fn the_baseline_arrives_and_costs_something() {
         let target = Target::open(40).unwrap();
-        let sender = net::open(LOOPBACK.into(), 1 << 16).unwrap();
+        let sender = target.sender().unwrap();
         let (sending, all) = target.paced(&sender).unwrap();
         assert!(all > sending && sending > 100.0);
         assert_eq!(target.sent.load(Ordering::Relaxed), 600);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use media::codec::{Codec, Decoder};
+use media::codec::Codec;
 use media::net::{LegHandle, MediaConfig, MediaPlane};
 use media::sdp::{self, Capabilities, Negotiated};
 use media::shard::{Command, LegParameters};
@@ -19,25 +19,29 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::net::{self, Batch, Poller};
 use crate::speaker::{self, Said, Speaker};
+use crate::windows::Windows;
+use crate::yardstick::Yardstick;
 
-/// What a window of bridged media cost.
-#[derive(Debug, Clone, Copy, Serialize)]
+/// What bridged media cost.
+#[derive(Serialize)]
 pub struct Bridged {
     /// Pairs of legs.
     pub pairs: usize,
-    /// CPU time of the media thread for each packet that the phones heard, in nanoseconds.
-    pub packet_ns: f64,
+    /// CPU time of the media thread for each packet that the phones heard, beside
+    /// [`Yardstick::sendto`] and, where Opus is transcoded, [`Yardstick::libopus`].
+    #[serde(skip)]
+    pub windows: Windows,
     /// Packets that the phones sent.
     pub sent: u64,
     /// Packets that they heard.
     pub heard: u64,
 }
 
-/// Measures `pairs` of legs of two codecs over a window.
+/// Measures `pairs` of legs of two codecs for so long.
 ///
 /// # Errors
 /// A socket fails, or the media plane does not start or open a leg.
-pub fn measure(pairs: usize, codecs: [Codec; 2], window: Duration) -> Result<Bridged, Error> {
+pub fn measure(pairs: usize, codecs: [Codec; 2], time: Duration) -> Result<Bridged, Error> {
     let plane = MediaPlane::start(MediaConfig {
         webrtc_port: 0,
         legs_max: 2 * pairs,
@@ -57,39 +61,18 @@ pub fn measure(pairs: usize, codecs: [Codec; 2], window: Duration) -> Result<Bri
     }
     let farm = Farm::start(phones)?;
     thread::sleep(SETTLE);
-    let (cpu, sent, heard) = (media_cpu(), farm.sent(), farm.heard());
-    thread::sleep(window);
-    let (cpu, sent, heard) = (media_cpu() - cpu, farm.sent() - sent, farm.heard() - heard);
+    let mut yardsticks = vec![Yardstick::sendto()?];
+    if codecs[0] != codecs[1] && codecs.contains(&Codec::Opus) {
+        yardsticks.push(Yardstick::libopus(8_000)?);
+    }
+    let (sent, heard) = (farm.sent(), farm.heard());
+    let windows = Windows::over(time, &yardsticks, || Ok(media_cpu()), || farm.heard())?;
+    let (sent, heard) = (farm.sent() - sent, farm.heard() - heard);
+    yardsticks.into_iter().try_for_each(Yardstick::stop)?;
     farm.stop()?;
     drop(legs);
     plane.shutdown();
-    let packet_ns = cpu.as_nanos() as f64 / heard.max(1) as f64;
-    Ok(Bridged { pairs, packet_ns, sent, heard })
-}
-
-/// What libopus alone takes to decode a frame and encode another at `pcm_rate_hz`, as a pair of
-/// legs needs it for each frame both ways, in nanoseconds.
-///
-/// # Errors
-/// libopus fails.
-pub fn libopus_ns(pcm_rate_hz: u32) -> Result<f64, Error> {
-    let frames = speaker::frames(pcm_rate_hz);
-    let settings = media::codec::opus::Settings::for_peer(
-        &sdp::OpusParameters::default(),
-        MediaConfig::default().opus_complexity,
-        pcm_rate_hz,
-    );
-    let encoder = media::codec::opus::Encoder::new(pcm_rate_hz, settings);
-    let mut encoder = encoder.map_err(Error::media)?;
-    let payloads = speaker::said(Codec::Opus)?;
-    let mut decoder = Decoder::new(Codec::Opus, pcm_rate_hz).map_err(Error::media)?;
-    let (mut pcm, mut payload) = (vec![0; frames[0].len()], [0; 1275]);
-    let before = net::thread_cpu();
-    for (frame, said) in frames.iter().zip(payloads.iter()) {
-        encoder.encode(frame, &mut payload).map_err(Error::media)?;
-        decoder.decode(said, &mut pcm).map_err(Error::media)?;
-    }
-    Ok((net::thread_cpu() - before).as_nanos() as f64 / frames.len() as f64)
+    Ok(Bridged { pairs, windows, sent, heard })
 }
 
 /// A phone: its socket, where it sends, what it says.
@@ -222,8 +205,9 @@ mod tests {
         for codecs in [[Codec::Pcmu, Codec::Pcmu], [Codec::Opus, Codec::Pcmu]] {
             let bridged = measure(3, codecs, Duration::from_secs(1)).unwrap();
             // A machine that stands still for a moment moves a few packets out of the window.
-            assert!(bridged.heard.abs_diff(bridged.sent) < bridged.sent / 4, "{bridged:?}");
-            assert!(bridged.packet_ns > 0.0);
+            let Bridged { sent, heard, windows, .. } = bridged;
+            assert!(heard.abs_diff(sent) < sent / 4, "{heard} of {sent}");
+            assert!(windows.cost_us() > 0.0 && windows.multiple() > 0.0);
         }
     }
 }

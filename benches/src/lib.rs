@@ -10,12 +10,15 @@
 //!      |             |                                 registrations (many users)
 //!      ^             ^                                    ^
 //!   scenario ---> server (the real binary as a child: CPU, memory)   baseline (bare sendto)
+//!      |                                                            yardstick (the same meanwhile)
+//!   windows (medians of several)
 //! ```
 //!
-//! Figures that depend on the machine are given as multiples of [`baseline`], which is measured in
-//! the same run, with the same receiver. This crate is not a client library: it knows the one kind
-//! of call that it places, follows no Route, and checks RTP with code of its own so that it does not
-//! trust what it measures.
+//! Figures that depend on the machine are given as multiples of a bare `sendto`: what a packet costs
+//! by the one that a [`yardstick`] measures in the same seconds; that, too, and all else by the
+//! [`baseline`] before the scenario, when nothing else runs. This crate is not a client library: it
+//! knows the one kind of call that it places, follows no Route, and checks RTP with code of its own
+//! so that it does not trust what it measures.
 //!
 //! Start reading at [`scenario`], then [`plain_calls::PlainLoad`].
 
@@ -44,5 +47,7 @@ pub mod stream;
 mod ticks;
 pub mod uac;
 pub mod webrtc_calls;
+pub mod windows;
+pub mod yardstick;
 
 pub use error::Error;

@@ -37,7 +37,8 @@ pub struct Row {
     pub value: f64,
     /// Its unit.
     pub unit: &'static str,
-    /// As a multiple of the baseline.
+    /// As a multiple of what a bare `sendto` costs: of the baseline before, or, where the section
+    /// has such a row, of the one in the same seconds.
     pub multiple: Option<f64>,
     /// What the multiple, or without one the value, should not exceed.
     pub target: Option<f64>,
@@ -51,8 +52,15 @@ impl Row {
 
     /// Compares it to the cost of a bare datagram, both in the same unit.
     #[must_use]
-    pub fn times(mut self, unit_value: f64) -> Row {
-        self.multiple = Some(self.value / unit_value);
+    pub fn times(self, unit_value: f64) -> Row {
+        let multiple = self.value / unit_value;
+        self.multiple(multiple)
+    }
+
+    /// With a multiple that was found elsewhere.
+    #[must_use]
+    pub fn multiple(mut self, multiple: f64) -> Row {
+        self.multiple = Some(multiple);
         self
     }
 
@@ -61,13 +69,6 @@ impl Row {
     pub fn target(mut self, target: f64) -> Row {
         self.target = Some(target);
         self
-    }
-
-    /// What a datagram costs that is received and sent on, without any other work.
-    #[must_use]
-    pub fn bare_forwarding(forwarded_ns: f64, baseline: &Baseline) -> Row {
-        let name = "received and sent on, and nothing else";
-        Row::new(name, forwarded_ns / 1e3, "µs").times(baseline.tight_ns / 1e3)
     }
 
     /// Whether the target is met; `None` without one.
@@ -103,10 +104,10 @@ fn baseline_rows(baseline: &Baseline) -> [Row; 4] {
     let Baseline { tight_ns, paced_ns, rhythm_ns, received } = *baseline;
     let unit = tight_ns / 1e3;
     [
-        Row::new("bare sendto of 172 bytes, thread CPU", unit, "µs").times(unit),
-        Row::new("the same in the rhythm of a media thread", paced_ns / 1e3, "µs").times(unit),
-        Row::new("the same with the sleep between", rhythm_ns / 1e3, "µs").times(unit),
-        Row::new("of these arrived", received * 100.0, "%"),
+        Row::new("before: bare sendto of 172 bytes, thread CPU", unit, "µs").times(unit),
+        Row::new("before: in the rhythm of a media thread", paced_ns / 1e3, "µs").times(unit),
+        Row::new("before: with the sleep between", rhythm_ns / 1e3, "µs").times(unit),
+        Row::new("before: of these arrived", received * 100.0, "%"),
     ]
 }
 

@@ -11,13 +11,14 @@ use crate::plain_calls::{PlainLoad, PlainOptions, PlainReport};
 use crate::report::{Report, Row, Section};
 use crate::server::Server;
 use crate::webrtc_calls::{WebRtcLoad, WebRtcOptions, WebRtcReport};
+use crate::yardstick::Yardstick;
 
 /// PCMU callers who hear a tone.
 pub(super) fn listen_plain(plan: &Plan, report: &mut Report) -> Result<(), Error> {
     let title = format!("{} PCMU calls to {TONE} over plain RTP", plan.plain_calls);
     let options = PlainScenario { number: TONE, calls: plan.plain_calls, is_talking: false };
     plain(plan, report, title, &options, |rows, measured, baseline| {
-        rows.push(measured.per_packet(baseline).target(1.5));
+        rows.extend(measured.per_packet(baseline, Some(1.5)));
         rows.push(measured.per_call().target(32.0));
     })
 }
@@ -27,7 +28,7 @@ pub(super) fn echo_plain(plan: &Plan, report: &mut Report) -> Result<(), Error> 
     let title = format!("{} PCMU calls to {ECHO} over plain RTP", plan.echo_calls);
     let options = PlainScenario { number: ECHO, calls: plan.echo_calls, is_talking: true };
     plain(plan, report, title, &options, |rows, measured, baseline| {
-        rows.push(measured.per_packet(baseline));
+        rows.extend(measured.per_packet(baseline, None));
         rows.push(measured.per_call().target(32.0));
     })
 }
@@ -63,7 +64,9 @@ fn plain(
         let progress = load.progress();
         progress.answered + progress.failed >= scenario.calls as u64
     });
-    let mut measured = Measured::over(plan.window, &server, || load.progress().packets)?;
+    let mut measured = Measured::beside(vec![Yardstick::sendto()?], plan.window, &server, || {
+        load.progress().packets
+    })?;
     measured.growth(before, scenario.calls);
     let load = load.finish()?;
     let mut rows = Vec::new();
@@ -112,12 +115,13 @@ fn webrtc(
         let progress = load.progress();
         progress.heard + progress.failed >= plan.webrtc_calls as u64
     });
-    let mut measured = Measured::over(plan.window, &server, || load.progress().packets)?;
+    let mut measured = Measured::beside(vec![Yardstick::sendto()?], plan.window, &server, || {
+        load.progress().packets
+    })?;
     measured.growth(before, plan.webrtc_calls);
     let load = load.finish()?;
-    let cost = measured.per_packet(&baseline);
-    let cost = if is_talking { cost } else { cost.target(2.0) };
-    let mut rows = vec![cost, measured.per_call().target(64.0)];
+    let mut rows = measured.per_packet(&baseline, (!is_talking).then_some(2.0)).to_vec();
+    rows.push(measured.per_call().target(64.0));
     measured.details(&mut rows, "packet");
     webrtc_rows(&mut rows, &load);
     lost_calls(

@@ -1,20 +1,19 @@
 //! What a load costs the server while it runs.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::SETTLE;
-use crate::baseline::{Baseline, median};
+use crate::baseline::Baseline;
 use crate::error::Error;
 use crate::report::Row;
 use crate::server::{Memory, Server, ThreadCpu};
+use crate::windows::Windows;
+use crate::yardstick::Yardstick;
 
 /// What several windows of a load, one after the other, cost the server.
 pub(super) struct Measured {
-    /// CPU for each thing that was done, in microseconds, by window.
-    costs_us: Vec<f64>,
-    /// Things done in a second, by window.
-    rates: Vec<f64>,
+    pub windows: Windows,
     cpu: Duration,
     count: u64,
     by_thread: ThreadCpu,
@@ -24,8 +23,18 @@ pub(super) struct Measured {
 }
 
 impl Measured {
-    /// Measures once the load has settled; `count` is how many packets, or calls, there were.
+    /// Measures once the load has settled; `count` is how many calls there were.
     pub fn over(
+        time: Duration,
+        server: &Server,
+        count: impl Fn() -> u64,
+    ) -> Result<Measured, Error> {
+        Self::beside(Vec::new(), time, server, count)
+    }
+
+    /// The same beside what each figure is a multiple of.
+    pub fn beside(
+        yardsticks: Vec<Yardstick>,
         time: Duration,
         server: &Server,
         count: impl Fn() -> u64,
@@ -33,21 +42,14 @@ impl Measured {
         thread::sleep(SETTLE);
         let threads = server.threads();
         let (cpu_before, count_before) = (server.cpu()?, count());
-        let (mut costs_us, mut rates) = (Vec::new(), Vec::new());
-        for _ in 0..WINDOWS {
-            let (cpu, done, start) = (server.cpu()?, count(), Instant::now());
-            thread::sleep(time / WINDOWS);
-            let (cpu, done) = (server.cpu()?.saturating_sub(cpu), count() - done);
-            costs_us.push(micros(cpu) / done as f64);
-            rates.push(done as f64 / start.elapsed().as_secs_f64());
-        }
+        let windows = Windows::over(time, &yardsticks, || server.cpu(), &count)?;
+        yardsticks.into_iter().try_for_each(Yardstick::stop)?;
         let by_thread = server.threads().into_iter().map(|(name, used)| {
             let before = threads.get(&name).copied().unwrap_or_default();
             (name, used.saturating_sub(before))
         });
         Ok(Measured {
-            costs_us,
-            rates,
+            windows,
             cpu: server.cpu()?.saturating_sub(cpu_before),
             count: count() - count_before,
             by_thread: by_thread.collect(),
@@ -67,19 +69,16 @@ impl Measured {
         Row::new("server memory per call", self.growth_kb / self.calls as f64, "kB")
     }
 
-    /// The median of the windows, in microseconds.
-    pub fn cost_us(&self) -> f64 {
-        median(&mut self.costs_us.clone())
-    }
-
-    /// The median of the windows, in a second.
-    pub fn rate(&self) -> f64 {
-        median(&mut self.rates.clone())
-    }
-
-    pub fn per_packet(&self, baseline: &Baseline) -> Row {
-        let row = Row::new("server CPU per outbound packet", self.cost_us(), "µs");
-        row.times(baseline.tight_ns / 1e3)
+    /// What a packet cost beside [`Yardstick::sendto`]; a target is for the first row.
+    pub fn per_packet(&self, baseline: &Baseline, target: Option<f64>) -> [Row; 3] {
+        let (cost_us, unit_us) = (self.windows.cost_us(), self.windows.unit_us(0));
+        let cost = Row::new("server CPU per outbound packet", cost_us, "µs");
+        [
+            Row { target, ..cost.multiple(self.windows.multiple()) },
+            Row::new("a bare sendto in the same seconds", unit_us, "µs").multiple(1.0),
+            Row::new("the packet by the sendto before", cost_us, "µs")
+                .times(baseline.tight_ns / 1e3),
+        ]
     }
 
     /// Where the CPU went, and over how much.
@@ -98,5 +97,3 @@ impl Measured {
 fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
-
-const WINDOWS: u32 = 5;

@@ -38,9 +38,9 @@ pub(super) fn registrations(plan: &Plan, report: &mut Report) -> Result<(), Erro
         ("refresh (200)", &refreshed, &load.refreshed),
     ] {
         rows.extend([
-            Row::new(format!("server CPU per {name}"), measured.cost_us(), "µs")
+            Row::new(format!("server CPU per {name}"), measured.windows.cost_us(), "µs")
                 .times(baseline.tight_ns / 1e3),
-            Row::new("so many a second", measured.rate(), "1/s"),
+            Row::new("so many a second", measured.windows.rate(), "1/s"),
             Row::new("REGISTER to 200, median", answered.p50_ms, "ms"),
             Row::new("REGISTER to 200, 99th percentile", answered.p99_ms, "ms"),
         ]);

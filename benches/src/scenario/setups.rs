@@ -74,13 +74,13 @@ fn cost(plan: &Plan, report: &mut Report, is_bridged: bool) -> Result<(), Error>
     let load = load.wait()?;
     let title = format!("{} {}, {} a second", load.calls, site.name(), plan.setup_rate);
     let mut rows = vec![
-        Row::new("server CPU per call", measured.cost_us(), "µs").target(site.target_us()),
-        Row::new("the same", measured.cost_us(), "µs").times(baseline.tight_ns / 1e3),
+        Row::new("server CPU per call", measured.windows.cost_us(), "µs").target(site.target_us()),
+        Row::new("the same", measured.windows.cost_us(), "µs").times(baseline.tight_ns / 1e3),
     ];
     if !is_bridged {
         rows.push(bare(plan.setup_rate)?.times(baseline.tight_ns / 1e3));
     }
-    rows.push(Row::new("calls set up and ended", measured.rate(), "1/s"));
+    rows.push(Row::new("calls set up and ended", measured.windows.rate(), "1/s"));
     measured.details(&mut rows, "call");
     latency_rows(&mut rows, &load);
     lost_calls(&mut report.failures, &title, load.calls, load.ended, load.bad());

@@ -3,9 +3,9 @@
 use media::codec::Codec;
 
 use super::measured::Measured;
+use super::media_alone::transcoding_rows;
 use super::{Plan, RAMP, WEBRTC_RAMP, end, json, lost_calls, phone, time_for, wait_until};
 use crate::baseline::{self, Baseline};
-use crate::bridged::libopus_ns;
 use crate::called::{Called, CalledReport};
 use crate::error::Error;
 use crate::forwarder;
@@ -14,37 +14,30 @@ use crate::report::{Report, Row, Section};
 use crate::server::Server;
 use crate::stream::StreamTotals;
 use crate::webrtc_calls::{WebRtcLoad, WebRtcOptions};
+use crate::yardstick::Yardstick;
 
 /// Phone to phone, and browser to phone with the same codec and with another.
 pub(super) fn two_legs(plan: &Plan, report: &mut Report) -> Result<(), Error> {
     let calls = plan.bridged_pairs;
     let baseline = baseline::measure(2 * calls)?;
-    let bare = Row::bare_forwarding(forwarder::measure(calls)?, &baseline);
+    let bare = forwarder::measure(calls)?;
     let title = format!("{calls} calls, PCMU bridged to PCMU");
     let mut outcome = plain(plan, report, &title)?;
-    let cost = outcome.measured.per_packet(&baseline).target(2.0);
-    outcome.rows.splice(0..0, [bare.clone(), cost]);
+    outcome.rows.splice(0..0, outcome.measured.per_packet(&baseline, Some(2.0)));
+    outcome.rows.insert(0, bare.clone());
     outcome.finish(title, baseline, report);
 
     let title = format!("{calls} calls, Opus over DTLS-SRTP bridged to Opus over plain RTP");
     let mut outcome = webrtc(plan, report, &title, Codec::Opus)?;
-    let forwarded_us = outcome.measured.cost_us();
-    let cost = outcome.measured.per_packet(&baseline).target(2.0);
-    outcome.rows.splice(0..0, [bare, cost]);
+    let forwarded = outcome.measured.windows.multiple();
+    outcome.rows.splice(0..0, outcome.measured.per_packet(&baseline, Some(2.0)));
+    outcome.rows.insert(0, bare);
     outcome.finish(title, baseline, report);
 
     let title = format!("{calls} calls, Opus over DTLS-SRTP bridged to PCMU over plain RTP");
     let mut outcome = webrtc(plan, report, &title, Codec::Pcmu)?;
-    // A frame both ways is decoded once and encoded once, and makes two packets.
-    let own_us = libopus_ns(8_000)? / 2.0 / 1e3;
-    let added_us = outcome.measured.cost_us() - forwarded_us;
-    let added = Row::new("more than a forwarded packet, by libopus' own time", added_us, "µs");
-    let figures = [
-        outcome.measured.per_packet(&baseline),
-        Row::new("of it libopus' own time", own_us, "µs"),
-        added.times(own_us).target(1.25),
-    ];
-    outcome.rows.splice(0..0, figures);
+    outcome.rows.splice(0..0, transcoding_rows(&outcome.measured.windows, forwarded));
+    outcome.rows.splice(0..0, outcome.measured.per_packet(&baseline, None));
     outcome.finish(title, baseline, report);
     Ok(())
 }
@@ -82,7 +75,8 @@ fn plain(plan: &Plan, report: &mut Report, title: &str) -> Result<Outcome, Error
         progress.answered + progress.failed >= calls as u64
     });
     let heard = || load.progress().packets + called.packets();
-    let mut measured = Measured::over(plan.window, &server, heard)?;
+    let yardsticks = vec![Yardstick::sendto()?];
+    let mut measured = Measured::beside(yardsticks, plan.window, &server, heard)?;
     measured.growth(before, calls);
     let load = load.finish()?;
     let bad = load.failed + load.hung_up + load.bye_lost;
@@ -114,7 +108,11 @@ fn webrtc(plan: &Plan, report: &mut Report, title: &str, codec: Codec) -> Result
         progress.heard + progress.failed >= calls as u64
     });
     let heard = || load.progress().packets + called.packets();
-    let mut measured = Measured::over(plan.window, &server, heard)?;
+    let mut yardsticks = vec![Yardstick::sendto()?];
+    if codec == Codec::Pcmu {
+        yardsticks.push(Yardstick::libopus(8_000)?);
+    }
+    let mut measured = Measured::beside(yardsticks, plan.window, &server, heard)?;
     measured.growth(before, calls);
     let load = load.finish()?;
     let bad = load.failed + load.hung_up;
