@@ -20,6 +20,7 @@ mod readers;
 mod recorder;
 mod ring;
 mod rounds;
+mod starting;
 mod steady;
 mod sys;
 mod thread;

@@ -9,6 +9,7 @@
 //! runs it on virtual time over a [`Wire`] of its own. It never waits for a call.
 
 mod admission;
+mod beat;
 mod dialing;
 mod facts;
 mod farewells;
@@ -34,9 +35,9 @@ use rand::{RngExt, SeedableRng};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{debug, info, warn};
+use tracing::debug;
 use transaction::{Event, Peak, ServerId, TransactionLayer, Transmit};
-use transport::net::{NetEvent, SendError, give_back_heap};
+use transport::net::{NetEvent, SendError};
 use transport::{Flow, FlowId, Message, Method, ResponseWriter, TransportKind};
 
 use crate::auth::{Authenticator, TokenKey};
@@ -244,58 +245,6 @@ impl<W: Wire> Signaling<W> {
         let timers =
             [self.transactions.poll_timeout(), self.legs.poll_timeout(), registrations, poll];
         timers.into_iter().flatten().min()
-    }
-
-    fn beat(&mut self) {
-        let health = &self.shared.health;
-        health.beat();
-        if !self.shared.media.is_alive() {
-            health.media_died();
-        }
-        let has_no_room = self.transactions.len() >= self.transactions_max;
-        health.full(has_no_room || self.shared.media.is_full());
-        self.tell_overload();
-        if self.shared.dialer.take_left() {
-            self.legs.hang_up_left(now());
-            self.dialing.retain(|_, dialing| !dialing.is_left());
-        }
-        let metrics = &self.shared.metrics;
-        metrics.transactions(self.transactions.len());
-        let have_left = self.connections.has_passed(self.wire.connections());
-        // Not `||`: both shrink.
-        if self.transactions.shrink() | self.legs.shrink() | have_left {
-            tokio::task::spawn_blocking(give_back_heap);
-        }
-        metrics.registrations(&self.shared.registrar);
-        let counters = *self.transactions.counters();
-        let before = std::mem::replace(&mut self.counted, counters);
-        metrics.retransmissions(
-            Direction::In,
-            counters.request_retransmissions_received - before.request_retransmissions_received,
-        );
-        let sent = |counters: &transaction::Counters| {
-            counters.request_retransmissions_sent + counters.response_retransmissions_sent
-        };
-        metrics.retransmissions(Direction::Out, sent(&counters) - sent(&before));
-    }
-
-    /// Says once that new calls are refused for want of room, and once that they are not any more.
-    fn tell_overload(&mut self) {
-        let health = &self.shared.health;
-        match (health.readiness(), self.overloaded_since) {
-            (Err("overload"), None) => {
-                let (calls, calls_max) = (health.calls(), health.calls_max());
-                let transactions = self.transactions.len();
-                warn!(calls, calls_max, transactions, "new calls are refused: no room for more");
-                self.overloaded_since = Some(now());
-            }
-            // At the edge it comes and goes.
-            (Ok(()), Some(since)) if now() >= since + OVERLOAD_TOLD_FOR => {
-                info!("new calls are taken again");
-                self.overloaded_since = None;
-            }
-            _ => {}
-        }
     }
 
     /// Takes what has arrived, a bounded number of messages at a time so that timers run; whether
@@ -530,8 +479,6 @@ const SHARDS_WAIT: Duration = Duration::from_millis(2);
 /// How often the loop shows that it is alive. Less than the shortest timer of a call: the runtime
 /// makes a system call for each timer that is due before whatever it waits for.
 const BEAT: Duration = Duration::from_millis(250);
-/// Between two sentences about the want of room.
-const OVERLOAD_TOLD_FOR: Duration = Duration::from_secs(10);
 /// Connections whose heap is not worth giving back.
 const CONNECTIONS_KEPT: usize = 100;
 /// Messages handled before timers get their turn.

@@ -1,5 +1,7 @@
 //! The thread of one shard: waits, receives, lets the shard work, sends.
 
+mod asked;
+
 use std::{
     io,
     os::fd::AsFd,
@@ -20,7 +22,7 @@ use super::{
     sys::{BATCH, EVENTS_MAX, Epoll, Receiver, Timer},
     token::Token,
 };
-use crate::shard::{Command, LegEvent, LegKey, Path, Shard, Transmits};
+use crate::shard::{Command, LegEvent, LegKey, Path, Shard};
 
 /// Everything that the thread of a shard owns.
 pub(super) struct ShardThread {
@@ -230,65 +232,6 @@ impl ShardThread {
         self.pass_events();
     }
 
-    /// Sees to it that what comes to sockets that were connected is read.
-    fn read_fresh(&mut self) {
-        while let Some(key) = self.outbox.take_fresh() {
-            match self.shard.relays(key) {
-                false if self.pays(false) => self.rounds.join(key, false, Instant::now()),
-                _ => self.watch_leg(key),
-            }
-        }
-    }
-
-    /// From now on a datagram on the leg's connected socket is an event.
-    fn watch_leg(&mut self, key: LegKey) {
-        self.rounds.leave(key);
-        let socket = self.outbox.pair(key).and_then(|pair| pair.steady.socket());
-        let token = Token::Steady(key).pack();
-        let added = socket.map_or(Ok(()), |socket| self.sockets.add_arrivals(socket, token));
-        if added.is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
-            self.outbox.give_up_steady(key);
-        }
-    }
-
-    /// Whether legs are so many that to ask them by the clock is cheaper than to watch them.
-    fn pays(&self, relays: bool) -> bool {
-        if relays { self.pace.is_dense() } else { self.shard.legs() >= CROWD }
-    }
-
-    /// From now on the leg's connected socket is asked by the clock, if that pays.
-    fn ask_leg(&mut self, key: LegKey, now: Instant) {
-        let relays = self.shard.relays(key);
-        let Some(socket) = self.outbox.pair(key).and_then(|pair| pair.steady.socket()) else {
-            return;
-        };
-        if self.pays(relays) && self.sockets.remove(socket).is_ok() {
-            self.rounds.join(key, relays, now);
-        }
-    }
-
-    /// Asks the connected sockets whose turn it is.
-    fn ask_due(&mut self, now: Instant) {
-        let mut due = std::mem::take(&mut self.due);
-        self.rounds.take_due(now, &mut due);
-        for key in &due {
-            self.rounds.expect(*key);
-            self.outbox.expect(*key);
-        }
-        for key in due.drain(..) {
-            let Some((relays, max)) = self.rounds.turn(key) else { continue };
-            let Some(count) = self.receive_up_to(max, Path::Rtp(key), |pair| pair.steady.socket())
-            else {
-                self.rounds.leave(key);
-                continue;
-            };
-            if !self.rounds.answered(key, count, self.pays(relays)) {
-                self.watch_leg(key);
-            }
-        }
-        self.due = due;
-    }
-
     fn receive_shared(&mut self, socket: u8) {
         self.handle_arrived();
         for _ in 0..BATCHES_PER_TURN {
@@ -481,7 +424,5 @@ const BATCHES_PER_TURN: usize = 4;
 const DATAGRAMS_PER_TURN: usize = 16;
 /// Datagrams no longer than this hold an event (RFC 4733), comfort noise or next to nothing.
 const SHORT_BYTES: usize = 48;
-/// So many legs are a crowd.
-const CROWD: usize = 50;
 /// How long after a leg was opened, or changed, its set-up is waited for.
 const ATTENTIVE: Duration = Duration::from_secs(2);
