@@ -153,6 +153,7 @@ impl Agent {
             let timers = timers.into_iter().flatten().map(Instant::from_std);
             let next = timers.chain(self.due.iter().map(|(at, _)| *at)).min();
             tokio::select! {
+                biased;
                 bytes = arrived.recv() => {
                     let Some(bytes) = bytes else { return };
                     let message = Message::parse(bytes, Framing::Datagram, &Limits::default());

@@ -224,6 +224,7 @@ async fn call_and_give_up(mut port: SipPort, patience: Duration, callee: Callee)
     let mut has_given_up = false;
     while !told.last().is_some_and(is_end) {
         tokio::select! {
+            biased;
             event = port.event() => match event {
                 Some(SipEvent::Leg(event)) => told.push(*event),
                 other => panic!("{other:?} after {told:?}"),
@@ -365,6 +366,7 @@ impl Worker {
                 }
             };
             tokio::select! {
+                biased;
                 Some(bytes) = arrived.recv() => self.take(bytes),
                 () = wait => self.send_due(),
                 _ = stopped.recv() => return self.seen,

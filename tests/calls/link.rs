@@ -55,6 +55,7 @@ async fn carry<T: Clone>(
         under_way.sort_by_key(|(due, number, _)| (*due, *number));
         let next = under_way.first().map(|(due, ..)| *due);
         tokio::select! {
+            biased;
             item = sent.recv() => {
                 let Some((at, item)) = item else { return };
                 if rng.random_range(0..1000) < faults.lost_per_mille {

@@ -112,6 +112,7 @@ impl Media {
         loop {
             let deadline = self.inner.lock().unwrap().shard.poll_timeout();
             tokio::select! {
+                biased;
                 () = self.changed.notified() => continue,
                 () = sleep_until(deadline) => {}
             }

@@ -208,13 +208,10 @@ impl<W: Wire> Signaling<W> {
             }
             let deadline = self.deadline(is_stopping).map(|due| due.max(ran_at + TIMER_GRAIN));
             let mut is_full = false;
+            // In this order, so that a simulation repeats; none waits for another, since what comes
+            // first is taken by the batch, and orders are taken after whatever it was.
             tokio::select! {
-                event = inbound.recv() => match event {
-                    Some(event) => is_full = self.on_events(event, &mut inbound),
-                    None => break,
-                },
-                Some(order) = self.inbox.recv() => is_full = self.on_orders(order),
-                () = sleep_until(deadline) => {}
+                biased;
                 _ = beat.tick() => self.beat(),
                 changed = stop.changed(), if !is_stopping => {
                     if changed.is_err() {
@@ -222,7 +219,14 @@ impl<W: Wire> Signaling<W> {
                         break;
                     }
                 }
+                event = inbound.recv() => match event {
+                    Some(event) => is_full = self.on_events(event, &mut inbound),
+                    None => break,
+                },
+                Some(order) = self.inbox.recv() => self.on_order(order, now()),
+                () = sleep_until(deadline) => {}
             }
+            is_full |= self.on_orders();
             let now = now();
             self.transactions.handle_timeout(now);
             self.legs.handle_timeout(now);
@@ -330,10 +334,10 @@ impl<W: Wire> Signaling<W> {
         }
     }
 
-    fn on_orders(&mut self, first: Order) -> bool {
+    /// Does what calls have asked for, a bounded number of orders at a time; whether there may be more.
+    fn on_orders(&mut self) -> bool {
         let now = now();
-        self.on_order(first, now);
-        for _ in 1..BATCH {
+        for _ in 0..BATCH {
             let Ok(order) = self.inbox.try_recv() else { return false };
             self.on_order(order, now);
         }
