@@ -274,6 +274,7 @@ async fn events_until(port: &mut SipPort, wanted: impl Fn(&Event) -> bool) -> Ve
         while !told.last().is_some_and(&wanted) {
             match port.event().await {
                 Some(SipEvent::Leg(event)) => told.push(*event),
+                Some(SipEvent::FlowClosed) => {}
                 other => panic!("{other:?} after {told:?}"),
             }
         }

@@ -7,6 +7,7 @@
 mod agent;
 mod bridged;
 mod chance;
+mod crossing;
 mod dialing;
 mod link;
 mod lossy;

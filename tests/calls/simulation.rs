@@ -43,9 +43,13 @@ pub struct Simulation {
     phones: u16,
 }
 
-/// Sends each datagram over the link of the phone it is addressed to.
+/// Sends each datagram over the link of the phone it is addressed to; the last are closed.
 #[derive(Clone, Default)]
-struct SimulatedWire(Arc<Mutex<HashMap<SocketAddr, Link<Bytes>>>>, Arc<Mutex<Finals>>);
+struct SimulatedWire(
+    Arc<Mutex<HashMap<SocketAddr, Link<Bytes>>>>,
+    Arc<Mutex<Finals>>,
+    Arc<Mutex<HashSet<FlowId>>>,
+);
 
 /// The final responses to each INVITE, by Call-ID and CSeq: their status and To tag.
 pub type Finals = HashMap<(String, u32), HashSet<(u16, String)>>;
@@ -63,6 +67,9 @@ fn note_final(bytes: &Bytes, finals: &Mutex<Finals>) {
 
 impl Wire for SimulatedWire {
     fn send(&self, flow: &Flow, bytes: Bytes) -> Result<(), SendError> {
+        if !self.is_open(flow) {
+            return Err(SendError::NoFlow);
+        }
         note_final(&bytes, &self.1);
         match self.0.lock().unwrap().get(&flow.remote) {
             Some(link) => link.send(bytes),
@@ -75,8 +82,8 @@ impl Wire for SimulatedWire {
 
     fn vouch(&self, _: &Flow) {}
 
-    fn is_open(&self, _: &Flow) -> bool {
-        true
+    fn is_open(&self, flow: &Flow) -> bool {
+        !self.2.lock().unwrap().contains(&flow.id)
     }
 
     fn connections(&self) -> usize {
@@ -236,9 +243,24 @@ impl Simulation {
         (to_server, from_server)
     }
 
+    /// A connection is gone, which the server has not been told yet.
+    pub fn close(&self, flow: FlowId) {
+        self.wire.2.lock().unwrap().insert(flow);
+    }
+
     /// A datagram of a peer arrives at once, past its link.
     pub fn arrive(&self, remote: SocketAddr, bytes: Bytes) {
-        self.events.try_send(datagram(remote, bytes)).unwrap();
+        self.happen(datagram(remote, bytes));
+    }
+
+    /// Where the network tells what happens.
+    pub fn network(&self) -> mpsc::Sender<NetEvent> {
+        self.events.clone()
+    }
+
+    /// The network tells of something.
+    pub fn happen(&self, event: NetEvent) {
+        self.events.try_send(event).unwrap();
     }
 
     /// An address at which a host has no such port: the network says so of each datagram.
@@ -326,7 +348,7 @@ async fn deliver(
 }
 
 /// What the server's socket says of a datagram of a peer.
-fn datagram(remote: SocketAddr, bytes: Bytes) -> NetEvent {
+pub fn datagram(remote: SocketAddr, bytes: Bytes) -> NetEvent {
     let flow = Flow { id: FlowId(7), kind: TransportKind::Udp, local: SERVER, remote };
     let message = Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap();
     NetEvent::Message { flow, message }

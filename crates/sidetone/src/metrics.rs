@@ -350,7 +350,8 @@ impl Metrics {
         self.calls.with_label_values(&[direction.label(), "answered"]).inc();
     }
 
-    /// A call ended; `answered` is how long ago it was answered, if it was.
+    /// A call ended; `answered` is how long ago we answered it, if we did: where the caller cancelled it
+    /// meanwhile, the result says otherwise.
     pub fn call_ended(
         &self,
         direction: Direction,
@@ -362,7 +363,8 @@ impl Metrics {
         self.calls_ended.with_label_values(&labels).inc();
         let state = if answered.is_some() { "answered" } else { "ringing" };
         self.calls.with_label_values(&[direction.label(), state]).dec();
-        if let Some(duration) = answered.filter(|_| direction == Direction::In) {
+        let is_counted = direction == Direction::In && result == CallResult::Answered;
+        if let Some(duration) = answered.filter(|_| is_counted) {
             self.call_duration.observe(duration.as_secs_f64());
         }
     }

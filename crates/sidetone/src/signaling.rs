@@ -325,8 +325,13 @@ impl<W: Wire> Signaling<W> {
         let Err(error) = self.wire.send(&flow, bytes.clone()) else { return };
         debug!(%error, remote = %flow.remote, "not sent");
         match error {
-            // It was closed before anything waited on it.
-            SendError::NoFlow => self.transactions.handle_flow_closed(flow.id, now),
+            // It was closed before anything waited on it, and the word of that is on its way.
+            SendError::NoFlow => {
+                if flow.kind.is_reliable() {
+                    self.legs.handle_flow_closed(flow.id, now);
+                }
+                self.transactions.handle_flow_closed(flow.id, now);
+            }
             error if error.is_unreachable() => {
                 self.transactions.handle_undelivered(flow.id, flow.remote, &bytes, now);
             }

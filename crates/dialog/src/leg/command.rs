@@ -77,7 +77,11 @@ impl Leg {
     /// response 480, or CANCEL if the INVITE is ours. `reason` is the value of a Reason header field, such as
     /// `Q.850;cause=16;text="NORMAL_CLEARING"` (RFC 3326). Harmless on a leg that is ending.
     pub fn hang_up(&mut self, reason: Option<&str>, now: Instant) {
-        if self.is_out_of_reach() {
+        if !self.state.is_open() {
+            return;
+        }
+        // Who has our 2xx but could not say so may come back for it.
+        if self.is_out_of_reach() && self.state != State::Answered {
             self.bye_reason = reason.map(Box::from);
             self.leave_farewell();
             return self.abandon(now);
@@ -88,13 +92,11 @@ impl Leg {
             self.ends(Party::Local, Cause::Rejected { status }, None);
             return self.run(Input::Reject, now);
         }
-        if self.state.is_open() {
-            self.bye_reason = reason.map(Box::from);
-            let is_calling = self.state == State::Calling;
-            let cause = if is_calling { Cause::Cancelled } else { Cause::HungUp };
-            self.ends(Party::Local, cause, None);
-            self.run(Input::HangUp, now);
-        }
+        self.bye_reason = reason.map(Box::from);
+        let is_calling = self.state == State::Calling;
+        let cause = if is_calling { Cause::Cancelled } else { Cause::HungUp };
+        self.ends(Party::Local, cause, None);
+        self.run(Input::HangUp, now);
     }
 
     /// 200 to the re-INVITE or UPDATE that waits: `body` is the answer to its offer, or our offer if

@@ -108,6 +108,12 @@ impl Leg {
         let until = now + 2 * self.settings.timers.transaction_timeout();
         offering.stage = Stage::Sent { cseq, until };
         offering.attempts = offering.attempts.saturating_add(1);
+        if offering.is_refresh
+            && let Some(last) = &self.local_body
+        {
+            // What was said while it waited.
+            offering.body = last.clone();
+        }
         let body = offering.body.clone();
         let (contact, session) = (self.contact_value(), self.session_headers());
         let sent = self.send(Purpose::Invite { cseq }, Method::Invite, |writer| {

@@ -325,3 +325,45 @@ fn rfc3263_4_1_a_bye_goes_by_udp_where_the_peer_cannot_be_connected_to() {
         assert_eq!(rig.leg.state(), State::Terminated);
     }
 }
+
+#[test]
+fn a_second_hang_up_leaves_a_bye_alone_that_is_on_its_way() {
+    let mut rig = Rig::with(&invite(""), TransportKind::Tcp);
+    rig.accept();
+    rig.ack(1);
+    rig.done();
+    rig.leg.handle_flow_closed(FlowId(TransportKind::Tcp as u64), rig.now);
+    rig.leg.hang_up(Some(CLEARING), rig.now);
+    assert_eq!(rig.words(), ["BYE"]);
+    rig.leg.hang_up(None, rig.now);
+    assert_eq!(rig.words(), [""; 0]);
+    assert_eq!(rig.leg.state(), State::Terminating);
+}
+
+#[test]
+fn rfc3261_15_a_page_that_lost_its_connection_before_its_ack_may_come_back_for_its_bye() {
+    let ws = TransportKind::Ws;
+    let hung_up = || {
+        let mut rig = Rig::with(&invite(""), ws);
+        rig.accept();
+        rig.done();
+        rig.leg.handle_flow_closed(FlowId(ws as u64), rig.now);
+        rig.leg.hang_up(Some(CLEARING), rig.now);
+        assert_eq!(rig.leg.state(), State::AnsweredToEnd);
+        rig
+    };
+    // It is back in time, and has its ACK.
+    let mut rig = hung_up();
+    let mut moved = flow(ws);
+    moved.id = FlowId(99);
+    rig.leg.handle_peer_moved(moved);
+    rig.ack(1);
+    assert_eq!(rig.words(), ["BYE"]);
+    // It is not.
+    let mut rig = hung_up();
+    let said = rig.run(40.0);
+    assert_eq!(said.last().map(|(_, what)| what.as_str()), Some("BYE"), "{said:?}");
+    rig.leg.handle_failure(Purpose::Bye, Failure::Transport, rig.now);
+    assert!(matches!(&rig.actions()[..], [Action::Farewell { .. }]));
+    assert_eq!(rig.leg.state(), State::Terminated);
+}

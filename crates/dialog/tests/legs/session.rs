@@ -1,5 +1,7 @@
 //! Session timers.
 
+use std::time::Duration;
+
 use dialog::{Body, Cause, Event, Failure, Party, Purpose};
 use transport::{Name, TransportKind};
 
@@ -121,6 +123,36 @@ fn rfc4028_7_4_a_peer_that_says_it_has_no_update_gets_none() {
     let more = "Allow: INVITE, BYE\r\nSession-Expires: 100;refresher=uas\r\nSupported: timer\r\n";
     let mut rig = agreed(more);
     assert_eq!(rig.run(51.0), [(50.0, "INVITE".to_owned())]);
+}
+
+#[test]
+fn rfc4028_7_4_a_refresh_that_waited_says_what_was_said_last() {
+    let timer = "Session-Expires: 100;refresher=uas\r\nSupported: timer\r\n";
+    let without_update = format!("Allow: INVITE, BYE\r\n{timer}");
+    let mut rig = Rig::with(&invite(&without_update), TransportKind::Ws);
+    rig.accept();
+    rig.ack(1);
+    rig.done();
+    rig.events();
+    rig.now += Duration::from_secs(50);
+    rig.leg.handle_timeout(rig.now);
+    let refresh = rig.actions().remove(0);
+    // A hold crosses it, and comes again first.
+    rig.receive("INVITE", timer, "v=0 hold");
+    rig.respond(&refresh, 491, "");
+    rig.done();
+    rig.receive("INVITE", timer, "v=0 hold");
+    let held = Body::sdp("v=0 held");
+    let number = rig.events().iter().find_map(|event| match event {
+        Event::Offer { number, .. } => Some(*number),
+        _ => None,
+    });
+    rig.leg.answer_offer(number.unwrap(), &held, rig.now).unwrap();
+    rig.ack(3);
+    rig.done();
+    rig.now += Duration::from_secs(5);
+    rig.leg.handle_timeout(rig.now);
+    assert_eq!(rig.only_message().body()[..], b"v=0 held"[..]);
 }
 
 #[test]

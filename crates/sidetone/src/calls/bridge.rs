@@ -11,6 +11,7 @@ use dialplan::{BridgeOutcome, BridgeRequest, Cause, Ended};
 
 use super::leg::Leg;
 use super::live::LiveCall;
+use super::report::CalleeReport;
 use crate::metrics::EndCause;
 use failure::Failure;
 use fork::Fork;
@@ -66,10 +67,12 @@ impl LiveCall {
         Ok(BridgeOutcome::Failed { cause, status: received })
     }
 
-    /// Ends a callee that cannot be joined with the caller.
-    async fn give_up(&mut self, mut callee: Leg, ended: Ended) -> Ended {
+    /// Ends a callee who has answered and whose caller has ended, or cannot be answered; `why`, if
+    /// nothing else is known to have ended the call.
+    async fn give_up(&mut self, mut callee: Leg, ended: Ended, why: EndCause) -> Ended {
         let reason = self.caller_reason.clone();
-        callee.hang_up(self.end.unwrap_or(EndCause::Failure), ended.cause, reason).await;
+        callee.hang_up(self.end.unwrap_or(why), ended.cause, reason).await;
+        self.callee = Some(CalleeReport::of(&mut callee, &self.shared.metrics).await);
         ended
     }
 }

@@ -65,6 +65,8 @@ pub(super) struct Leg {
     is_offer_open: bool,
     began_at: Instant,
     answered_at: Option<Instant>,
+    /// Not if the caller cancelled before our answer was out.
+    has_heard_answer: bool,
     is_connected: bool,
     silence: Silence,
     /// The form of INFO in which the peer has sent digits.
@@ -198,6 +200,7 @@ impl Leg {
             is_offer_open: false,
             began_at: Instant::now(),
             answered_at: None,
+            has_heard_answer: true,
             is_connected: false,
             silence: Silence::default(),
             info_digits: None,
@@ -219,6 +222,11 @@ impl Leg {
 
     pub(super) fn answered_at(&self) -> Option<Instant> {
         self.answered_at
+    }
+
+    /// Whether the answer has gone out, as far as is known.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered_at.is_some() && self.has_heard_answer
     }
 
     /// What ended the leg, if it has ended.

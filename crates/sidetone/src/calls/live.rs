@@ -137,10 +137,10 @@ impl LiveCall {
         };
         let statistics = self.caller.close_media().await;
         let answered_at = self.caller.answered_at();
-        let result = match (answered_at, cause) {
-            (Some(_), _) => CallResult::Answered,
-            (None, EndCause::Caller | EndCause::Gone) => CallResult::Cancelled,
-            (None, _) => CallResult::Refused,
+        let result = match cause {
+            _ if self.caller.is_answered() => CallResult::Answered,
+            EndCause::Caller | EndCause::Gone => CallResult::Cancelled,
+            _ => CallResult::Refused,
         };
         Report {
             call_id: &self.facts.uuid,

@@ -35,8 +35,9 @@ impl<W: Wire> Signaling<W> {
             }
             Order::Reached(unsent, found) => {
                 let found = found.inspect_err(|error| debug!(%error, "peer not reached again"));
+                let found = found.ok().filter(|flow| self.wire.is_open(flow));
                 let metrics = &self.shared.metrics;
-                self.legs.handle_routed(unsent, found.ok(), &mut self.transactions, metrics, now);
+                self.legs.handle_routed(unsent, found, &mut self.transactions, metrics, now);
             }
             Order::Dial(key, dial, events) => self.on_dial(key, Dialing { dial, events }, now),
             Order::Routed(key, found) => {
@@ -64,6 +65,9 @@ impl<W: Wire> Signaling<W> {
     }
 
     fn on_dial(&mut self, key: LegKey, dialing: Dialing, now: Instant) {
+        if dialing.is_left() {
+            return;
+        }
         if let Some(flow) = dialing.dial.flow.filter(|flow| self.wire.is_open(flow)) {
             return self.start_leg(key, dialing, flow, now);
         }

@@ -31,17 +31,13 @@ impl LiveCall {
     /// Answers the caller, and joins the two until one of them hangs up.
     pub(super) async fn talk(&mut self, mut callee: Leg) -> Result<BridgeOutcome, Ended> {
         if let Err(ended) = self.answer_for(callee.codec(), callee.shard()).await {
-            return Err(self.give_up(callee, ended).await);
+            return Err(self.give_up(callee, ended, EndCause::Failure).await);
         }
         info!(call_id = self.facts.uuid, callee = callee.name(), "callee answered");
         let end = match self.converse(&mut callee).await {
             Ok(end) => end,
             Err(ended) => {
-                let reason = self.caller_reason.clone();
-                let why = self.end.unwrap_or(EndCause::Caller);
-                callee.hang_up(why, ended.cause, reason).await;
-                self.callee = Some(CalleeReport::of(&mut callee, &self.shared.metrics).await);
-                return Err(ended);
+                return Err(self.give_up(callee, ended, EndCause::Caller).await);
             }
         };
         let LegEnd { end: why, cause, reason, .. } = end;

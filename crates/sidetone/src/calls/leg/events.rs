@@ -68,6 +68,7 @@ impl Leg {
                 self.is_over = true;
                 let (call_id, side) = (&self.call_id, self.side);
                 debug!(call_id, ?side, ?by, ?cause, reason, "leg ended");
+                self.has_heard_answer &= !is_before_answer(&cause);
                 Err(self.end_of(by, cause, reason))
             }
         }
@@ -205,3 +206,8 @@ fn is_passable(reason: &str) -> bool {
 
 /// Longest Reason that is passed on.
 const REASON_BYTES_MAX: usize = 256;
+
+/// Whether a caller's leg that ended so has had no 2xx.
+fn is_before_answer(cause: &LegCause) -> bool {
+    matches!(cause, LegCause::Cancelled | LegCause::Expired | LegCause::Unanswered)
+}
