@@ -3,12 +3,34 @@
 use std::time::Duration;
 
 use sidetone::config::{DtmfMode, RingContacts};
+use tokio::time::sleep;
 use transport::Name;
 
 use crate::agent::{Part, Script, address, rtp_port};
+use crate::crossing::request;
 use crate::mock::{Mode, local_port};
 use crate::office::{Office, answers, calls, refuses, run, seconds, status_of};
 use crate::simulation::SERVER;
+
+#[test]
+fn rfc3261_13_3_1_3_nobody_is_rung_for_a_caller_whose_media_cannot_be_reached() {
+    run(|seed| async move {
+        let mut office = Office::new(seed, |_| {});
+        let caller = "192.0.2.10:5060".parse().unwrap();
+        let (_to_server, mut to_caller) = office.simulation.line(caller);
+        let (_link, mut to_callee) = office.simulation.line(address(1));
+        let description = "v=0\r\no=- 1 1 IN IP6 2001:db8::1\r\ns=-\r\nc=IN IP6 2001:db8::1\r\n\
+                           t=0 0\r\nm=audio 40002 RTP/AVP 0\r\n";
+        office.simulation.arrive(caller, request("INVITE", description));
+        sleep(Duration::from_secs(1)).await;
+        let mut refused = false;
+        while let Ok(bytes) = to_caller.try_recv() {
+            refused |= bytes.starts_with(b"SIP/2.0 488 ");
+        }
+        assert!(refused, "not refused");
+        assert!(to_callee.try_recv().is_err(), "called");
+    });
+}
 
 #[test]
 fn two_phones_are_joined_and_the_end_of_one_ends_the_other() {

@@ -1,9 +1,10 @@
 //! What happens on the network between an order of a call and the moment at which it is carried out.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -66,14 +67,10 @@ fn rfc3261_9_2_a_caller_who_cancels_as_we_answer_is_recorded_as_one_who_cancelle
         simulation::run(1, |seed| {
             let statuses = &mut statuses;
             async move {
-                let log = Log::default();
-                let (writer, office) = (log.clone(), Office::new(seed, |_| {}));
-                let subscriber = tracing_subscriber::fmt().with_ansi(false);
-                let subscriber = subscriber.with_writer(move || writer.clone()).finish();
-                let _logged = tracing::subscriber::set_default(subscriber);
-                let status = cancelled_after(office, turns).await;
+                keep_log();
+                let status = cancelled_after(Office::new(seed, |_| {}), turns).await;
                 let result = if status == 200 { "answered" } else { "cancelled" };
-                assert_eq!(log.results(), [result], "{status} after {turns}");
+                assert_eq!(results(), [result], "{status} after {turns}");
                 statuses.push(status);
             }
         });
@@ -130,7 +127,8 @@ fn dial(flow: Flow) -> Dial {
     }
 }
 
-fn request(method: &str, body: &str) -> Bytes {
+/// A request of 192.0.2.10 to the user `one`.
+pub fn request(method: &str, body: &str) -> Bytes {
     let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
     let len = body.len();
     Bytes::from(format!(
@@ -176,27 +174,36 @@ async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }
 
-/// What is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What is logged by the simulation of this thread, if anybody wants to know.
+    static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// Keeps what is logged from now on. The subscriber is one for all threads: `tracing` remembers what
+/// nobody listens to, also for those who do on another one.
+fn keep_log() {
+    static SUBSCRIBED: Once = Once::new();
+    SUBSCRIBED.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).init());
+    LOG.set(Some(Vec::new()));
+}
+
+/// How the calls ended, by the log that was kept.
+fn results() -> Vec<String> {
+    let log = String::from_utf8(LOG.take().unwrap_or_default()).unwrap();
+    let ends = log.lines().filter(|line| line.contains("call ended"));
+    let result = |line: &str| Some(line.split("result=\"").nth(1)?.split('"').next()?.to_owned());
+    ends.filter_map(result).collect()
+}
+
+struct Log;
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        LOG.with_borrow_mut(|log| log.iter_mut().for_each(|log| log.extend_from_slice(bytes)));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
-    }
-}
-
-impl Log {
-    /// How the calls ended.
-    fn results(&self) -> Vec<String> {
-        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let ends = log.lines().filter(|line| line.contains("call ended"));
-        let result =
-            |line: &str| Some(line.split("result=\"").nth(1)?.split('"').next()?.to_owned());
-        ends.filter_map(result).collect()
     }
 }

@@ -188,6 +188,10 @@ impl MediaLegs for Port {
         false
     }
 
+    fn reaches(&self, address: IpAddr) -> bool {
+        address.is_ipv4()
+    }
+
     fn is_full(&self) -> bool {
         false
     }

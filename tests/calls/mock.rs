@@ -147,6 +147,10 @@ impl MediaLegs for MockPort {
         inner.open.keys().any(|serial| local_port(*serial) == address.port())
     }
 
+    fn reaches(&self, address: IpAddr) -> bool {
+        address.is_ipv4()
+    }
+
     fn is_full(&self) -> bool {
         false
     }

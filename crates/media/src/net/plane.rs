@@ -265,6 +265,12 @@ impl MediaPlane {
         self.inner.own.is_own(address, local)
     }
 
+    /// Whether plain legs have sockets of the family of `address`.
+    #[must_use]
+    pub fn reaches(&self, address: IpAddr) -> bool {
+        self.inner.config.addresses.iter().any(|bound| bound.is_ipv4() == address.is_ipv4())
+    }
+
     /// Whether no plain leg can be opened: as many legs are open as may be, or every pair of ports is
     /// in use.
     pub fn is_full(&self) -> bool {
@@ -321,7 +327,10 @@ impl Inner {
     fn choose_address(&self, parameters: &LegParameters) -> Result<usize, OpenError> {
         let addresses = &self.config.addresses;
         let remote = match parameters.negotiated.as_ref().map(|negotiated| &negotiated.remote) {
-            Some(RemoteMedia::Plain { rtp, .. }) => Some(rtp.ip()),
+            // An unspecified address holds the call, and is not sent to.
+            Some(RemoteMedia::Plain { rtp, .. }) => {
+                Some(rtp.ip()).filter(|ip| !ip.is_unspecified())
+            }
             Some(RemoteMedia::WebRtc(_)) | None => None,
         };
         let fits = |address: &IpAddr| remote.is_none_or(|r| r.is_ipv4() == address.is_ipv4());

@@ -20,6 +20,9 @@ pub trait MediaLegs: Debug + Send + Sync {
     /// `local`.
     fn is_own(&self, address: SocketAddr, local: Option<IpAddr>) -> bool;
 
+    /// Whether plain legs have sockets of the family of `address`.
+    fn reaches(&self, address: IpAddr) -> bool;
+
     /// Whether no plain leg can be opened, since every port or place is taken.
     fn is_full(&self) -> bool;
 
@@ -62,6 +65,10 @@ impl MediaLegs for MediaPlane {
 
     fn is_own(&self, address: SocketAddr, local: Option<IpAddr>) -> bool {
         MediaPlane::is_own(self, address, local)
+    }
+
+    fn reaches(&self, address: IpAddr) -> bool {
+        MediaPlane::reaches(self, address)
     }
 
     fn is_full(&self) -> bool {

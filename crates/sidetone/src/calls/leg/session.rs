@@ -311,7 +311,7 @@ impl Leg {
     }
 
     /// A plain leg keeps the sockets that it was opened with, and reaches nothing of the other
-    /// address family. Nobody but us has media at our own ports: two calls that were aimed at each
+    /// address family; before, it reaches what we have sockets for. Nobody but us has media at our own ports: two calls that were aimed at each
     /// other would keep each other up for ever.
     fn within_reach(&self, agreed: Negotiated) -> Result<Negotiated, Refused> {
         let RemoteMedia::Plain { rtp, rtcp, .. } = &agreed.remote else { return Ok(agreed) };
@@ -324,9 +324,12 @@ impl Leg {
         if (is_own(*rtp) || is_own(*rtcp)) && !is_other_end() {
             return Err(Refused::own_media());
         }
-        let Some(media) = &self.media else { return Ok(agreed) };
+        let is_within = match &self.media {
+            Some(media) => rtp.is_ipv4() == media.local().address.is_ipv4(),
+            None => self.shared.media.reaches(rtp.ip()),
+        };
         // An unspecified address holds the call, and is not sent to.
-        match rtp.ip().is_unspecified() || rtp.is_ipv4() == media.local().address.is_ipv4() {
+        match is_within || rtp.ip().is_unspecified() {
             true => Ok(agreed),
             false => Err(OpenError::NoAddress(rtp.ip()).into()),
         }
