@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sidetone::calls::{Dial, SipCommand, SipPort};
+use sidetone::calls::{Dial, SipCommand, SipEvent, SipPort};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{sleep, timeout};
 use transport::net::{CloseReason, NetEvent};
@@ -56,6 +56,35 @@ fn rfc3261_15_a_bye_reaches_a_phone_whose_connection_closes_as_it_is_sent() {
             assert_eq!(*next(&mut arrived).await.method(), Method::Bye);
         });
     }
+}
+
+#[test]
+fn calls_that_hang_up_on_a_closed_connection_leave_the_others_on_it_alone() {
+    simulation::run(1, |seed| async move {
+        let mut simulation = Simulation::new(seed, PERFECT);
+        let peer: SocketAddr = "192.0.2.60:5070".parse().unwrap();
+        let (_link, mut arrived) = simulation.line(peer);
+        let flow = Flow { id: FlowId(9), kind: TransportKind::Tcp, local: SERVER, remote: peer };
+        let mut ports = Vec::new();
+        for _ in 0..50 {
+            ports.push(SipPort::dial(&simulation.dialer, dial(flow)));
+            let answer = read(answer(&next(&mut arrived).await, peer));
+            simulation.happen(NetEvent::Message { flow, message: answer });
+            assert_eq!(*next(&mut arrived).await.method(), Method::Ack);
+        }
+        let mut stays = ports.pop().unwrap();
+        simulation.close(flow.id);
+        drop(ports);
+        for _ in 0..49 {
+            assert_eq!(*next(&mut arrived).await.method(), Method::Bye);
+        }
+        let mut told = Vec::new();
+        while let Ok(Some(event)) = timeout(Duration::from_secs(1), stays.event()).await {
+            told.push(event);
+        }
+        let closed = told.iter().filter(|event| matches!(event, SipEvent::FlowClosed)).count();
+        assert!(closed == 1 && !format!("{told:?}").contains("Ended"), "{told:?}");
+    });
 }
 
 #[test]

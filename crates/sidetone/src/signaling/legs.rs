@@ -312,8 +312,12 @@ impl Legs {
         self.table.get(&key).is_some_and(|entry| entry.requests >= most)
     }
 
+    /// The connection is gone, which may be noticed more than once.
     pub(super) fn handle_flow_closed(&mut self, flow: FlowId, now: Instant) {
         for key in self.on_flow(flow) {
+            if self.table.get(&key).is_some_and(|entry| entry.leg.is_flow_lost()) {
+                continue;
+            }
             self.with(Some(key), |leg| leg.handle_flow_closed(flow, now));
             if let Some(entry) = self.table.get_mut(&key) {
                 entry.tell(SipEvent::FlowClosed, now);
