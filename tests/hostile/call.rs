@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::agent::Agent;
 use crate::request::{Request, fresh, status, to_tag};
 use crate::sdp;
+use crate::server::media_socket;
 
 pub struct Call {
     pub agent: Agent,
@@ -29,7 +30,7 @@ impl Call {
 
     /// Calls a number; the answer is not acknowledged yet.
     pub fn answered(mut agent: Agent, number: &str) -> Self {
-        let media = UdpSocket::bind((agent.local().ip(), 0)).unwrap();
+        let media = media_socket(agent.local().ip());
         let invite = Request::new("INVITE", number).body(sdp::plain(media.local_addr().unwrap()));
         let answer = agent.ask(&invite);
         assert_eq!(status(&answer), 200, "{answer}");

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use crate::server::media_socket;
+
 pub struct Phone {
     wire: Wire,
     media: UdpSocket,
@@ -41,7 +43,7 @@ impl Phone {
     }
 
     fn new(wire: Wire, server: SocketAddr) -> Self {
-        let media = UdpSocket::bind((server.ip(), 0)).unwrap();
+        let media = media_socket(server.ip());
         let call_id = format!("{}@phone", media.local_addr().unwrap().port());
         Phone {
             wire,

@@ -1,7 +1,7 @@
 //! Starts the binary on free ports and ends it.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -168,4 +168,15 @@ fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
         }
     });
     receiver
+}
+
+/// A socket for a peer's RTP. The port above it, for RTCP, is nobody's: an offer that names a port of
+/// the server is refused.
+pub fn media_socket(ip: IpAddr) -> UdpSocket {
+    let attempt = |_| {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        let above = socket.local_addr().unwrap().port().checked_add(1)?;
+        UdpSocket::bind((ip, above)).is_ok().then_some(socket)
+    };
+    (0..100).find_map(attempt).expect("a pair of ports is free")
 }
