@@ -22,6 +22,26 @@ pub struct DtmfEvent {
     pub duration: Duration,
 }
 
+/// What a packet says of keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// The event before, if this packet ends it.
+    pub before: Option<DtmfEvent>,
+    /// The event that the packet is about, unless it was over already.
+    pub this: Option<Pressed>,
+}
+
+/// An event as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pressed {
+    /// The key, and for how long it has been pressed.
+    pub event: DtmfEvent,
+    /// Whether nothing was heard of it before.
+    pub begins: bool,
+    /// Whether it is over.
+    pub ends: bool,
+}
+
 /// Puts events together out of packets. Holds one event, whatever comes.
 ///
 /// An event is known by its source, its RTP timestamp and its code: it is reported once, at the first
@@ -46,7 +66,7 @@ struct Current {
 }
 
 impl DtmfReceiver {
-    /// Takes a packet in and returns the events that it ends: at most the one before and its own.
+    /// Takes a packet in.
     pub fn handle_packet(
         &mut self,
         ssrc: Ssrc,
@@ -54,22 +74,22 @@ impl DtmfReceiver {
         payload: &[u8],
         clock_rate_hz: u32,
         now: Instant,
-    ) -> [Option<DtmfEvent>; 2] {
-        let [code, flags, d0, d1, ..] = *payload else { return [None; 2] };
+    ) -> Heard {
+        let mut heard = Heard::default();
+        let [code, flags, d0, d1, ..] = *payload else { return heard };
         if usize::from(code) >= DIGITS.len() {
-            return [None; 2];
+            return heard;
         }
         let duration = u16::from_be_bytes([d0, d1]);
-        let is_end = flags & END_BIT != 0;
-        let mut before = None;
+        let mut begins = false;
         match self.current.as_mut().filter(|current| current.ssrc == ssrc) {
             Some(current) if current.is_of(timestamp) && current.code == code => {
                 current.duration = current.duration.max(duration);
                 current.last_packet = now;
             }
             // After its end another key has been pressed, whose sender's time stands still.
-            Some(current) if current.is_of(timestamp) && !current.is_reported => return [None; 2],
-            Some(current) if current.is_after(timestamp, now) => return [None; 2],
+            Some(current) if current.is_of(timestamp) && !current.is_reported => return heard,
+            Some(current) if current.is_after(timestamp, now) => return heard,
             Some(current) if current.is_continued_by(timestamp, code) => {
                 let ticks = timestamp.distance_from(current.timestamp).unsigned_abs();
                 current.earlier = current.earlier.saturating_add(ticks);
@@ -78,7 +98,8 @@ impl DtmfReceiver {
                 current.last_packet = now;
             }
             _ => {
-                before = self.report();
+                heard.before = self.report();
+                begins = true;
                 self.current = Some(Current {
                     ssrc,
                     timestamp,
@@ -91,7 +112,12 @@ impl DtmfReceiver {
                 });
             }
         }
-        [before, if is_end { self.report() } else { None }]
+        let ends = flags & END_BIT != 0;
+        heard.this = self.pressed().map(|event| Pressed { event, begins, ends });
+        if ends {
+            self.report();
+        }
+        heard
     }
 
     /// Reports an event whose end never came.
@@ -106,8 +132,16 @@ impl DtmfReceiver {
     }
 
     fn report(&mut self) -> Option<DtmfEvent> {
-        let current = self.current.as_mut().filter(|current| !current.is_reported)?;
-        current.is_reported = true;
+        let event = self.pressed();
+        if let Some(current) = &mut self.current {
+            current.is_reported = true;
+        }
+        event
+    }
+
+    /// The event that is not over, as far as it is known.
+    fn pressed(&self) -> Option<DtmfEvent> {
+        let current = self.current.filter(|current| !current.is_reported)?;
         let ticks = u64::from(current.earlier) + u64::from(current.duration);
         Some(DtmfEvent {
             digit: char::from(DIGITS[usize::from(current.code)]),
@@ -171,8 +205,9 @@ mod tests {
             let [d0, d1] = duration.to_be_bytes();
             let payload = [code, if end { 0x8a } else { 0x0a }, d0, d1];
             let (ssrc, timestamp) = (self.ssrc, RtpTimestamp(timestamp));
-            let events = self.receiver.handle_packet(ssrc, timestamp, &payload, clock, self.now);
-            self.take(events.into_iter().flatten());
+            let heard = self.receiver.handle_packet(ssrc, timestamp, &payload, clock, self.now);
+            let this = heard.this.filter(|pressed| pressed.ends).map(|pressed| pressed.event);
+            self.take(heard.before.into_iter().chain(this));
         }
 
         fn take(&mut self, events: impl Iterator<Item = DtmfEvent>) {
@@ -285,7 +320,7 @@ mod tests {
         let now = fixture.now;
         let (ssrc, timestamp) = (fixture.ssrc, RtpTimestamp(1));
         let short = fixture.receiver.handle_packet(ssrc, timestamp, &[1, 0x80, 0], 8000, now);
-        assert_eq!((short, fixture.events.len()), ([None; 2], 0));
+        assert_eq!((short, fixture.events.len()), (Heard::default(), 0));
     }
 
     proptest! {

@@ -20,6 +20,8 @@ pub(crate) struct DtmfSender {
 struct Digit {
     code: u8,
     duration_ms: u32,
+    /// Whether the key is still pressed, and the duration may change.
+    is_held: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,8 +77,34 @@ impl DtmfSender {
             return false;
         }
         let duration_ms = duration.clamp(DURATION_MIN, DURATION_MAX).as_millis() as u32;
-        self.waiting.push_back(Digit { code: code as u8, duration_ms });
+        self.waiting.push_back(Digit { code: code as u8, duration_ms, is_held: false });
         true
+    }
+
+    /// Adds a digit whose key is still pressed; `false` as with [`Self::push`]. It ends by itself
+    /// when [`Self::pressed`] says nothing more of it.
+    pub(crate) fn hold(&mut self, digit: char) -> bool {
+        if !self.push(digit, HELD_AFTER) {
+            return false;
+        }
+        if let Some(digit) = self.waiting.back_mut() {
+            digit.is_held = true;
+        }
+        true
+    }
+
+    /// For how long the key that is still pressed has been so, or was so when it is let go.
+    pub(crate) fn pressed(&mut self, duration: Duration, is_let_go: bool) {
+        let waiting = self.waiting.iter_mut().rev().map(|digit| (digit, 0));
+        // What has been said to be over is not taken back.
+        let current = self.current.iter_mut().filter(|c| c.elapsed_ms < c.digit.duration_ms);
+        let current = current.map(|current| (&mut current.digit, current.elapsed_ms));
+        let held = waiting.chain(current).find(|(digit, _)| digit.is_held);
+        let Some((digit, sent_ms)) = held else { return };
+        digit.is_held = !is_let_go;
+        let known = if is_let_go { duration } else { duration.saturating_add(HELD_AFTER) };
+        digit.duration_ms =
+            (known.clamp(DURATION_MIN, DURATION_MAX).as_millis() as u32).max(sent_ms);
     }
 
     /// Whether steps are to be taken.
@@ -198,6 +226,8 @@ pub(crate) const DIGITS_MAX: usize = 32;
 /// No digit is shorter: receivers need not recognise less than 40 ms (ITU-T Q.24).
 const DURATION_MIN: Duration = Duration::from_millis(40);
 const DURATION_MAX: Duration = Duration::from_secs(6);
+/// How long a key that nothing more is heard of counts as pressed.
+const HELD_AFTER: Duration = super::END_LOST_AFTER;
 /// Between two digits: 80 ms together with the repeated ends of an event.
 const PAUSE_MS: u32 = 40;
 // RFC 4733 §2.5.1.4: the last packet is sent three times.

@@ -101,20 +101,24 @@ impl Shard {
         send::copied(leg, &media.of(leg.codec()), table, &mut context, transmits);
     }
 
+    /// The leg of this shard that hears what this one hears.
+    pub(super) fn bridged(&mut self, key: LegKey) -> Option<LegKey> {
+        let leg = self.leg(key)?;
+        let (serial, Mode::Bridge(Bridge { peer, .. })) = (leg.serial, &leg.mode) else {
+            return None;
+        };
+        let peer = *peer;
+        let target = self.find(peer.serial).filter(|_| peer.shard == self.config.shard)?;
+        let Mode::Bridge(bridge) = &self.leg(target)?.mode else { return None };
+        (bridge.peer.serial == serial).then_some(target)
+    }
+
     /// Whether DTMF events that come to the leg go on to its peer in a bridge as they are. Only on
     /// this shard, where both sides of that can be seen.
     pub(super) fn passes_events(&mut self, key: LegKey, rate_hz: u32) -> bool {
-        let Some(leg) = self.leg(key) else { return false };
-        let (serial, Mode::Bridge(Bridge { peer, .. })) = (leg.serial, &leg.mode) else {
-            return false;
-        };
-        let peer = *peer;
-        if peer.shard != self.config.shard {
-            return false;
-        }
-        let target = self.find(peer.serial);
+        let Some(serial) = self.leg(key).map(|leg| leg.serial) else { return false };
         let stream = StreamId { leg: serial, ordinal: 0 };
-        target.is_some_and(|target| {
+        self.bridged(key).is_some_and(|target| {
             matches!(self.way(target, stream, MediaKind::Dtmf(rate_hz), &[]), Way::Forward(_))
         })
     }
@@ -122,12 +126,7 @@ impl Shard {
     /// Whether a digit that is heard from the leg reaches its peer in a bridge as an event or by
     /// signalling: whoever listens to its tone as well would take it for two. Only on this shard.
     pub(super) fn carries_digits(&mut self, key: LegKey) -> bool {
-        let Some(Mode::Bridge(Bridge { peer, .. })) = self.leg(key).map(|leg| &leg.mode) else {
-            return false;
-        };
-        let (shard, serial) = (peer.shard, peer.serial);
-        let target = self.find(serial).filter(|_| shard == self.config.shard);
-        let target = target.and_then(|target| self.leg(target));
+        let target = self.bridged(key).and_then(|target| self.leg(target));
         target.is_some_and(|leg| {
             let has_events = leg.format.is_some_and(|format| format.dtmf.is_some());
             has_events || !leg.takes_events

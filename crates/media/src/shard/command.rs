@@ -51,8 +51,9 @@ pub struct LegParameters {
     /// Whether media from the signalling's host is trusted as well. It is weaker, since the port that
     /// it must find can be guessed; for early media there is nothing better.
     pub trusts_media: bool,
-    /// Whether DTMF events of the other leg of a bridge are passed on as they come, where both
-    /// agreed on them with the codec's clock; [`LegEvent::Dtmf`] says so. Else they go no further.
+    /// Whether DTMF events of the other leg of a bridge are passed on, where both agreed on them and
+    /// are on one shard: as they come if the clock is the same, else as events of our own that last
+    /// for as long. [`LegEvent::Dtmf`] says whether they were.
     pub takes_events: bool,
 }
 
@@ -248,7 +249,7 @@ pub enum LegEvent {
         digit: char,
         /// How long it was pressed.
         duration: Duration,
-        /// Whether the other leg of the bridge has got it as it came.
+        /// Whether the other leg of the bridge has got it.
         is_passed_on: bool,
     },
     /// Nothing came from the peer for [`LegParameters::quiet_after`].

@@ -311,7 +311,7 @@ impl Shard {
         leg.is_quiet |= falls_quiet;
         let tones = leg.listener.as_mut().and_then(|listener| listener.handle_timeout(now));
         let event = leg.cold.dtmf.handle_timeout(now);
-        let digits = [(event, leg.cold.passes_event), (tones, false)];
+        let digits = [(event, leg.cold.passes_event || leg.cold.is_held_on), (tones, false)];
         let said = leg.cold.farewell.take_if(|at| *at + FAREWELL_WAIT <= now);
         let has_left = said.is_some_and(|at| leg.last_heard <= at);
         if falls_quiet {

@@ -201,6 +201,7 @@ impl Shard {
                 rtcp_at: None,
                 dtmf: DtmfReceiver::default(),
                 passes_event: false,
+                is_held_on: false,
                 other_codecs: Default::default(),
                 opus: OpusParameters::default(),
                 sender_report: None,

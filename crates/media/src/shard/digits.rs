@@ -1,11 +1,14 @@
 //! Digits that a leg hears: as events (RFC 4733), or as tones in its audio.
 
-use std::{ops::Range, time::Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use super::{command::LegEvent, core::Shard, leg::Mode, meaning::Meta, transmit::LegKey};
 use crate::{
     codec::Codec,
-    dtmf::DtmfEvent,
+    dtmf::{DtmfEvent, DtmfSender, Pressed},
     rtp::{RtpTimestamp, Ssrc},
 };
 
@@ -32,14 +35,65 @@ impl Shard {
         let EventPacket { ssrc, timestamp, payload, rate } = event;
         let payload = datagram.get(payload).unwrap_or_default();
         let Some(leg) = self.leg(key) else { return };
-        let passed = std::mem::replace(&mut leg.cold.passes_event, passes);
-        let [before, this] = leg.cold.dtmf.handle_packet(ssrc, timestamp, payload, rate, now);
-        for (event, passed) in [(before, passed), (this, passes)] {
-            if let Some(event) = event {
-                self.report_dtmf(key, event, passed);
+        let had_passed = std::mem::replace(&mut leg.cold.passes_event, passes);
+        let was_held = leg.cold.is_held_on;
+        let heard = leg.cold.dtmf.handle_packet(ssrc, timestamp, payload, rate, now);
+        if let Some(event) = heard.before {
+            if was_held {
+                self.hold_on(key, event.duration, true);
+            }
+            self.report_dtmf(key, event, had_passed || was_held);
+        }
+        if let Some(Pressed { event, begins, ends }) = heard.this {
+            // Of a key that is heard of when it is let go, it is too late for that.
+            let is_held = match begins {
+                true => !passes && !ends && self.hold(key, event.digit, rate, now),
+                false => was_held,
+            };
+            if is_held {
+                self.hold_on(key, event.duration, ends);
+            }
+            if let Some(leg) = self.leg(key) {
+                leg.cold.is_held_on = is_held;
+            }
+            if ends {
+                self.report_dtmf(key, event, passes || is_held);
             }
         }
         self.arm(key);
+    }
+
+    /// Lets the peer in a bridge be sent an event of its own from now on, because it cannot take those
+    /// of this rate as they come; whether it is.
+    fn hold(&mut self, key: LegKey, digit: char, rate_hz: u32, now: Instant) -> bool {
+        let Some(target) = self.bridged(key) else { return false };
+        let Some(leg) = self.leg(target) else { return false };
+        let Mode::Bridge(bridge) = &leg.mode else { return false };
+        let passes_later = leg
+            .format
+            .and_then(|format| format.events())
+            .is_some_and(|events| events.clock_rate_hz == rate_hz && bridge.transcoder.is_none());
+        let has_events = leg.format.is_some_and(|format| format.dtmf.is_some());
+        let is_open = leg.sends && leg.takes_events && leg.route().is_some();
+        if passes_later || !has_events || !is_open {
+            return false;
+        }
+        let dtmf = leg.dtmf.get_or_insert_with(|| Box::new(DtmfSender::new()));
+        if !dtmf.hold(digit) {
+            return false;
+        }
+        if !leg.in_slot {
+            self.schedule(target, now);
+        }
+        true
+    }
+
+    /// Tells the peer in a bridge for how long a key has been pressed that it is sent.
+    fn hold_on(&mut self, key: LegKey, duration: Duration, is_let_go: bool) {
+        let target = self.bridged(key).and_then(|target| self.leg(target));
+        if let Some(dtmf) = target.and_then(|leg| leg.dtmf.as_mut()) {
+            dtmf.pressed(duration, is_let_go);
+        }
     }
 
     /// Listens for digits in the audio of a peer that sends no events, and returns whether one is

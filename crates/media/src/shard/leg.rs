@@ -203,6 +203,8 @@ pub(crate) struct Cold {
     pub(crate) dtmf: DtmfReceiver,
     /// Whether the event that comes is passed on.
     pub(crate) passes_event: bool,
+    /// Whether the peer in a bridge is sent an event of its own for it.
+    pub(crate) is_held_on: bool,
     /// What the peer may send besides the codec agreed on.
     pub(crate) other_codecs: [Option<(Codec, PayloadType)>; CODECS.len() - 1],
     /// What the peer asks of an Opus encoder.

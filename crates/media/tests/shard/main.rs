@@ -7,6 +7,7 @@ mod common;
 mod bridge;
 mod dtmf;
 mod echo;
+mod held;
 mod hostile;
 mod pauses;
 mod plain;
