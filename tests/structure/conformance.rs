@@ -32,6 +32,7 @@ const TITLES: &[(u32, &str)] = &[
     (4320, "Timers of non-INVITE transactions"),
     (4475, "SIP torture tests"),
     (4497, "SIP and QSIG: what a cause means"),
+    (4122, "UUIDs"),
     (4566, "SDP"),
     (4568, "SDES"),
     (4585, "RTP/AVPF"),

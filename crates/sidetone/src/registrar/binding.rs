@@ -24,7 +24,7 @@ pub struct Contact {
     pub q_milli: u16,
     /// What the contact calls itself; may be empty.
     pub user_agent: String,
-    /// The instance of RFC 5626, if it says one.
+    /// The instance of RFC 5626, if it says one, as it can be compared.
     pub instance: Option<String>,
 }
 
@@ -43,6 +43,21 @@ pub(super) enum Key {
     Instance { instance: String, reg_id: u32 },
     /// The same URI (RFC 3261 §19.1.4).
     Uri,
+}
+
+impl Key {
+    /// That of a device which names itself.
+    pub(super) fn device(instance: &str, reg_id: Option<u32>) -> Key {
+        Key::Instance { instance: comparable(instance), reg_id: reg_id.unwrap_or(0) }
+    }
+}
+
+/// An instance as it is compared: a UUID says the same in capitals (RFC 4122 §3).
+fn comparable(instance: &str) -> String {
+    let prefix = "<urn:uuid:";
+    let is_uuid =
+        instance.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix));
+    if is_uuid { instance.to_ascii_lowercase() } else { instance.to_owned() }
 }
 
 /// How requests reach a contact.
@@ -179,7 +194,7 @@ impl Binding {
             path: self.path.clone(),
             q_milli: self.q_milli,
             user_agent: self.user_agent.clone(),
-            instance: self.instance.clone(),
+            instance: self.instance.as_deref().map(comparable),
         }
     }
 
@@ -244,11 +259,8 @@ impl Binding {
         let left = Duration::from_secs(stored.expires_unix_s.checked_sub(unix_now())?);
         let kind = TransportKind::from_token(&stored.transport)?;
         let expires_at = now.checked_add(left).filter(|end| *end > now)?;
-        let instance = stored.instance.clone().filter(|_| stored.is_by_instance);
-        let key = match instance {
-            Some(instance) => Key::Instance { instance, reg_id: stored.reg_id.unwrap_or(0) },
-            None => Key::Uri,
-        };
+        let instance = stored.instance.as_deref().filter(|_| stored.is_by_instance);
+        let key = instance.map_or(Key::Uri, |instance| Key::device(instance, stored.reg_id));
         let mut binding = Binding {
             id: 0,
             key,

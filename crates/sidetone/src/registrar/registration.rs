@@ -146,6 +146,7 @@ impl Registration {
     /// The bindings to make; one to remove has its deadline at `now`. Of a contact that is named
     /// twice the later one counts.
     pub(super) fn bindings(&self, policy: &Policy, now: Instant) -> Result<Vec<Binding>, Refused> {
+        self.check_flows()?;
         let mut bindings: Vec<Binding> = Vec::with_capacity(self.contacts.len());
         for wanted in &self.contacts {
             let binding = self.binding(wanted, policy, now)?;
@@ -153,6 +154,19 @@ impl Registration {
             bindings.push(binding);
         }
         Ok(bindings)
+    }
+
+    /// A flow is what one request comes on: it makes one contact reachable (RFC 5626 §6).
+    fn check_flows(&self) -> Result<(), Refused> {
+        let stays = |wanted: &&Wanted| {
+            !wanted.expires.or(self.expires).is_some_and(|expires| expires.is_zero())
+        };
+        let names_flow = |wanted: &Wanted| wanted.instance.is_some() && wanted.reg_id.is_some();
+        let is_one = self.contacts.iter().filter(stays).count() < 2;
+        if is_one || !self.contacts.iter().any(names_flow) {
+            return Ok(());
+        }
+        Err(Refused::BadRequest("Several Contacts on One Flow"))
     }
 
     fn binding(&self, wanted: &Wanted, policy: &Policy, now: Instant) -> Result<Binding, Refused> {
@@ -197,12 +211,12 @@ impl Registration {
     /// A device that names itself is one binding, unless it names itself twice in one request.
     fn key(&self, wanted: &Wanted) -> Key {
         let Some(instance) = &wanted.instance else { return Key::Uri };
-        let is_same =
-            |other: &&Wanted| other.instance == wanted.instance && other.reg_id == wanted.reg_id;
-        if self.contacts.iter().filter(is_same).count() > 1 {
-            return Key::Uri;
-        }
-        Key::Instance { instance: instance.clone(), reg_id: wanted.reg_id.unwrap_or(0) }
+        let of = |wanted: &Wanted, instance: &str| Key::device(instance, wanted.reg_id);
+        let key = of(wanted, instance);
+        let is_same = |other: &&Wanted| {
+            other.instance.as_deref().is_some_and(|instance| of(other, instance) == key)
+        };
+        if self.contacts.iter().filter(is_same).count() > 1 { Key::Uri } else { key }
     }
 
     /// Streams are used again. A phone that asks for no `rport` and says where it is reached on

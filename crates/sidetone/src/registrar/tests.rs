@@ -305,6 +305,46 @@ async fn rfc5626_6_a_device_is_one_binding_wherever_it_moves() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rfc4122_3_a_device_is_the_same_in_capitals() {
+    let mut scene = Scene::new("");
+    let lines = |instance: &str| format!("Contact: <sip:a@h>;+sip.instance=\"{instance}\"\r\n");
+    let here = flow(TransportKind::Tcp, 1);
+    let small = "<urn:uuid:0a1b2c3d-0000-4000-8000-00805f9b34fb>";
+    scene.register(&lines(small), &here).unwrap();
+    let capitals = small.to_uppercase();
+    let granted = scene.register(&lines(&capitals), &flow(TransportKind::Tcp, 2)).unwrap();
+    assert_eq!(scene.count(), 1);
+    assert!(granted.contacts[0].contains(&capitals), "it is told what it said");
+    // What else may stand there is compared as it is.
+    for instance in ["<urn:imei:a>", "<urn:imei:A>"] {
+        scene.register(&lines(instance), &here).unwrap();
+    }
+    assert_eq!(scene.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rfc5626_6_one_request_makes_one_contact_reachable_on_its_flow() {
+    let mut scene = Scene::new("");
+    let here = flow(TransportKind::Tcp, 1);
+    let contact = |reg_id: u8, expires: u16| {
+        format!(
+            "Contact: <sip:a@h{reg_id}>;+sip.instance=\"<urn:uuid:1>\";reg-id={reg_id}\
+             ;expires={expires}\r\n"
+        )
+    };
+    let both = contact(1, 600) + &contact(2, 600);
+    assert!(matches!(scene.register(&both, &here), Err(Refused::BadRequest(_))));
+    assert_eq!(scene.count(), 0);
+    scene.register(&contact(2, 600), &here).unwrap();
+    let other_one = contact(1, 600) + &contact(2, 0);
+    scene.register(&other_one, &here).unwrap();
+    assert_eq!(scene.uris(), ["sip:a@h1"]);
+    // Without a flow of its own each contact is what it always was.
+    scene.register("Contact: <sip:b@h>, <sip:c@h>\r\n", &here).unwrap();
+    assert_eq!(scene.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rfc5626_6_who_does_not_name_its_device_means_what_is_bound_to_its_uri() {
     let mut scene = Scene::new("max_contacts = 2\n");
     let here = flow(TransportKind::Udp, 1);
