@@ -56,6 +56,8 @@ pub struct Leg {
     flow: Flow,
     is_flow_lost: bool,
     bye_way: ByeWay,
+    /// The flow at the last probe, if it may be repeated on another.
+    probed: Option<FlowId>,
     /// An INFO is out, and these wait for its response.
     infos: Option<VecDeque<Body>>,
     /// The INVITE or re-INVITE that waits for its final response.
@@ -207,6 +209,7 @@ impl Leg {
             flow,
             is_flow_lost: false,
             bye_way: ByeWay::default(),
+            probed: None,
             infos: None,
             invite: None,
             update: None,

@@ -68,7 +68,7 @@ impl Leg {
             (Purpose::Refresh, Failure::Timeout) => self.lose(408, now),
             (Purpose::Refresh, Failure::Transport) => self.retry_refresh(now),
             (Purpose::Probe, Failure::Timeout) => self.lose(408, now),
-            (Purpose::Probe, Failure::Transport) => self.lose(503, now),
+            (Purpose::Probe, Failure::Transport) => self.handle_probe_lost(now),
             // What waits for it is as good as lost, and soon too old.
             (Purpose::Info, _) => self.infos = None,
             (Purpose::ForkBye, _) => {}
@@ -125,11 +125,25 @@ impl Leg {
     /// session timer tells.
     pub fn probe(&mut self) {
         if self.state == State::Confirmed && self.session.is_none() {
-            // A target that cannot be addressed cannot be asked.
-            let accept = self.settings.accept;
-            let _ = self.send(Purpose::Probe, Method::Options, |writer| {
-                writer.header(Name::Accept, accept)
-            });
+            self.probed = Some(self.flow.id);
+            self.send_probe();
+        }
+    }
+
+    fn send_probe(&mut self) {
+        // A target that cannot be addressed cannot be asked.
+        let accept = self.settings.accept;
+        let _ = self
+            .send(Purpose::Probe, Method::Options, |writer| writer.header(Name::Accept, accept));
+    }
+
+    /// The connection closed that our question went into: it is asked once more where there is
+    /// another, or one can be made.
+    fn handle_probe_lost(&mut self, now: Instant) {
+        let is_connected = |probed| self.flow.id != probed && !self.is_flow_lost;
+        match self.probed.take() {
+            Some(probed) if is_connected(probed) || self.way_back().is_some() => self.send_probe(),
+            _ => self.lose(503, now),
         }
     }
 

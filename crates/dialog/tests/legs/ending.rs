@@ -327,6 +327,43 @@ fn rfc3263_4_1_a_bye_goes_by_udp_where_the_peer_cannot_be_connected_to() {
 }
 
 #[test]
+fn a_peer_whose_connection_closes_while_it_is_probed_is_asked_once_more_on_another() {
+    let tcp = TransportKind::Tcp;
+    let probed = |contact: &str| {
+        let mut rig = Rig::with(&invite("").replace("192.0.2.2:5070", contact), tcp);
+        rig.accept();
+        rig.ack(1);
+        rig.done();
+        rig.leg.probe();
+        assert_eq!(rig.words(), ["OPTIONS"]);
+        rig
+    };
+    let fail = |rig: &mut Rig| {
+        rig.leg.handle_failure(Purpose::Probe, Failure::Transport, rig.now);
+        (rig.leg.state() == State::Confirmed).then(|| rig.words())
+    };
+    let again = Some(vec!["OPTIONS".to_owned()]);
+    // It can be connected to, and may close that connection, too.
+    let mut rig = probed("192.0.2.2:5070");
+    rig.leg.handle_flow_closed(FlowId(tcp as u64), rig.now);
+    assert_eq!(fail(&mut rig), again);
+    let mut made = flow(tcp);
+    made.id = FlowId(98);
+    rig.leg.handle_flow_moved(made);
+    rig.leg.handle_flow_closed(made.id, rig.now);
+    assert_eq!(fail(&mut rig), None, "for ever");
+    // It has come back before the other connection closed.
+    let mut rig = probed("10.0.0.7:5070");
+    made.id = FlowId(99);
+    rig.leg.handle_peer_moved(made);
+    assert_eq!(fail(&mut rig), again);
+    // Nobody knows where it is.
+    let mut rig = probed("10.0.0.7:5070");
+    rig.leg.handle_flow_closed(FlowId(tcp as u64), rig.now);
+    assert_eq!(fail(&mut rig), None);
+}
+
+#[test]
 fn a_second_hang_up_leaves_a_bye_alone_that_is_on_its_way() {
     let mut rig = Rig::with(&invite(""), TransportKind::Tcp);
     rig.accept();
