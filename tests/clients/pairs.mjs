@@ -2,7 +2,8 @@
 import { browsers } from "./lib/browser.mjs";
 import { Endpoints, KINDS, withTraces } from "./lib/endpoints.mjs";
 import { servePages } from "./lib/pages.mjs";
-import { combinedCall } from "./lib/pair.mjs";
+import { combinedCall, connect, hangUp } from "./lib/pair.mjs";
+import { expect } from "./lib/report.mjs";
 
 /** Who calls and who is called, and the tone that each one says: no note of the music on hold, and no part of a digit. */
 const CALLERS = { jssip: ["199", 420], sipjs: ["198", 550], baresip: ["3001", 600], linphone: ["3002", 990] };
@@ -36,6 +37,8 @@ export async function runPairs(server, report, { title = "" } = {}) {
           withTraces([caller, callee], () => combinedCall(caller, callee, { holder, leaver })));
       }));
     }
+    await report.check(`${title}a key that is held in a browser is held at a phone meanwhile`, () =>
+      withTraces([callers.jssip, callees.baresip], () => heldKey(callers.jssip, callees.baresip)));
     await report.check(`${title}pairs: nothing is left`, () => server.metricBecomes("sidetone_calls", 0, 2000));
   } finally {
     await endpoints.closeAll();
@@ -43,3 +46,21 @@ export async function runPairs(server, report, { title = "" } = {}) {
     pages.close();
   }
 }
+
+/** A key is pressed at the callee before the caller lets it go, and for as long. */
+async function heldKey(caller, callee) {
+  await connect(caller, callee);
+  const pressed = performance.now();
+  const since = () => Math.round(performance.now() - pressed);
+  const [beganMs, endedMs] = await Promise.all([
+    callee.digit("6").then(since),
+    callee.digitEnds().then(since),
+    caller.sendDigit("6", HELD_MS),
+  ]);
+  expect(beganMs < HELD_MS / 2, `the key is pressed after ${beganMs} ms, and let go after ${HELD_MS}`);
+  const lastsMs = endedMs - beganMs;
+  expect(Math.abs(lastsMs - HELD_MS) < 200, `the key is pressed for ${lastsMs} ms, expected ${HELD_MS}`);
+  await hangUp(caller, callee);
+}
+
+const HELD_MS = 1200;

@@ -135,6 +135,11 @@ class Baresip {
     return this.#next(["CALL_DTMF_START"], withinMs, { accepts: ({ param }) => param === digit });
   }
 
+  /** Resolves when the key is let go whose digit has come. */
+  digitEnds(withinMs = 5000) {
+    return this.#next(["CALL_DTMF_END"], withinMs);
+  }
+
   /**
    * The next sound that is heard. baresip 1.0 loses its recorder of what comes once a call was held; from then on
    * it is made to say what it hears, which its recorder of what goes still keeps.

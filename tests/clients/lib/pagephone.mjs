@@ -73,8 +73,8 @@ class PagePhone {
     return this.#ask("unhold");
   }
 
-  sendDigit(digit) {
-    return this.#ask("sendDigit", digit);
+  sendDigit(digit, durationMs = 100) {
+    return this.#ask("sendDigit", digit, durationMs);
   }
 
   /** Resolves when a digit is heard: browsers play what comes as RFC 4733, and tell no page of it. */
