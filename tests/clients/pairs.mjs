@@ -2,7 +2,7 @@
 import { browsers } from "./lib/browser.mjs";
 import { Endpoints, KINDS, withTraces } from "./lib/endpoints.mjs";
 import { servePages } from "./lib/pages.mjs";
-import { combinedCall, connect, hangUp } from "./lib/pair.mjs";
+import { answered, combinedCall, hangUp, hearEachOther } from "./lib/pair.mjs";
 import { expect } from "./lib/report.mjs";
 
 /** Who calls and who is called, and the tone that each one says: no note of the music on hold, and no part of a digit. */
@@ -47,9 +47,15 @@ export async function runPairs(server, report, { title = "" } = {}) {
   }
 }
 
-/** A key is pressed at the callee before the caller lets it go, and for as long. */
+/** The caller was answered, in Opus, before anyone was called: the key is of another clock than the callee's. */
 async function heldKey(caller, callee) {
-  await connect(caller, callee);
+  await Promise.all([caller.fresh(), callee.fresh()]);
+  const incoming = callee.incoming();
+  const number = `answered-${callee.user}`;
+  await caller.call(number);
+  await Promise.all([incoming, answered(caller, number)]);
+  await callee.answer();
+  await hearEachOther(caller, callee, "after the answer");
   const pressed = performance.now();
   const since = () => Math.round(performance.now() - pressed);
   const [beganMs, endedMs] = await Promise.all([

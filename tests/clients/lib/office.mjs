@@ -34,6 +34,8 @@ function dialplan(host) {
     "^hunt-(\\w+)-(\\w+)$": [["bridge", "[leg_timeout=2]user/$1|user/$2"]],
     // Two seconds, and no more.
     "^patient-(\\w+)$": [["set", "call_timeout=2"], ["bridge", "user/$1"]],
+    // Who calls is answered at once, and has a codec before anyone else has.
+    "^answered-(\\w+)$": [["answer", ""], ["bridge", "user/$1"]],
     // Whatever comes of it, a tone follows.
     "^or-tone-(\\w+)$": [["set", "call_timeout=2"], ["set", "continue_on_fail=true"], ["bridge", "user/$1"],
       ["answer", ""], ["gentones", "%(1000,0,1004)|-1"]],
