@@ -5,6 +5,7 @@ mod command;
 mod inbound;
 mod offering;
 mod outbound;
+mod reach;
 mod repeat;
 mod response;
 
@@ -17,8 +18,7 @@ use bytes::Bytes;
 use rand::Rng;
 use tracing::debug;
 use transaction::ServerId;
-use transport::routing::NextHop;
-use transport::{Flow, FlowId, Message, Name, Scheme, TransportKind};
+use transport::{Flow, FlowId, Message, Name, Scheme};
 
 use crate::body::Body;
 use crate::dialog::{Dialog, DialogId};
@@ -32,6 +32,7 @@ use crate::state::{self, Input, State};
 use calling::{Ack, Calling};
 use offering::Offering;
 use outbound::Session;
+use reach::ByeWay;
 use repeat::Success;
 
 pub use calling::Invite;
@@ -108,18 +109,6 @@ pub struct Leg {
     secret: u64,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
-}
-
-/// The way that our BYE went last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum ByeWay {
-    /// The flow on which the peer was heard last.
-    #[default]
-    Flow,
-    /// A connection made for it, since that flow had closed.
-    Connection,
-    /// UDP, since no such connection could be made.
-    Udp,
 }
 
 /// What every leg is made of.
@@ -256,33 +245,6 @@ impl Leg {
         self.offer_answer
     }
 
-    /// The flow on which the peer was heard last.
-    pub fn flow(&self) -> &Flow {
-        &self.flow
-    }
-
-    /// Whether that flow has closed and no other has been heard since.
-    pub fn is_flow_lost(&self) -> bool {
-        self.is_flow_lost
-    }
-
-    /// Where the peer can be connected to anew if that flow has closed and no other has been heard
-    /// since (RFC 3261 §18.1.1).
-    pub fn way_back(&self) -> Option<NextHop> {
-        if !self.is_flow_lost {
-            return None;
-        }
-        match self.bye_way {
-            ByeWay::Udp => self.dialog.way_back_by_udp(&self.flow),
-            ByeWay::Flow | ByeWay::Connection => self.dialog.way_back(&self.flow),
-        }
-    }
-
-    /// Whether a request of ours would go nowhere.
-    fn is_out_of_reach(&self) -> bool {
-        self.is_flow_lost && (!self.state.has_session() || self.way_back().is_none())
-    }
-
     /// Where our requests are addressed to, a URI.
     pub fn remote_target(&self) -> &str {
         self.dialog.remote_target()
@@ -341,20 +303,6 @@ impl Leg {
         self.check_offer(now);
     }
 
-    /// The peer is reached by another connection now, since we made it.
-    pub fn handle_flow_moved(&mut self, flow: Flow) {
-        self.flow = flow;
-        self.is_flow_lost = false;
-    }
-
-    /// The same, as its registration says. A BYE that went into the other one is sent again.
-    pub fn handle_peer_moved(&mut self, flow: Flow) {
-        self.handle_flow_moved(flow);
-        if self.state == State::Terminating {
-            self.repeat_bye();
-        }
-    }
-
     /// Ends without waiting any longer for an ACK: the process stops, and a BYE before the ACK is
     /// better than none at all.
     pub fn stop_waiting(&mut self, now: Instant) {
@@ -364,31 +312,12 @@ impl Leg {
         }
     }
 
-    /// The connection is gone. Before the final response that ends the leg; later the peer may come
-    /// back on another one, and whoever owns the leg decides how long to wait.
-    pub fn handle_flow_closed(&mut self, flow: FlowId, now: Instant) {
-        if self.flow.id != flow || self.flow.kind == TransportKind::Udp {
-            return;
-        }
-        self.is_flow_lost = true;
-        if self.state == State::Early {
-            self.abandon(now);
-        }
-    }
-
     fn check_expiry(&mut self, now: Instant) {
         if self.expiry.is_some_and(|expiry| expiry <= now) {
             self.refusal = Some((Refusal::Terminated.status(), Headers::new()));
             self.ends(Party::Remote, Cause::Expired, None);
             self.run(Input::Reject, now);
         }
-    }
-
-    /// Ends the leg without a word to a peer that cannot be reached.
-    fn abandon(&mut self, now: Instant) {
-        self.refusal = Some((Refusal::Unavailable.status(), Headers::new()));
-        self.ends(Party::Remote, Cause::FlowClosed, None);
-        self.run(Input::Abandon, now);
     }
 
     /// Takes the step of `input`. Whatever ends the leg also ends the requests that wait for us.

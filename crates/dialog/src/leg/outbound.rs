@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use transport::{Flow, Message, Method, Name, RequestWriter};
 
-use super::{ByeWay, Leg, SUPPORTED};
+use super::{Leg, SUPPORTED};
 use crate::body::Body;
 use crate::error::Error;
 use crate::event::{Action, Cause, Failure, Headers, Party, Purpose};
@@ -130,21 +130,11 @@ impl Leg {
         }
     }
 
-    fn send_probe(&mut self) {
+    pub(super) fn send_probe(&mut self) {
         // A target that cannot be addressed cannot be asked.
         let accept = self.settings.accept;
         let _ = self
             .send(Purpose::Probe, Method::Options, |writer| writer.header(Name::Accept, accept));
-    }
-
-    /// The connection closed that our question went into: it is asked once more where there is
-    /// another, or one can be made.
-    fn handle_probe_lost(&mut self, now: Instant) {
-        let is_connected = |probed| self.flow.id != probed && !self.is_flow_lost;
-        match self.probed.take() {
-            Some(probed) if is_connected(probed) || self.way_back().is_some() => self.send_probe(),
-            _ => self.lose(503, now),
-        }
     }
 
     /// Starts the session timer that the 2xx to our INVITE agrees (RFC 4028 §7.2).
@@ -210,42 +200,7 @@ impl Leg {
         }
     }
 
-    /// The connection closed that our BYE went into: it goes by another, or by UDP, or waits until the
-    /// peer comes back.
-    fn handle_bye_lost(&mut self, now: Instant) {
-        let next = match self.bye_way {
-            ByeWay::Flow if self.way_back().is_some() => Some(ByeWay::Connection),
-            ByeWay::Connection => self.dialog.way_back_by_udp(&self.flow).and(Some(ByeWay::Udp)),
-            ByeWay::Flow | ByeWay::Udp => None,
-        };
-        if let Some(next) = next {
-            self.bye_way = next;
-            return self.send_bye(now);
-        }
-        if self.is_flow_lost {
-            self.leave_farewell();
-        }
-        self.run(Input::ByeDone, now);
-    }
-
-    /// The same where the peer came back before that connection closed.
-    pub(super) fn repeat_bye(&mut self) {
-        let reason = self.reason_to_end();
-        // One BYE is out already, which says whether the peer can be addressed.
-        let _ = self.send(Purpose::Bye, Method::Bye, |writer| with_reason(writer, reason));
-    }
-
-    /// The BYE that the peer gets should it come back.
-    pub(super) fn leave_farewell(&mut self) {
-        let reason = self.reason_to_end();
-        if matches!(self.state, State::Confirmed | State::Terminating)
-            && let Some((bytes, _)) = self.write(Method::Bye, |writer| with_reason(writer, reason))
-        {
-            self.actions.push_back(Action::Farewell { bytes });
-        }
-    }
-
-    fn reason_to_end(&self) -> Option<Box<str>> {
+    pub(super) fn reason_to_end(&self) -> Option<Box<str>> {
         let own = || self.end.as_ref().and_then(|(_, cause, _)| cause.reason());
         self.bye_reason.clone().or_else(|| own().map(Box::from))
     }
@@ -275,7 +230,7 @@ impl Leg {
         Some(())
     }
 
-    fn write(
+    pub(super) fn write(
         &mut self,
         method: Method,
         fill: impl FnOnce(RequestWriter) -> RequestWriter,
@@ -365,7 +320,7 @@ pub(super) fn with_headers(writer: RequestWriter, headers: Headers) -> RequestWr
     headers.into_iter().fold(writer, |writer, (name, value)| writer.header(name, value))
 }
 
-fn with_reason(writer: RequestWriter, reason: Option<Box<str>>) -> RequestWriter {
+pub(super) fn with_reason(writer: RequestWriter, reason: Option<Box<str>>) -> RequestWriter {
     match reason {
         Some(reason) => writer.header(Name::Reason, &*reason),
         None => writer,
