@@ -116,8 +116,9 @@ impl Leg {
     /// The connection closed that our question went into: it is asked once more where there is
     /// another, or one can be made.
     pub(super) fn handle_probe_lost(&mut self, now: Instant) {
+        let is_asked = self.probed.take().filter(|_| self.state == State::Confirmed);
         let is_connected = |probed| self.flow.id != probed && !self.is_flow_lost;
-        match self.probed.take() {
+        match is_asked {
             Some(probed) if is_connected(probed) || self.way_back().is_some() => self.send_probe(),
             _ => self.lose(503, now),
         }

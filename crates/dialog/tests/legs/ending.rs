@@ -357,6 +357,13 @@ fn a_peer_whose_connection_closes_while_it_is_probed_is_asked_once_more_on_anoth
     made.id = FlowId(99);
     rig.leg.handle_peer_moved(made);
     assert_eq!(fail(&mut rig), again);
+    // The call is over: whether it is there concerns nobody.
+    let mut rig = probed("192.0.2.2:5070");
+    rig.leg.hang_up(None, rig.now);
+    assert_eq!(rig.words(), ["BYE"]);
+    rig.leg.handle_flow_closed(FlowId(tcp as u64), rig.now);
+    assert_eq!((fail(&mut rig), rig.words()), (None, vec![]));
+    assert_eq!(rig.leg.state(), State::Terminating, "the BYE has its own answer");
     // Nobody knows where it is.
     let mut rig = probed("10.0.0.7:5070");
     rig.leg.handle_flow_closed(FlowId(tcp as u64), rig.now);
