@@ -62,6 +62,25 @@ pub(super) struct ShardLink {
 }
 
 impl ShardLink {
+    /// The outside of a shard that is about to run.
+    pub(super) fn new(
+        queue: SyncSender<Control>,
+        waker: Arc<Waker>,
+        counters: Arc<LiveCounters>,
+    ) -> Self {
+        Self {
+            queue,
+            waker,
+            is_pending: AtomicBool::new(false),
+            is_called: AtomicBool::new(false),
+            is_up_soon: AtomicBool::new(false),
+            must_sweep: AtomicBool::new(false),
+            is_alive: AtomicBool::new(true),
+            legs: AtomicUsize::new(0),
+            counters,
+        }
+    }
+
     pub(super) fn send(self: &Arc<Self>, control: Control) -> Result<(), CommandError> {
         let is_urgent = !matches!(control, Control::Command(_, Command::Close | Command::Trust));
         let result = self.queue.try_send(control).map_err(|error| match error {

@@ -3,11 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize},
-        mpsc::sync_channel,
-    },
+    sync::{Arc, mpsc::sync_channel},
     thread::JoinHandle,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -89,17 +85,7 @@ impl Starting {
         };
         let shard = Shard::new(shard_config, rand::rng().random());
         let (queue_sender, queue) = sync_channel(config.commands_max.max(1));
-        let link = Arc::new(ShardLink {
-            queue: queue_sender,
-            waker: self.waker,
-            is_pending: AtomicBool::new(false),
-            is_called: AtomicBool::new(false),
-            is_up_soon: AtomicBool::new(false),
-            must_sweep: AtomicBool::new(false),
-            is_alive: AtomicBool::new(true),
-            legs: AtomicUsize::new(0),
-            counters: shard.live_counters(),
-        });
+        let link = Arc::new(ShardLink::new(queue_sender, self.waker, shard.live_counters()));
         let rings = senders.iter().zip(0..);
         let rings = rings.map(|(ring, to)| (to != self.number).then(|| ring.clone())).collect();
         let outbox = Outbox::new(self.sockets, rings, shard.live_counters());

@@ -77,10 +77,7 @@ pub(super) fn put_off(link: &Arc<ShardLink>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        atomic::{AtomicBool, AtomicUsize},
-        mpsc::{Receiver, sync_channel},
-    };
+    use std::sync::mpsc::{Receiver, sync_channel};
 
     use super::*;
     use crate::{
@@ -101,17 +98,7 @@ mod tests {
         let (queue, receiver) = sync_channel(8);
         let (waker, epoll) = (Arc::new(Waker::new().unwrap()), Epoll::new().unwrap());
         epoll.add_arrivals(&*waker, 1).unwrap();
-        let link = ShardLink {
-            queue,
-            waker,
-            is_pending: AtomicBool::new(false),
-            is_called: AtomicBool::new(false),
-            is_up_soon: AtomicBool::new(false),
-            must_sweep: AtomicBool::new(false),
-            is_alive: AtomicBool::new(true),
-            legs: AtomicUsize::new(0),
-            counters: Arc::new(LiveCounters::default()),
-        };
+        let link = ShardLink::new(queue, waker, Arc::new(LiveCounters::default()));
         (Arc::new(link), epoll, receiver)
     }
 
