@@ -140,8 +140,9 @@ impl Shard {
         };
         let is_open = leg.sends && !leg.is_muted() && leg.route().is_some();
         let takes_noise = is_open && leg.format.is_some_and(|format| format.comfort_noise);
-        let takes_events = is_open && leg.takes_events;
-        let events = leg.format.filter(|_| takes_events).and_then(|format| format.events());
+        let takes_event = is_open
+            && leg.takes_events
+            && matches!(kind, MediaKind::Dtmf(rate) if leg.forwards_events(rate));
         let (format, codec) = (leg.format, leg.codec());
         let Mode::Bridge(bridge) = &mut leg.mode else { return Way::None };
         if bridge.peer.serial != stream.leg {
@@ -152,9 +153,7 @@ impl Shard {
                 _ if bridge.transcoder.is_some() => Way::Transcode,
                 MediaKind::ComfortNoise if takes_noise => bridge.forward(None),
                 MediaKind::ComfortNoise if is_open && codec.is_some_and(Pause::fits) => Way::Pause,
-                MediaKind::Dtmf(rate) if events.is_some_and(|to| to.clock_rate_hz == rate) => {
-                    bridge.forward(None)
-                }
+                MediaKind::Dtmf(_) if takes_event => bridge.forward(None),
                 _ => Way::PassOver,
             };
         };

@@ -10,7 +10,7 @@ use super::{
     command::{Command, ECHO_DELAY_MAX, LegEvent, LegId, PlayEnd, PlayToken, Repeat, Update},
     core::Shard,
     delay::DelayRing,
-    leg::{Bridge, FAREWELL_WAIT, Format, Leg, Mode, Play, Transport},
+    leg::{Bridge, FAREWELL_WAIT, Format, Leg, Mode, Passage, Play, Transport},
     listener::Listener,
     sdes::Sdes,
     transmit::{LegKey, Path, Transmits},
@@ -311,7 +311,7 @@ impl Shard {
         leg.is_quiet |= falls_quiet;
         let tones = leg.listener.as_mut().and_then(|listener| listener.handle_timeout(now));
         let event = leg.cold.dtmf.handle_timeout(now);
-        let digits = [(event, leg.cold.passes_event || leg.cold.is_held_on), (tones, false)];
+        let digits = [(event, leg.cold.event_passage != Passage::None), (tones, false)];
         let said = leg.cold.farewell.take_if(|at| *at + FAREWELL_WAIT <= now);
         let has_left = said.is_some_and(|at| leg.last_heard <= at);
         if falls_quiet {

@@ -14,7 +14,7 @@ use slab::Slab;
 use super::{
     command::{LegEvent, LegKind, LegParameters},
     counters::{Discard, LiveCounters, ShardCounters, codec_index},
-    leg::{Cold, Leg, Mode, Plain, Session, Transport, WebRtc},
+    leg::{Cold, Leg, Mode, Passage, Plain, Session, Transport, WebRtc},
     listener::SAMPLES_MAX,
     outbound::Outbound,
     pen::Pen,
@@ -200,8 +200,7 @@ impl Shard {
                 closed_at: None,
                 rtcp_at: None,
                 dtmf: DtmfReceiver::default(),
-                passes_event: false,
-                is_held_on: false,
+                event_passage: Passage::None,
                 other_codecs: Default::default(),
                 opus: OpusParameters::default(),
                 sender_report: None,

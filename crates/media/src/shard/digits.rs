@@ -5,7 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{command::LegEvent, core::Shard, leg::Mode, meaning::Meta, transmit::LegKey};
+use super::{
+    command::LegEvent,
+    core::Shard,
+    leg::{Mode, Passage},
+    meaning::Meta,
+    transmit::LegKey,
+};
 use crate::{
     codec::Codec,
     dtmf::{DtmfEvent, DtmfSender, Pressed},
@@ -35,30 +41,30 @@ impl Shard {
         let EventPacket { ssrc, timestamp, payload, rate } = event;
         let payload = datagram.get(payload).unwrap_or_default();
         let Some(leg) = self.leg(key) else { return };
-        let had_passed = std::mem::replace(&mut leg.cold.passes_event, passes);
-        let was_held = leg.cold.is_held_on;
+        let before = leg.cold.event_passage;
         let heard = leg.cold.dtmf.handle_packet(ssrc, timestamp, payload, rate, now);
         if let Some(event) = heard.before {
-            if was_held {
+            if before == Passage::Held {
                 self.hold_on(key, event.duration, true);
             }
-            self.report_dtmf(key, event, had_passed || was_held);
+            self.report_dtmf(key, event, before != Passage::None);
         }
-        if let Some(Pressed { event, begins, ends }) = heard.this {
+        let Some(Pressed { event, begins, ends }) = heard.this else { return self.arm(key) };
+        let passage = match before {
+            Passage::Held if !begins => Passage::Held,
+            _ if passes => Passage::Forwarded,
             // Of a key that is heard of when it is let go, it is too late for that.
-            let is_held = match begins {
-                true => !passes && !ends && self.hold(key, event.digit, rate, now),
-                false => was_held,
-            };
-            if is_held {
-                self.hold_on(key, event.duration, ends);
-            }
-            if let Some(leg) = self.leg(key) {
-                leg.cold.is_held_on = is_held;
-            }
-            if ends {
-                self.report_dtmf(key, event, passes || is_held);
-            }
+            _ if begins && !ends && self.hold(key, event.digit, rate, now) => Passage::Held,
+            _ => Passage::None,
+        };
+        if passage == Passage::Held {
+            self.hold_on(key, event.duration, ends);
+        }
+        if let Some(leg) = self.leg(key) {
+            leg.cold.event_passage = passage;
+        }
+        if ends {
+            self.report_dtmf(key, event, passage != Passage::None);
         }
         self.arm(key);
     }
@@ -68,14 +74,9 @@ impl Shard {
     fn hold(&mut self, key: LegKey, digit: char, rate_hz: u32, now: Instant) -> bool {
         let Some(target) = self.bridged(key) else { return false };
         let Some(leg) = self.leg(target) else { return false };
-        let Mode::Bridge(bridge) = &leg.mode else { return false };
-        let passes_later = leg
-            .format
-            .and_then(|format| format.events())
-            .is_some_and(|events| events.clock_rate_hz == rate_hz && bridge.transcoder.is_none());
         let has_events = leg.format.is_some_and(|format| format.dtmf.is_some());
         let is_open = leg.sends && leg.takes_events && leg.route().is_some();
-        if passes_later || !has_events || !is_open {
+        if !has_events || !is_open || leg.forwards_events(rate_hz) {
             return false;
         }
         let dtmf = leg.dtmf.get_or_insert_with(|| Box::new(DtmfSender::new()));

@@ -188,6 +188,18 @@ pub(crate) struct Session {
     pub(crate) association_ends: Option<Instant>,
 }
 
+/// How a DTMF event reaches the other leg of a bridge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// Not within the shard: whoever is told of it may press the key again.
+    #[default]
+    None,
+    /// As its packets come.
+    Forwarded,
+    /// As an event of that leg's own, which lasts as long.
+    Held,
+}
+
 /// What no packet touches unless something changes.
 #[derive(Debug)]
 pub(crate) struct Cold {
@@ -201,10 +213,8 @@ pub(crate) struct Cold {
     pub(crate) closed_at: Option<Instant>,
     pub(crate) rtcp_at: Option<Instant>,
     pub(crate) dtmf: DtmfReceiver,
-    /// Whether the event that comes is passed on.
-    pub(crate) passes_event: bool,
-    /// Whether the peer in a bridge is sent an event of its own for it.
-    pub(crate) is_held_on: bool,
+    /// How the last event that came reaches the peer in a bridge.
+    pub(crate) event_passage: Passage,
     /// What the peer may send besides the codec agreed on.
     pub(crate) other_codecs: [Option<(Codec, PayloadType)>; CODECS.len() - 1],
     /// What the peer asks of an Opus encoder.
@@ -293,6 +303,14 @@ impl Leg {
         }
         (self.heard_codec, self.codec_since) = (Some(codec), tick);
         true
+    }
+
+    /// Whether events of a rate may stand in what is forwarded to the leg.
+    pub(crate) fn forwards_events(&self, rate_hz: u32) -> bool {
+        let is_transcoded =
+            matches!(&self.mode, Mode::Bridge(bridge) if bridge.transcoder.is_some());
+        let events = self.format.and_then(|format| format.events());
+        !is_transcoded && events.is_some_and(|events| events.clock_rate_hz == rate_hz)
     }
 
     /// Where RTP goes; `None` as long as it may not go anywhere.
