@@ -158,19 +158,21 @@ impl Registration {
 
     /// A flow is what one request comes on: it makes one contact reachable (RFC 5626 §6).
     fn check_flows(&self) -> Result<(), Refused> {
-        let stays = |wanted: &&Wanted| {
-            !wanted.expires.or(self.expires).is_some_and(|expires| expires.is_zero())
-        };
-        let names_flow = |wanted: &Wanted| wanted.instance.is_some() && wanted.reg_id.is_some();
-        let is_one = self.contacts.iter().filter(stays).count() < 2;
-        if is_one || !self.contacts.iter().any(names_flow) {
-            return Ok(());
+        let stays = |wanted: &&Wanted| !self.asked(wanted).is_some_and(|asked| asked.is_zero());
+        let stay = self.contacts.iter().filter(stays).count();
+        match stay > 1 && self.contacts.iter().any(Wanted::names_flow) {
+            true => Err(Refused::BadRequest("Several Contacts on One Flow")),
+            false => Ok(()),
         }
-        Err(Refused::BadRequest("Several Contacts on One Flow"))
+    }
+
+    /// How long a contact is to be bound, if the request says so.
+    fn asked(&self, wanted: &Wanted) -> Option<Duration> {
+        wanted.expires.or(self.expires)
     }
 
     fn binding(&self, wanted: &Wanted, policy: &Policy, now: Instant) -> Result<Binding, Refused> {
-        let asked = wanted.expires.or(self.expires).unwrap_or(policy.expires_default);
+        let asked = self.asked(wanted).unwrap_or(policy.expires_default);
         if !asked.is_zero() && asked < policy.expires_min {
             let min_expires_s = policy.expires_min.as_secs();
             return Err(Refused::IntervalTooBrief { min_expires_s });
@@ -179,8 +181,7 @@ impl Registration {
         let expires_at = now + self.token_lasts.map_or(granted, |lasts| lasts.min(granted));
         let slack = if self.token_lasts.is_some() { Duration::ZERO } else { SLACK };
         let deadline = if asked.is_zero() { now } else { expires_at + slack };
-        let is_outbound =
-            self.knows_outbound && wanted.instance.is_some() && wanted.reg_id.is_some();
+        let is_outbound = self.knows_outbound && wanted.names_flow();
         if is_outbound && !self.is_direct && !has_outbound_path(&self.path) {
             return Err(Refused::FirstHopLacksOutbound);
         }
@@ -210,13 +211,10 @@ impl Registration {
 
     /// A device that names itself is one binding, unless it names itself twice in one request.
     fn key(&self, wanted: &Wanted) -> Key {
-        let Some(instance) = &wanted.instance else { return Key::Uri };
-        let of = |wanted: &Wanted, instance: &str| Key::device(instance, wanted.reg_id);
-        let key = of(wanted, instance);
-        let is_same = |other: &&Wanted| {
-            other.instance.as_deref().is_some_and(|instance| of(other, instance) == key)
-        };
-        if self.contacts.iter().filter(is_same).count() > 1 { Key::Uri } else { key }
+        let device = wanted.device();
+        let is_same = |other: &&Wanted| other.device() == device;
+        let is_alone = self.contacts.iter().filter(is_same).count() == 1;
+        device.filter(|_| is_alone).unwrap_or(Key::Uri)
     }
 
     /// Streams are used again. A phone that asks for no `rport` and says where it is reached on
@@ -249,6 +247,16 @@ impl Registration {
 }
 
 impl Wanted {
+    /// The device that it names, if it does.
+    fn device(&self) -> Option<Key> {
+        self.instance.as_deref().map(|instance| Key::device(instance, self.reg_id))
+    }
+
+    /// Whether it is one of several flows of a device (RFC 5626 §4.2).
+    fn names_flow(&self) -> bool {
+        self.instance.is_some() && self.reg_id.is_some()
+    }
+
     fn read(address: &NameAddr) -> Result<Wanted, Refused> {
         let uri = address.uri();
         if !matches!(uri.scheme(), Scheme::Sip | Scheme::Sips) {
