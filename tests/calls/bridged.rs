@@ -7,9 +7,8 @@ use tokio::time::sleep;
 use transport::Name;
 
 use crate::agent::{Part, Script, address, rtp_port};
-use crate::crossing::request;
 use crate::mock::{Mode, local_port};
-use crate::office::{Office, answers, calls, refuses, run, seconds, status_of};
+use crate::office::{Office, answers, calls, refuses, request, run, seconds, status_of};
 use crate::simulation::SERVER;
 
 #[test]

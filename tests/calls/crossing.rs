@@ -1,10 +1,7 @@
 //! What happens on the network between an order of a call and the moment at which it is carried out.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::Once;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,14 +10,13 @@ use sidetone::calls::{Dial, SipCommand, SipEvent, SipPort};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{sleep, timeout};
 use transport::net::{CloseReason, NetEvent};
-use transport::{
-    Flow, FlowId, Framing, Limits, Message, Method, Name, ResponseWriter, TransportKind,
-};
+use transport::{Flow, FlowId, Message, Method, Name, ResponseWriter, TransportKind};
 
 use crate::agent::address;
+use crate::dialing;
 use crate::link::PERFECT;
-use crate::office::Office;
-use crate::simulation::{self, SERVER, Simulation, datagram};
+use crate::office::{Office, request};
+use crate::simulation::{self, SERVER, Simulation, datagram, read};
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.20\r\ns=-\r\nc=IN IP4 192.0.2.20\r\nt=0 0\r\n\
                    m=audio 40002 RTP/AVP 0\r\n";
@@ -96,10 +92,13 @@ fn rfc3261_9_2_a_caller_who_cancels_as_we_answer_is_recorded_as_one_who_cancelle
         simulation::run(1, |seed| {
             let statuses = &mut statuses;
             async move {
-                keep_log();
-                let status = cancelled_after(Office::new(seed, |_| {}), turns).await;
+                let mut office = Office::new(seed, |_| {});
+                let status = cancelled_after(&mut office, turns).await;
                 let result = if status == 200 { "answered" } else { "cancelled" };
-                assert_eq!(results(), [result], "{status} after {turns}");
+                let ended = office.simulation.samples("sidetone_calls_ended_total{");
+                let incoming: Vec<_> = ended.iter().filter(|end| end.contains("\"in\"")).collect();
+                let is_right = incoming.len() == 1 && incoming[0].contains(result);
+                assert!(is_right, "{status} after {turns}: {incoming:?}");
                 statuses.push(status);
             }
         });
@@ -109,7 +108,7 @@ fn rfc3261_9_2_a_caller_who_cancels_as_we_answer_is_recorded_as_one_who_cancelle
 
 /// What a caller is answered whose CANCEL comes after the 200 of the callee, and after so many
 /// turns of everybody else.
-async fn cancelled_after(mut office: Office, turns: u32) -> u16 {
+async fn cancelled_after(office: &mut Office, turns: u32) -> u16 {
     let (caller, callee): (SocketAddr, _) = ("192.0.2.10:5060".parse().unwrap(), address(1));
     let (_to_server, mut to_callee) = office.simulation.line(callee);
     let (_link, mut to_caller) = office.simulation.line(caller);
@@ -141,32 +140,8 @@ async fn cancelled_after(mut office: Office, turns: u32) -> u16 {
 }
 
 fn dial(flow: Flow) -> Dial {
-    Dial {
-        call_id: "1".to_owned(),
-        uri: format!("sip:bob@{};transport=tcp", flow.remote),
-        routes: Vec::new(),
-        flow: Some(flow),
-        transport: TransportKind::Udp,
-        from_user: "3001".to_owned(),
-        from_name: None,
-        to_user: None,
-        max_forwards: 69,
-        description: "v=0\r\n".to_owned(),
-        headers: Vec::new(),
-    }
-}
-
-/// A request of 192.0.2.10 to the user `one`.
-pub fn request(method: &str, body: &str) -> Bytes {
-    let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
-    let len = body.len();
-    Bytes::from(format!(
-        "{method} sip:one@192.0.2.1:5060 SIP/2.0\r\n\
-         Via: SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bKcross\r\n\
-         Max-Forwards: 70\r\nFrom: <sip:z@192.0.2.10>;tag=a\r\nTo: <sip:one@192.0.2.1>\r\n\
-         Call-ID: cross\r\nCSeq: 1 {method}\r\nContact: <sip:z@192.0.2.10:5060>\r\n\
-         {kind}Content-Length: {len}\r\n\r\n{body}"
-    ))
+    let uri = format!("sip:bob@{};transport=tcp", flow.remote);
+    Dial { uri, flow: Some(flow), ..dialing::dial() }
 }
 
 fn answer(invite: &Message, peer: SocketAddr) -> Bytes {
@@ -179,10 +154,6 @@ fn answer(invite: &Message, peer: SocketAddr) -> Bytes {
 async fn next(arrived: &mut UnboundedReceiver<Bytes>) -> Message {
     let bytes = timeout(Duration::from_secs(100), arrived.recv()).await;
     read(bytes.expect("a message comes").unwrap())
-}
-
-fn read(bytes: Bytes) -> Message {
-    Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap()
 }
 
 /// Until every task that has something to do now has had one turn.
@@ -201,38 +172,4 @@ async fn one_turn() {
 /// Until everybody has done what there is to do now.
 async fn settle() {
     sleep(Duration::from_millis(1)).await;
-}
-
-thread_local! {
-    /// What is logged by the simulation of this thread, if anybody wants to know.
-    static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
-}
-
-/// Keeps what is logged from now on. The subscriber is one for all threads: `tracing` remembers what
-/// nobody listens to, also for those who do on another one.
-fn keep_log() {
-    static SUBSCRIBED: Once = Once::new();
-    SUBSCRIBED.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).init());
-    LOG.set(Some(Vec::new()));
-}
-
-/// How the calls ended, by the log that was kept.
-fn results() -> Vec<String> {
-    let log = String::from_utf8(LOG.take().unwrap_or_default()).unwrap();
-    let ends = log.lines().filter(|line| line.contains("call ended"));
-    let result = |line: &str| Some(line.split("result=\"").nth(1)?.split('"').next()?.to_owned());
-    ends.filter_map(result).collect()
-}
-
-struct Log;
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        LOG.with_borrow_mut(|log| log.iter_mut().for_each(|log| log.extend_from_slice(bytes)));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

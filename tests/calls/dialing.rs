@@ -11,12 +11,10 @@ use rand::{RngExt, SeedableRng};
 use sidetone::calls::{Dial, SipCommand, SipEvent, SipPort};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use transport::{
-    Flow, FlowId, Framing, Limits, Message, Method, Name, ResponseWriter, TransportKind,
-};
+use transport::{Flow, FlowId, Message, Method, Name, ResponseWriter, TransportKind};
 
 use crate::link::{Faults, Link, PERFECT};
-use crate::simulation::{self, Simulation, seeds};
+use crate::simulation::{self, Simulation, read, seeds};
 
 const PEER: &str = "192.0.2.60:5070";
 
@@ -244,7 +242,8 @@ async fn call_and_give_up(mut port: SipPort, patience: Duration, callee: Callee)
     assert_eq!(seen.answered, seen.byes, "each dialog is ended");
 }
 
-fn dial() -> Dial {
+/// A call to the peer, whose flow is yet to be found.
+pub fn dial() -> Dial {
     Dial {
         call_id: "1".to_owned(),
         uri: format!("sip:bob@{PEER}"),
@@ -302,10 +301,6 @@ struct Seen {
     acked: BTreeSet<String>,
     byes: BTreeSet<String>,
     cancel_reason: Option<String>,
-}
-
-fn read(bytes: Bytes) -> Message {
-    Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap()
 }
 
 /// 180 of a peer to our INVITE.

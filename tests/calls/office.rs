@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use sidetone::config::Config;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -96,4 +97,17 @@ pub fn status_of(seen: &Seen) -> Option<u16> {
 
 pub fn run<F: Future<Output = ()>>(test: impl FnOnce(u64) -> F) {
     simulation::run(1, test);
+}
+
+/// A request of 192.0.2.10 to the user `one`.
+pub fn request(method: &str, body: &str) -> Bytes {
+    let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+    let len = body.len();
+    Bytes::from(format!(
+        "{method} sip:one@192.0.2.1:5060 SIP/2.0\r\n\
+         Via: SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bKcross\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:z@192.0.2.10>;tag=a\r\nTo: <sip:one@192.0.2.1>\r\n\
+         Call-ID: cross\r\nCSeq: 1 {method}\r\nContact: <sip:z@192.0.2.10:5060>\r\n\
+         {kind}Content-Length: {len}\r\n\r\n{body}"
+    ))
 }

@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use transaction::{Event, TransactionLayer};
 use transport::{
-    Flow, FlowId, Framing, Limits, Message, Method, Name, RequestWriter, ResponseWriter,
-    TransportKind, Uri,
+    Flow, FlowId, Message, Method, Name, RequestWriter, ResponseWriter, TransportKind, Uri,
 };
 
 use crate::link::Link;
 use crate::media::{Datagram, Packet};
+use crate::simulation::read;
 
 pub struct Phone {
     flow: Flow,
@@ -129,7 +129,7 @@ impl Phone {
         let deadline = self.transactions.poll_timeout().map_or(end, |due| end.min(due.into()));
         tokio::select! {
             bytes = self.from_server.recv() => {
-                let message = Message::parse(bytes?, Framing::Datagram, &Limits::default()).unwrap();
+                let message = read(bytes?);
                 let now = Instant::now().into_std();
                 self.transactions.handle_message(message, self.flow, now);
             }

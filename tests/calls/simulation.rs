@@ -36,6 +36,7 @@ pub struct Simulation {
     mock: Option<Arc<MockMedia>>,
     registrar: Arc<Registrar>,
     users: Arc<Users>,
+    metrics: Arc<Metrics>,
     pub health: Arc<Health>,
     pub dialer: Dialer,
     pub stop: watch::Sender<bool>,
@@ -43,19 +44,19 @@ pub struct Simulation {
     phones: u16,
 }
 
-/// Sends each datagram over the link of the phone it is addressed to; the last are closed.
+/// Sends each datagram over the link of the phone it is addressed to.
 #[derive(Clone, Default)]
-struct SimulatedWire(
-    Arc<Mutex<HashMap<SocketAddr, Link<Bytes>>>>,
-    Arc<Mutex<Finals>>,
-    Arc<Mutex<HashSet<FlowId>>>,
-);
+struct SimulatedWire {
+    links: Arc<Mutex<HashMap<SocketAddr, Link<Bytes>>>>,
+    finals: Arc<Mutex<Finals>>,
+    closed: Arc<Mutex<HashSet<FlowId>>>,
+}
 
 /// The final responses to each INVITE, by Call-ID and CSeq: their status and To tag.
 pub type Finals = HashMap<(String, u32), HashSet<(u16, String)>>;
 
 fn note_final(bytes: &Bytes, finals: &Mutex<Finals>) {
-    let message = Message::parse(bytes.clone(), Framing::Datagram, &Limits::default()).unwrap();
+    let message = read(bytes.clone());
     let Some(status) = message.status().filter(|status| *status >= 200) else { return };
     if *message.method() != Method::Invite {
         return;
@@ -70,8 +71,8 @@ impl Wire for SimulatedWire {
         if !self.is_open(flow) {
             return Err(SendError::NoFlow);
         }
-        note_final(&bytes, &self.1);
-        match self.0.lock().unwrap().get(&flow.remote) {
+        note_final(&bytes, &self.finals);
+        match self.links.lock().unwrap().get(&flow.remote) {
             Some(link) => link.send(bytes),
             None => return Err(SendError::NoFlow),
         }
@@ -83,7 +84,7 @@ impl Wire for SimulatedWire {
     fn vouch(&self, _: &Flow) {}
 
     fn is_open(&self, flow: &Flow) -> bool {
-        !self.2.lock().unwrap().contains(&flow.id)
+        !self.closed.lock().unwrap().contains(&flow.id)
     }
 
     fn connections(&self) -> usize {
@@ -149,6 +150,7 @@ impl Simulation {
         sidetone::install_crypto_provider();
         let tls = ClientConfig::builder().with_root_certificates(RootCertStore::empty());
         let tls = tls.with_no_client_auth();
+        let metrics = Arc::new(Metrics::new(100).unwrap());
         let shared = Shared {
             plan,
             public_context: context.to_owned(),
@@ -163,7 +165,7 @@ impl Simulation {
             webhooks: Arc::new(Webhooks::new(&tls, SigningKey::unknown())),
             dialer: dialer.clone(),
             capabilities: Default::default(),
-            metrics: Arc::new(Metrics::new(100).unwrap()),
+            metrics: metrics.clone(),
             health: health.clone(),
             policy: Policy::from(&config),
             trail: Trail::default(),
@@ -185,6 +187,7 @@ impl Simulation {
             mock: None,
             registrar,
             users,
+            metrics,
             health,
             dialer,
             stop,
@@ -210,7 +213,14 @@ impl Simulation {
 
     /// What each INVITE was answered, by whoever was answered by the server.
     pub fn finals(&self) -> Finals {
-        self.wire.1.lock().unwrap().clone()
+        self.wire.finals.lock().unwrap().clone()
+    }
+
+    /// The samples of a metric that are not 0, as Prometheus reads them.
+    pub fn samples(&self, family: &str) -> Vec<String> {
+        let text = self.metrics.render(Vec::new()).unwrap();
+        let is_counted = |line: &&str| line.starts_with(family) && !line.ends_with(" 0");
+        text.lines().filter(is_counted).map(str::to_owned).collect()
     }
 
     /// A phone with links of its own to the server.
@@ -221,7 +231,7 @@ impl Simulation {
         let local: SocketAddr = ([192, 0, 2, 10], 5060 + index).into();
         let (to_server, at_server) = Link::new(self.faults, seed ^ 1);
         let (to_phone, from_server) = Link::new(self.faults, seed ^ 2);
-        self.wire.0.lock().unwrap().insert(local, to_phone);
+        self.wire.links.lock().unwrap().insert(local, to_phone);
         tokio::spawn(deliver(at_server, self.events.clone(), local));
         let rtp_address = SocketAddr::new(local.ip(), 20_000 + 2 * index);
         let (rtp_to_server, rtp_from_server) = self
@@ -238,14 +248,14 @@ impl Simulation {
         let seed = self.seed.wrapping_mul(31).wrapping_add(u64::from(local.port()));
         let (to_server, at_server) = Link::new(self.faults, seed ^ 1);
         let (to_peer, from_server) = Link::new(self.faults, seed ^ 2);
-        self.wire.0.lock().unwrap().insert(local, to_peer);
+        self.wire.links.lock().unwrap().insert(local, to_peer);
         tokio::spawn(deliver(at_server, self.events.clone(), local));
         (to_server, from_server)
     }
 
     /// A connection is gone, which the server has not been told yet.
     pub fn close(&self, flow: FlowId) {
-        self.wire.2.lock().unwrap().insert(flow);
+        self.wire.closed.lock().unwrap().insert(flow);
     }
 
     /// A datagram of a peer arrives at once, past its link.
@@ -350,8 +360,12 @@ async fn deliver(
 /// What the server's socket says of a datagram of a peer.
 pub fn datagram(remote: SocketAddr, bytes: Bytes) -> NetEvent {
     let flow = Flow { id: FlowId(7), kind: TransportKind::Udp, local: SERVER, remote };
-    let message = Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap();
-    NetEvent::Message { flow, message }
+    NetEvent::Message { flow, message: read(bytes) }
+}
+
+/// A message of a datagram.
+pub fn read(bytes: Bytes) -> Message {
+    Message::parse(bytes, Framing::Datagram, &Limits::default()).unwrap()
 }
 
 /// The seeds of a test: the one in `SIDETONE_SEED`, else as many as `SIDETONE_SEEDS` says, else

@@ -11,6 +11,7 @@ mod network;
 
 use std::time::{Duration, SystemTime};
 
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
     Registry, TextEncoder,
@@ -451,13 +452,13 @@ impl Metrics {
         }
     }
 
-    /// Everything in the text format of Prometheus, with what shards and listeners counted.
+    /// Everything in the text format of Prometheus, with families that were counted elsewhere.
     ///
     /// # Errors
     /// When the encoder finds an inconsistent family.
-    pub fn render(&self, collected: &Collected) -> prometheus::Result<String> {
+    pub fn render(&self, others: Vec<MetricFamily>) -> prometheus::Result<String> {
         let mut families = self.registry.gather();
-        families.extend(collected.families());
+        families.extend(others);
         families.sort_by(|a, b| a.name().cmp(b.name()));
         let mut text = Vec::with_capacity(64 << 10);
         TextEncoder::new().encode(&families, &mut text)?;

@@ -49,7 +49,7 @@ struct Scraped {
 async fn scrape(State(scraped): State<Arc<Scraped>>) -> impl IntoResponse {
     let Scraped { metrics, collected, health } = &*scraped;
     metrics.readiness(health.readiness());
-    match metrics.render(collected) {
+    match metrics.render(collected.families()) {
         Ok(text) => {
             (StatusCode::OK, [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
         }

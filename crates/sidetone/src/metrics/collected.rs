@@ -26,7 +26,9 @@ impl Collected {
         Collected { media, network, recorder }
     }
 
-    pub(super) fn families(&self) -> Vec<MetricFamily> {
+    /// What they have counted so far.
+    #[must_use]
+    pub fn families(&self) -> Vec<MetricFamily> {
         let mut families = media_families(&self.media.counters());
         families.extend(recording_families(&self.recorder.counters()));
         families.extend(super::network::families(&self.network));

@@ -311,8 +311,8 @@ impl Leg {
     }
 
     /// A plain leg keeps the sockets that it was opened with, and reaches nothing of the other
-    /// address family; before, it reaches what we have sockets for. Nobody but us has media at our own ports: two calls that were aimed at each
-    /// other would keep each other up for ever.
+    /// address family; before, it reaches what we have sockets for. Nobody but us has media at our
+    /// own ports: two calls that were aimed at each other would keep each other up for ever.
     fn within_reach(&self, agreed: Negotiated) -> Result<Negotiated, Refused> {
         let RemoteMedia::Plain { rtp, rtcp, .. } = &agreed.remote else { return Ok(agreed) };
         let is_other_end = || {
