@@ -6,7 +6,6 @@
 //! Fewer than 500 receivers would overflow in a tight loop, and what is dropped is cheaper.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::net::{self, Batch, Poller};
+use crate::worker::Worker;
 
 /// Thread CPU per datagram.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -46,7 +46,7 @@ pub fn measure(receivers: usize) -> Result<Baseline, Error> {
         rhythm.push(all);
     }
     let sent = target.sent.load(Ordering::Relaxed);
-    let received = target.close()?;
+    let received = target.drain.stop()?;
     Ok(Baseline {
         tight_ns: median(&mut tight),
         paced_ns: median(&mut paced),
@@ -61,14 +61,7 @@ pub(crate) struct Target {
     calls: usize,
     addresses: Vec<SocketAddr>,
     sent: AtomicU64,
-    stop: Arc<AtomicBool>,
-    drain: Option<thread::JoinHandle<Result<u64, Error>>>,
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
+    drain: Worker<u64>,
 }
 
 impl Target {
@@ -83,14 +76,8 @@ impl Target {
             addresses.push(socket.local_addr().map_err(Error::io("reading an address"))?);
             sockets.push(socket);
         }
-        let stop = Arc::new(AtomicBool::new(false));
-        let is_stopped = Arc::clone(&stop);
-        let drain = thread::Builder::new()
-            .name("baseline".to_owned())
-            .spawn(move || drain(&sockets, &is_stopped))
-            .map_err(Error::io("starting a thread"))?;
-        let drain = Some(drain);
-        Ok(Target { calls, addresses, sent: AtomicU64::new(0), stop, drain })
+        let drain = Worker::start("baseline", move |stop| drain(&sockets, stop))?;
+        Ok(Target { calls, addresses, sent: AtomicU64::new(0), drain })
     }
 
     /// The one socket that sends, not connected.
@@ -137,12 +124,6 @@ impl Target {
         self.sent.fetch_add(packets, Ordering::Relaxed);
         let per_packet = |used: Duration| used.as_nanos() as f64 / packets.max(1) as f64;
         Ok((per_packet(sending), per_packet(all)))
-    }
-
-    /// How many have arrived.
-    fn close(mut self) -> Result<u64, Error> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.drain.take().map_or(Ok(0), |drain| drain.join().map_err(|_| Error::ThreadLost)?)
     }
 }
 
@@ -195,6 +176,6 @@ mod tests {
         assert!(all > sending && sending > 100.0);
         assert_eq!(target.sent.load(Ordering::Relaxed), 600);
         thread::sleep(Duration::from_millis(20));
-        assert_eq!(target.close().unwrap(), 600);
+        assert_eq!(target.drain.stop().unwrap(), 600);
     }
 }

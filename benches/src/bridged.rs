@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use media::codec::Codec;
@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::net::{self, Batch, Poller};
 use crate::speaker::{self, Said, Speaker};
 use crate::windows::Windows;
+use crate::worker::Worker;
 use crate::yardstick::Yardstick;
 
 /// What bridged media cost.
@@ -86,20 +87,15 @@ struct Phone {
 struct Farm {
     sent: Arc<AtomicU64>,
     heard: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<(), Error>>,
+    talk: Worker<()>,
 }
 
 impl Farm {
     fn start(mut phones: Vec<Phone>) -> Result<Farm, Error> {
-        let (sent, heard, stop) = (Arc::default(), Arc::default(), Arc::default());
-        let (sending, hearing, stopping) =
-            (Arc::clone(&sent), Arc::clone(&heard), Arc::clone(&stop));
-        let thread = thread::Builder::new()
-            .name("phones".to_owned())
-            .spawn(move || talk(&mut phones, &sending, &hearing, &stopping))
-            .map_err(Error::io("starting a thread"))?;
-        Ok(Farm { sent, heard, stop, thread })
+        let (sent, heard) = (Arc::default(), Arc::default());
+        let (sending, hearing) = (Arc::clone(&sent), Arc::clone(&heard));
+        let work = move |stop: &_| talk(&mut phones, &sending, &hearing, stop);
+        Ok(Farm { sent, heard, talk: Worker::start("phones", work)? })
     }
 
     fn sent(&self) -> u64 {
@@ -111,8 +107,7 @@ impl Farm {
     }
 
     fn stop(self) -> Result<(), Error> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| Error::ThreadLost)?
+        self.talk.stop()
     }
 }
 

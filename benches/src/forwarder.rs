@@ -7,7 +7,6 @@
 //! calls a datagram, and no other work.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use crate::baseline::median;
 use crate::error::Error;
 use crate::net::{self, Batch, Poller};
 use crate::report::Row;
+use crate::worker::Worker;
 use crate::yardstick::Yardstick;
 
 /// Thread CPU per datagram, its share of the sleep included, as a multiple of a bare `sendto` in the
@@ -30,12 +30,7 @@ pub fn measure(pairs: usize) -> Result<Row, Error> {
         own.connect(address(phone)?).map_err(Error::io("connecting a socket"))?;
     }
     let to = own.iter().map(address).collect::<Result<Vec<_>, _>>()?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let is_stopped = Arc::clone(&stop);
-    let talk = thread::Builder::new()
-        .name("phones".to_owned())
-        .spawn(move || talk(&phones, &to, &is_stopped))
-        .map_err(Error::io("starting a thread"))?;
+    let talk = Worker::start("phones", move |stop| talk(&phones, &to, stop))?;
     let yardstick = Yardstick::sendto()?;
     let (mut costs, mut multiples) = (Vec::new(), Vec::new());
     for _ in 0..REPETITIONS {
@@ -45,8 +40,7 @@ pub fn measure(pairs: usize) -> Result<Row, Error> {
         multiples.push(cost / yardstick.since(mark));
     }
     yardstick.stop()?;
-    stop.store(true, Ordering::Relaxed);
-    talk.join().map_err(|_| Error::ThreadLost)??;
+    talk.stop()?;
     let row = Row::new("received and sent on, and nothing else", median(&mut costs), "µs");
     Ok(row.multiple(median(&mut multiples)))
 }

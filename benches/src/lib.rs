@@ -48,6 +48,7 @@ mod ticks;
 pub mod uac;
 pub mod webrtc_calls;
 pub mod windows;
+mod worker;
 pub mod yardstick;
 
 pub use error::Error;

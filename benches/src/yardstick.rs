@@ -4,9 +4,9 @@
 //! seconds later, and more while the caches serve a load than when nothing else runs. So a thread
 //! does a burst of the known work ten times a second beside the load, and counts its own CPU time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use media::codec::opus::{Encoder, Settings};
@@ -18,23 +18,12 @@ use crate::baseline::Target;
 use crate::error::Error;
 use crate::net;
 use crate::speaker::{self, Said};
+use crate::worker::Worker;
 
 /// A thread that does the same known work again and again, until this is dropped.
 pub struct Yardstick {
-    tally: Arc<Tally>,
-    thread: Option<JoinHandle<Result<(), Error>>>,
-}
-
-impl Drop for Yardstick {
-    fn drop(&mut self) {
-        self.tally.is_stopped.store(true, Ordering::Relaxed);
-    }
-}
-
-#[derive(Default)]
-struct Tally {
-    is_stopped: AtomicBool,
-    done: Mutex<Mark>,
+    done: Arc<Mutex<Mark>>,
+    work: Worker<()>,
 }
 
 /// What a yardstick had done at some time.
@@ -75,26 +64,25 @@ impl Yardstick {
         name: &str,
         mut burst: impl FnMut() -> Result<(Duration, u64), Error> + Send + 'static,
     ) -> Result<Yardstick, Error> {
-        let tally = Arc::new(Tally::default());
-        let told = Arc::clone(&tally);
-        let work = move || {
-            while !told.is_stopped.load(Ordering::Relaxed) {
+        let done = Arc::new(Mutex::new(Mark::default()));
+        let tally = Arc::clone(&done);
+        let work = Worker::start(name, move |stop| {
+            while !stop.load(Ordering::Relaxed) {
                 let (used, count) = burst()?;
-                let mut done = told.done.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut done = tally.lock().unwrap_or_else(PoisonError::into_inner);
                 *done = Mark { used: done.used + used, count: done.count + count };
                 drop(done);
                 thread::sleep(PERIOD);
             }
             Ok(())
-        };
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
-        Ok(Yardstick { tally, thread: Some(thread.map_err(Error::io("starting a thread"))?) })
+        })?;
+        Ok(Yardstick { done, work })
     }
 
     /// What has been done so far.
     #[must_use]
     pub fn mark(&self) -> Mark {
-        *self.tally.done.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nanoseconds of CPU for each since then; NaN without any.
@@ -108,9 +96,8 @@ impl Yardstick {
     ///
     /// # Errors
     /// What ended it before.
-    pub fn stop(mut self) -> Result<(), Error> {
-        self.tally.is_stopped.store(true, Ordering::Relaxed);
-        self.thread.take().map_or(Ok(()), |thread| thread.join().map_err(|_| Error::ThreadLost)?)
+    pub fn stop(self) -> Result<(), Error> {
+        self.work.stop()
     }
 }
 
